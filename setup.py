@@ -1,0 +1,63 @@
+"""Installs tfp_bruno: completing medical volumes from a few slices with TensorFlow Probability."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).resolve().parent
+VERSION = re.search(r"__version__ = '([^']+)'", (HERE / 'tfp_bruno' / 'version.py').read_text()).group(1)
+
+TESTS = [
+    'hypothesis>=6.100',
+    'ipykernel>=6.29',
+    'nbclient>=0.10',
+    'nbformat>=5.10',
+    'pytest>=8.0',
+    'ruff>=0.12,<0.18',
+]
+NOTEBOOKS = ['ipykernel>=6.29', 'jupyterlab>=4.2', 'nbclient>=0.10', 'nbformat>=5.10']
+
+setup(
+    name='tfp_bruno',
+    version=VERSION,
+    description='Complete medical volumes from a few slices: an exact conditional flow on TensorFlow Probability.',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['tfp_bruno', 'tfp_bruno.*']),
+    python_requires='>=3.10,<3.14',
+    install_requires=[
+        'absl-py>=2.1',
+        'matplotlib>=3.8',
+        'nibabel>=5.2',
+        'numpy>=1.26',
+        'scikit-image>=0.24',
+        'scipy>=1.12',
+        # TFP 0.25 imports distutils, which Python 3.12 dropped and setuptools still offers.
+        'setuptools>=68; python_version >= "3.12"',
+        'tensorboard>=2.20',
+        'tensorflow>=2.21,<2.22',
+        'tensorflow-probability>=0.25,<0.26',
+        'tf_keras>=2.21,<2.22',
+        'tqdm>=4.66',
+    ],
+    extras_require={
+        'gpu': ['tensorflow[and-cuda]>=2.21,<2.22'],
+        'notebooks': NOTEBOOKS,
+        'tests': TESTS,
+    },
+    entry_points={
+        'console_scripts': [
+            'bruno-evaluate = tfp_bruno.cli.evaluate:run',
+            'bruno-phantom = tfp_bruno.cli.phantom:run',
+            'bruno-reconstruct = tfp_bruno.cli.reconstruct:run',
+            'bruno-train = tfp_bruno.cli.train:run',
+        ],
+    },
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Medical Science Apps.',
+    ],
+)

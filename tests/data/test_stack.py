@@ -1,0 +1,129 @@
+"""The stack lies in the right place of the world, whatever the orientation and spacing of its volume."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import interpolate, ndimage
+from scipy.spatial.transform import Rotation
+
+from tfp_bruno.data import extract_stack, get_definition, read_volume
+from tfp_bruno.data.nifti import Volume
+from tfp_bruno.errors import UserError
+
+FETAL = get_definition('fetal')
+PATH = pathlib.Path('scan.nii.gz')
+
+
+def gaussian_blob(shape, affine, centre, sigma):
+    """Returns a Gaussian of standard deviation `sigma` mm about a world point, on a voxel grid."""
+    voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), -1)
+    distance = nibabel.affines.apply_affine(affine, voxels) - centre
+    return (1000 * np.exp(-0.5 * np.sum(distance**2, -1) / sigma**2)).astype(np.float32)
+
+
+def centre_of_mass(images, affine):
+    k, h, w = ndimage.center_of_mass(images)
+    return nibabel.affines.apply_affine(affine, [w, h, k])
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_a_blob_stays_where_it_is_in_the_world(tmp_path, save, seed):
+    rng = np.random.default_rng(seed)
+    spacing, shape = rng.uniform(0.8, 3.0, 3), rng.integers(60, 90, 3)
+    flips = np.diag(rng.choice([-1.0, 1.0], 3))[rng.permutation(3)]
+    matrix = Rotation.from_rotvec(rng.normal(0, 0.2, 3)).as_matrix() @ flips @ np.diag(spacing)
+    centre = rng.normal(0, 50, 3)
+    affine = nibabel.affines.from_matvec(matrix, centre - matrix @ ((shape - 1) / 2))
+    target = centre + rng.normal(0, 3, 3)
+    path = save(tmp_path / 'scan.nii.gz', gaussian_blob(shape, affine, target, 5.0), affine)
+    # The percentile is of voxels that are not 0; 100 keeps the blob from being clipped.
+    stack = extract_stack(read_volume(path), dataclasses.replace(FETAL, percentile=100.0))
+    np.testing.assert_allclose(centre_of_mass(stack.images, stack.affine), target, atol=0.05)
+
+
+def test_all_48_orientations_give_the_same_stack(smooth_volume):
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[:3, 3] = [-20, 10, 5]
+    expected = extract_stack(Volume(smooth_volume, affine, PATH), FETAL)
+    image = nibabel.Nifti1Image(smooth_volume, affine)
+    for axes in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            turned = image.as_reoriented(np.array([axes, flips]).T)
+            stack = extract_stack(Volume(turned.get_fdata(dtype=np.float32), turned.affine, PATH), FETAL)
+            np.testing.assert_array_equal(stack.images, expected.images)
+            np.testing.assert_allclose(stack.affine, expected.affine, atol=1e-9)
+
+
+def test_the_axes_are_left_posterior_superior_and_the_grid_is_that_of_the_definition():
+    shape, affine = (100, 120, 140), np.diag([1.0, 1.0, 1.0, 1.0])
+    data = np.zeros(shape, np.float32)
+    data[60, 70, 90] = 1.0
+    data[59, 70, 90] = 0.5
+    stack = extract_stack(Volume(data, affine, PATH), FETAL)
+    assert stack.images.shape == (80, 64, 64)
+    assert stack.images.dtype == np.float32
+    np.testing.assert_allclose(np.diag(stack.affine), [-2.5, -2.5, 0.65 * 140 / 80, 1])
+    # The centre of the stack is the centre of the volume.
+    np.testing.assert_allclose(stack.affine @ [31.5, 31.5, 39.5, 1], [49.5, 59.5, 69.5, 1])
+    k, h, w = np.unravel_index(np.argmax(stack.images), stack.images.shape)
+    # The point is right of, anterior to and above the centre.
+    assert w < 31.5
+    assert h < 31.5
+    assert k > 39.5
+
+
+def test_against_interpolation_and_smoothing_done_independently():
+    rng = np.random.default_rng(0)
+    data = ndimage.gaussian_filter(rng.uniform(0, 1, (70, 80, 90)), 2).astype(np.float32)
+    volume = Volume(data, np.diag([2.0, 1.25, 1.5, 1.0]), PATH)
+    stack = extract_stack(volume, dataclasses.replace(FETAL, percentile=100.0))
+    smoothed = ndimage.gaussian_filter1d(data / data.max(), 0.125, axis=0, mode='constant')
+    smoothed = ndimage.gaussian_filter1d(smoothed, 0.5, axis=1, mode='constant')
+    axes = [np.arange(n) * step for n, step in zip(data.shape, (2.0, 1.25, 1.5), strict=True)]
+    lookup = interpolate.RegularGridInterpolator(axes, smoothed)
+    for w, h, k in [(20, 25, 3), (31, 40, 39), (44, 30, 79)]:
+        x, y, z = (stack.affine @ [w, h, k, 1])[:3]
+        assert stack.images[k, h, w] == pytest.approx(lookup([[x, y, z]])[0], abs=1e-5)
+
+
+def test_outside_the_volume_is_background(smooth_volume):
+    stack = extract_stack(Volume(smooth_volume, np.eye(4), PATH), FETAL)
+    inside = stack.images > 0
+    assert inside[:, 28:36, 28:36].all()
+    assert not inside[:, :20].any()
+    assert not inside[:, :, :20].any()
+
+
+def test_intensities_are_scaled_by_the_percentile_of_the_non_zero_voxels():
+    data = np.zeros((20, 20, 20), np.float32)
+    data[5:15, 5:15, 5:15] = np.linspace(1, 1001, 1000).reshape(10, 10, 10)
+    stack = extract_stack(Volume(data, np.diag([8.0, 8.0, 8.0, 1.0]), PATH), FETAL)
+    assert stack.intensity_low == 0
+    assert stack.intensity_high == pytest.approx(1 + 0.995 * 1000, rel=1e-4)
+    assert 0 <= stack.images.min() < stack.images.max() <= 1
+
+
+def test_a_ct_is_windowed_and_padding_is_air():
+    thorax = get_definition('thorax')
+    data = np.full((40, 40, 40), -3024.0, np.float32)
+    data[10:30, 10:30, 10:30] = 40.0
+    stack = extract_stack(Volume(data, np.diag([5.0, 5.0, 5.0, 1.0]), PATH), thorax)
+    assert stack.images[50, 32, 32] == pytest.approx(0.52)
+    assert stack.images[50, 0, 0] == 0
+    assert (stack.intensity_low, stack.intensity_high) == (-1000, 1000)
+
+
+def test_volumes_without_a_third_axis_or_an_intensity_scale():
+    plane = Volume(np.arange(12, dtype=np.float32).reshape(3, 4, 1), np.eye(4), PATH)
+    with pytest.raises(UserError, match=r'scan\.nii\.gz: is a single slice \(3 x 4 x 1\)'):
+        extract_stack(plane, FETAL)
+    negative = Volume(-np.arange(60, dtype=np.float32).reshape(3, 4, 5), np.eye(4), PATH)
+    with pytest.raises(UserError, match='no positive intensities'):
+        extract_stack(negative, FETAL)
+    air = Volume(np.linspace(-2000, -1500, 60, dtype=np.float32).reshape(3, 4, 5), np.eye(4), PATH)
+    with pytest.raises(UserError, match='Hounsfield'):
+        extract_stack(air, get_definition('thorax'))

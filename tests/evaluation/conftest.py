@@ -1,0 +1,81 @@
+"""A small dataset, its populations and a model that needs no training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tfp_bruno import baselines
+from tfp_bruno.data import Population, get_definition
+from tfp_bruno.evaluation import Provenance, evaluate
+
+NUM_SLICES = 16
+SIZE = 24
+
+
+class FakeModel:
+    """Halfway between the mean and linear interpolation; samples add noise, and the density is that of a uniform."""
+
+    def __init__(self, definition, train_images):
+        self.name = 'fake'
+        self.definition = definition
+        self.info = {}
+        self.calls = []
+        self._mean = baselines.TrainingMean(train_images)
+        self._linear = baselines.LinearInterpolation(train_images)
+
+    def predict(self, context_images, context_slices, query_slices):
+        query = (context_images, context_slices, query_slices)
+        return (self._mean.predict(*query) + self._linear.predict(*query)) / 2
+
+    def sample(self, context_images, context_slices, query_slices, num_samples, seed):
+        self.calls.append((num_samples, seed))
+        mean = self.predict(context_images, context_slices, query_slices)
+        noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (num_samples, *mean.shape))
+        return np.clip(mean + noise, 0, 1).astype(np.float32)
+
+    def log_prob(self, images, slices):
+        assert images.shape[1] == len(slices)
+        return np.zeros(len(images))
+
+
+def make_population(count, seed, split):
+    """Smooth blobs on a background of 0."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(count, NUM_SLICES, SIZE, SIZE)), (0, 2, 2, 2))
+    images = np.clip(smooth / smooth.std() / 4 + 0.2, 0, 1).astype(np.float32)
+    images[..., :4, :] = 0
+    names = tuple(f'sub-{split}{number}' for number in range(count))
+    return Population(images, names, (split,) * count, True, 'made-up blobs')
+
+
+@pytest.fixture(scope='session')
+def definition():
+    contexts = {0: (), 1: (8,), 2: (5, 10), 4: (2, 6, 10, 14), 5: (2, 5, 8, 11, 14)}
+    return dataclasses.replace(get_definition('fetal'), num_slices=NUM_SLICES, image_size=SIZE, context_slices=contexts)
+
+
+@pytest.fixture(scope='session')
+def train():
+    return make_population(6, 1, 'train')
+
+
+@pytest.fixture(scope='session')
+def test():
+    return make_population(4, 2, 'test')
+
+
+@pytest.fixture
+def model(definition, train):
+    return FakeModel(definition, train.images)
+
+
+@pytest.fixture(scope='session')
+def evaluation(definition, train, test):
+    return evaluate(FakeModel(definition, train.images), train, test, num_samples=8, score_samples=3, seed=5)
+
+
+@pytest.fixture
+def provenance():
+    return Provenance('fetal', 'test', 'made-up blobs', True, 'runs/one', 'other blobs', '1.2.3')

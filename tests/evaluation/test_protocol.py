@@ -1,0 +1,84 @@
+"""The protocol, with a model that needs no training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tfp_bruno.baselines import LinearInterpolation
+from tfp_bruno.evaluation import evaluate, metrics, protocol
+
+METHODS = ['mean_image', 'sample_average', 'samples', 'training_mean', 'nearest_subject', 'linear']
+
+
+def scores_of(volumes, truths, contexts):
+    figures = [metrics.score_volume(t, v, contexts).figures for t, v in zip(truths, volumes, strict=True)]
+    return metrics.average_figures(figures)
+
+
+def test_every_count_and_method_is_scored(evaluation, definition):
+    assert list(evaluation.scores) == list(evaluation.standard_errors) == sorted(definition.context_slices)
+    for count, methods in evaluation.scores.items():
+        assert list(methods) == METHODS
+        assert list(evaluation.ssim_over_slices[count]) == METHODS
+    assert evaluation.bits_per_dimension == 8
+    assert (evaluation.num_subjects, evaluation.num_train_subjects, evaluation.num_trained_on) == (4, 6, 0)
+
+
+def test_mean_image_and_linear_are_scored_by_the_metrics(evaluation, model, train, test, definition):
+    contexts = definition.context_slices[2]
+    query = (test.images[:, contexts], contexts, range(16))
+    for method, predictor in (('mean_image', model), ('linear', LinearInterpolation(train.images))):
+        expected = scores_of(predictor.predict(*query), test.images, contexts)
+        for name in ('ssim', 'cc', 'mask_ssim', 'mask_cc', 'sharpness', 'ssim_no_contexts', 'cc_no_contexts'):
+            assert evaluation.scores[2][method][name] == pytest.approx(expected[name])
+        assert evaluation.scores[2][method]['psnr'] == pytest.approx(-10 * np.log10(expected['mse']))
+
+
+def test_sample_average_is_of_all_and_samples_of_the_first(model, train, test, definition):
+    test = dataclasses.replace(test, images=test.images[:1], names=test.names[:1], splits=test.splits[:1])
+    found = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)
+    ((size, seed),) = model.calls
+    contexts = definition.context_slices[4]
+    samples = model.sample(test.images[:, contexts], contexts, range(16), size, seed)[:, 0]
+    average = scores_of([samples.mean(axis=0)], test.images, contexts)
+    assert found.scores[4]['sample_average']['mask_ssim'] == pytest.approx(average['mask_ssim'], abs=1e-5)
+    single = scores_of(samples[:3], [test.images[0]] * 3, contexts)
+    assert found.scores[4]['samples']['mask_ssim'] == pytest.approx(single['mask_ssim'], abs=1e-6)
+    np.testing.assert_array_equal(found.examples[0].samples, samples[:6])
+
+
+def test_samples_are_drawn_in_calls_of_bounded_equal_size(model, train, test, monkeypatch):
+    monkeypatch.setattr(protocol, '_IMAGES_PER_CALL', 3 * 16)
+    found = evaluate(model, train, test, [1], num_samples=8, score_samples=8)
+    assert [size for size, _ in model.calls] == [3, 3, 3] * 4
+    assert len({seed for _, seed in model.calls}) == 12
+    assert max(seed for _, seed in model.calls) < 2**31
+    assert found.score_samples == 8
+
+
+def test_same_seed_same_scores_and_counts_do_not_matter_to_each_other(model, train, test, evaluation):
+    again = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)
+    assert again.scores[4] == evaluation.scores[4]
+    other = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=6)
+    assert other.scores[4]['samples'] != evaluation.scores[4]['samples']
+
+
+def test_examples_are_at_the_largest_count_up_to_four(model, train, test, evaluation):
+    assert [example.name for example in evaluation.examples] == list(test.names[:3])
+    assert {len(example.context_slices) for example in evaluation.examples} == {4}
+    only_many = evaluate(model, train, test, [5], num_samples=1)
+    assert {len(example.context_slices) for example in only_many.examples} == {5}
+
+
+def test_subjects_that_were_trained_on_are_counted(model, train):
+    found = evaluate(model, train, train, [1], num_samples=1)
+    assert found.num_trained_on == 6
+    assert found.scores[1]['nearest_subject']['ssim'] == pytest.approx(1)
+    assert found.scores[1]['nearest_subject']['psnr'] == np.inf
+
+
+@pytest.mark.parametrize('change', [{'counts': [3]}, {'counts': []}, {'num_samples': 0}, {'score_samples': 0}])
+def test_refuses(model, train, test, change):
+    with pytest.raises(ValueError, match='must be among'):
+        evaluate(model, train, test, **change)

@@ -1,0 +1,96 @@
+"""The files of the report."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from tfp_bruno.errors import UserError
+from tfp_bruno.evaluation import format_summary, report, write_report
+
+FIGURES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
+METHODS = {'mean_image', 'sample_average', 'samples', 'training_mean', 'nearest_subject', 'linear'}
+
+
+@pytest.fixture
+def paths(tmp_path, evaluation, provenance):
+    return {path.name: path for path in write_report(tmp_path / 'run' / 'evaluation', evaluation, provenance)}
+
+
+def test_metrics_json(paths, evaluation):
+    found = json.loads(paths['metrics.json'].read_text())
+    assert list(found['contexts']) == ['0', '1', '2', '4', '5']
+    for methods in found['contexts'].values():
+        assert set(methods) == METHODS
+        for figures in methods.values():
+            assert set(figures) == FIGURES | {'ssim_no_contexts', 'cc_no_contexts', 'psnr_no_contexts'}
+    # Interpolation returns contexts exactly, and all that is finite is written as it was found.
+    assert found['contexts']['4']['linear']['ssim'] == evaluation.scores[4]['linear']['ssim']
+    assert found['standard_errors']['4']['linear']['ssim'] == evaluation.standard_errors[4]['linear']['ssim']
+    assert found['context_slices']['4'] == [2, 6, 10, 14]
+    assert len(found['ssim_over_slices']['4']['mean_image']) == 16
+    expected = {
+        'dataset': 'fetal',
+        'split': 'test',
+        'data': 'made-up blobs',
+        'is_phantom': True,
+        'run': 'runs/one',
+        'trained_on': 'other blobs',
+        'version': '1.2.3',
+        'bits_per_dimension': 8,
+        'num_subjects': 4,
+        'num_train_subjects': 6,
+        'num_samples': 8,
+        'score_samples': 3,
+        'seed': 5,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_metrics_md(paths, evaluation, provenance):
+    lines = paths['metrics.md'].read_text().splitlines()
+    assert 'SYNTHETIC PHANTOM' in lines[0]
+    assert 'made-up blobs' in lines[0]
+    assert '## 4 contexts (2, 6, 10, 14)' in lines
+    assert '## No contexts (the prior)' in lines
+    assert sum(line.startswith('| model, mean image') for line in lines) == 5
+    value = evaluation.scores[0]['mean_image']['mask_ssim']
+    first = next(line for line in lines if line.startswith('| model, mean image'))
+    assert f'{value:.3f} ±' in first
+    real = report.format_markdown(evaluation, dataclasses.replace(provenance, is_phantom=False))
+    assert 'SYNTHETIC' not in real
+
+
+def test_subjects_that_were_trained_on_are_named(evaluation, provenance):
+    seen = dataclasses.replace(evaluation, num_trained_on=2)
+    assert '2 of the scored subjects were trained on' in report.format_markdown(seen, provenance)
+    assert 'were trained on' not in report.format_markdown(evaluation, provenance)
+
+
+def test_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
+    lines = [line for line in format_summary(evaluation, provenance).splitlines() if line.startswith('|')]
+    assert len(lines) == 2 + 5 * 6
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_figures_are_pictures_of_sensible_size(paths):
+    for name in ('ssim_over_slices.png', 'completions.png'):
+        height, width = image.imread(paths[name]).shape[:2]
+        assert 600 < width < 3000
+        assert 600 < height < 5000
+    assert sorted(path.name for path in paths['metrics.md'].parent.iterdir()) == sorted(paths)
+
+
+def test_what_is_not_finite_is_null(evaluation, provenance):
+    scores = {0: {'linear': {'psnr': np.inf, 'cc': np.nan}}}
+    found = report.to_json(dataclasses.replace(evaluation, scores=scores), provenance)
+    assert found['contexts'] == {'0': {'linear': {'psnr': None, 'cc': None}}}
+
+
+def test_folder_that_cannot_be_written(tmp_path, evaluation, provenance):
+    pathlib.Path(tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be written'):
+        write_report(tmp_path / 'file' / 'evaluation', evaluation, provenance)

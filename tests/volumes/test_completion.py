@@ -1,0 +1,41 @@
+"""The completed stack is the model's, with the contexts kept."""
+
+import numpy as np
+import pytest
+
+from tfp_bruno.errors import UserError
+from tfp_bruno.volumes import complete
+
+
+def test_contexts_are_kept_and_the_rest_is_the_models(model, ellipsoid):
+    contexts = np.random.default_rng(0).uniform(0, 1, (2, 64, 64)).astype(np.float32)
+    completion = complete(model, contexts, (20, 60), num_samples=3, seed=1)
+    images, slices = model.calls[0]
+    assert images.shape == (1, 2, 64, 64)
+    assert slices == (20, 60)
+    np.testing.assert_array_equal(completion.mean[[20, 60]], contexts)
+    np.testing.assert_array_equal(np.delete(completion.mean, [20, 60], 0), np.delete(ellipsoid, [20, 60], 0))
+    assert completion.samples.shape == (3, 80, 64, 64)
+    for sample in completion.samples:
+        np.testing.assert_array_equal(sample[[20, 60]], contexts)
+    assert not completion.std[[20, 60]].any()
+
+
+def test_the_standard_deviation_is_of_enough_samples(make_model, ellipsoid):
+    model = make_model(ellipsoid * 0.6, noise=0.05)
+    completion = complete(model, np.zeros((0, 64, 64)), (), num_samples=0, seed=1, min_samples_for_std=100)
+    assert completion.samples.shape == (0, 80, 64, 64)
+    assert completion.std_samples == 100
+    bright = ellipsoid > 0.7
+    np.testing.assert_allclose(completion.std[bright].mean(), 0.05, rtol=0.05)
+
+
+def test_the_seed_decides(model):
+    first, again, other = (complete(model, np.zeros((0, 64, 64)), (), 2, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.samples, again.samples)
+    assert not np.array_equal(first.samples, other.samples)
+
+
+def test_values_that_are_not_finite(make_model, ellipsoid):
+    with pytest.raises(UserError, match='fake: the model gives values that are not finite'):
+        complete(make_model(np.where(ellipsoid > 0, np.nan, 0)), np.zeros((0, 64, 64)), (), 0, 0)

@@ -1,0 +1,210 @@
+"""The base class of the conditional bijectors: one evaluation gives value and log-determinant."""
+
+import abc
+
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability.python.internal import cache_util
+
+__all__ = ['ConditionalBijector']
+
+
+class _NoCache(cache_util.BijectorCache):
+    """A bijector cache that never answers from memory.
+
+    The cache of TFP is keyed on tensor identity and on the equality of the bijectors' parameters. Two flows with equal settings
+    but different weights answer for each other there, and values drawn outside a gradient tape cut the gradients inside it.
+    """
+
+    def _lookup(self, input, forward_name, inverse_name, **kwargs):
+        return self._invoke(input, forward_name, kwargs, {})
+
+    def _attributes(self, input, fn_name, **kwargs):
+        return {}
+
+
+class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
+    """A bijector `y = g(x; c)` of events that depends on a vector of conditions `c`.
+
+    #### Mathematical Details
+
+    For each event x with condition c, a subclass computes
+
+    ```none
+    y = g(x; c),   forward log-determinant = log |det dg(x; c) / dx|
+    ```
+
+    in one evaluation, `_forward_and_log_det(x, c)`, and the inverse in another. Both see a flat batch: `x` of shape `[N] + event`
+    and `c` of shape `[N, condition_size]` (`None` where the bijector takes no condition). All that TFP asks for (leading dimensions,
+    broadcasting, `forward`, `inverse`, both log-determinants, shapes) is derived here.
+
+    The public pair `forward_and_log_det`, `inverse_and_log_det` evaluates every network once; densities should use it. There is
+    no cache, so no answer is ever stale. Equality is identity: two flows of equal settings have weights of their own.
+    """
+
+    _cache = _NoCache()
+
+    def __init__(
+        self,
+        forward_event_shape,
+        inverse_event_shape,
+        condition_size=None,
+        dtype=tf.float32,
+        validate_args=False,
+        parameters=None,
+        name=None,
+    ):
+        """Sets the shapes of one event.
+
+        Args:
+            forward_event_shape: Shape of one event x, a tuple of `int`; `None` where any size is taken.
+            inverse_event_shape: Shape of one event y, likewise.
+            condition_size: `int`, the size of the condition vector. `None` where the bijector takes no condition.
+            dtype: Dtype of the events. Default value: `tf.float32`.
+            validate_args: Python `bool`: whether values are checked at run time. Default value: `False`.
+            parameters: Python `dict` of the subclass' constructor arguments.
+            name: Python `str`, the name of the operations.
+        """
+        self._event_shape_of_x = tuple(forward_event_shape)
+        self._event_shape_of_y = tuple(inverse_event_shape)
+        self._condition_size = condition_size
+        super().__init__(
+            forward_min_event_ndims=len(self._event_shape_of_x),
+            inverse_min_event_ndims=len(self._event_shape_of_y),
+            is_constant_jacobian=False,
+            dtype=dtype,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+    @classmethod
+    def _parameter_properties(cls, dtype):
+        return {}
+
+    @property
+    def condition_size(self):
+        """The size of the condition vector, or `None` where no condition is taken."""
+        return self._condition_size
+
+    @abc.abstractmethod
+    def _forward_and_log_det(self, x, condition):
+        """Returns `(y, log |det dy/dx|)` of shapes `[N] + event` and `[N]`."""
+
+    @abc.abstractmethod
+    def _inverse_and_log_det(self, y, condition):
+        """Returns `(x, log |det dx/dy|)` of shapes `[N] + event` and `[N]`."""
+
+    def forward_and_log_det(self, x, conditional_input=None):
+        """Returns `g(x; c)` and its log-determinant from one evaluation.
+
+        Args:
+            x: `Tensor` of shape `[B1, ..., Bb] + forward_event_shape`.
+            conditional_input: `Tensor` of shape `[C1, ..., Cc, condition_size]`; `[C1, ..., Cc]` broadcasts against `[B1, ..., Bb]`.
+
+        Returns:
+            y: `Tensor` of shape `[A1, ..., Aa] + inverse_event_shape`, where A is the broadcast of B and C.
+            log_det: `Tensor` of shape `[A1, ..., Aa]`.
+
+        Raises:
+            ValueError: if the condition is missing, or a shape does not fit.
+        """
+        return self._flat_call(self._forward_and_log_det, x, conditional_input, self._event_shape_of_x)
+
+    def inverse_and_log_det(self, y, conditional_input=None):
+        """Returns the inverse at y and its log-determinant from one evaluation; see `forward_and_log_det`."""
+        return self._flat_call(self._inverse_and_log_det, y, conditional_input, self._event_shape_of_y)
+
+    def _flat_call(self, function, value, condition, event_shape):
+        value = tf.convert_to_tensor(value, dtype_hint=self.dtype, name='value')
+        rank = len(event_shape)
+        if not value.shape[len(value.shape) - rank :].is_compatible_with(_static(event_shape)):
+            raise ValueError(f'{self.name}: events must have shape {event_shape}, but the value has shape {value.shape}.')
+        batch = tf.shape(value)[: tf.rank(value) - rank]
+        static_batch = value.shape[: value.shape.rank - rank]
+        if self._condition_size is None:
+            condition = None
+        else:
+            condition = self._check_condition(condition, value)
+            static_batch = _broadcast_static(self.name, value.shape, static_batch, condition.shape)
+            batch = tf.broadcast_dynamic_shape(batch, tf.shape(condition)[:-1])
+            condition = tf.broadcast_to(condition, tf.concat([batch, [self._condition_size]], 0))
+            condition = tf.reshape(condition, [-1, self._condition_size])
+        event = tf.shape(value)[tf.rank(value) - rank :]
+        static_event = value.shape[value.shape.rank - rank :]
+        flat = tf.reshape(tf.broadcast_to(value, tf.concat([batch, event], 0)), tf.concat([[-1], event], 0))
+        flat = tf.ensure_shape(flat, [None, *static_event])
+        out, log_det = function(flat, condition)
+        out_shape = tf.concat([batch, tf.shape(out)[1:]], 0)
+        out = tf.ensure_shape(tf.reshape(out, out_shape), static_batch.concatenate(out.shape[1:]))
+        return out, tf.ensure_shape(tf.reshape(log_det, batch), static_batch)
+
+    def _check_condition(self, condition, value):
+        if condition is None:
+            raise ValueError(
+                f'{self.name} needs the argument `conditional_input` of shape [..., {self._condition_size}] '
+                f'beside a value of shape {value.shape}; in a distribution, pass '
+                "`bijector_kwargs={'conditional_input': ...}`."
+            )
+        condition = tf.convert_to_tensor(condition, dtype_hint=self.dtype, name='conditional_input')
+        condition = tf.cast(condition, self.dtype)
+        if condition.shape.rank == 0 or not condition.shape[-1:].is_compatible_with([self._condition_size]):
+            raise ValueError(
+                f'{self.name}: `conditional_input` must have shape [..., {self._condition_size}], got {condition.shape}.'
+            )
+        return condition
+
+    def _forward(self, x, conditional_input=None):
+        return self.forward_and_log_det(x, conditional_input)[0]
+
+    def _inverse(self, y, conditional_input=None):
+        return self.inverse_and_log_det(y, conditional_input)[0]
+
+    def _forward_log_det_jacobian(self, x, conditional_input=None):
+        return self.forward_and_log_det(x, conditional_input)[1]
+
+    def _inverse_log_det_jacobian(self, y, conditional_input=None):
+        return self.inverse_and_log_det(y, conditional_input)[1]
+
+    def _forward_event_shape(self, input_shape):
+        return _replace_event(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+
+    def _inverse_event_shape(self, output_shape):
+        return _replace_event(output_shape, self._event_shape_of_y, self._event_shape_of_x)
+
+    def _forward_event_shape_tensor(self, input_shape):
+        return _replace_event_tensor(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+
+    def _inverse_event_shape_tensor(self, output_shape):
+        return _replace_event_tensor(output_shape, self._event_shape_of_y, self._event_shape_of_x)
+
+
+def _static(event_shape):
+    return tf.TensorShape(event_shape)
+
+
+def _broadcast_static(name, value_shape, batch, condition_shape):
+    try:
+        return tf.broadcast_static_shape(batch, condition_shape[:-1])
+    except ValueError as error:
+        raise ValueError(
+            f'{name}: the value of shape {value_shape} has batch shape {batch}, which does not broadcast against '
+            f'`conditional_input` of shape {condition_shape}: give one condition per event.'
+        ) from error
+
+
+def _replace_event(shape, old, new):
+    shape = tf.TensorShape(shape)
+    if shape.rank is None:
+        return shape
+    return shape[: shape.rank - len(old)].concatenate(new)
+
+
+def _replace_event_tensor(shape, old, new):
+    return tf.concat([shape[: tf.size(shape) - len(old)], tf.constant(new, dtype=shape.dtype)], 0)

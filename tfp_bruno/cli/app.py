@@ -1,0 +1,77 @@
+"""Starts a command: quiet TensorFlow, one line for a user's mistake."""
+
+import importlib
+import logging as standard_logging
+import os
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from tfp_bruno.errors import UserError
+
+__all__ = ['import_tensorflow', 'run_main']
+
+_OWN = str(pathlib.Path(__file__).resolve().parent.parent)
+
+
+def run_main(main):
+    """Runs a command and ends the process.
+
+    Args:
+        main: Callable of the arguments that are left after the flags.
+
+    A `UserError` becomes one line on stderr and exit status 1; so does a wrong flag. Interrupted by the user, the status is 130.
+    """
+    program = pathlib.Path(sys.argv[0])
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(None)
+    # TensorFlow logs through the same handler; of its records only errors are for the user.
+    logging.get_absl_handler().addFilter(lambda record: record.levelno >= logging.ERROR or _OWN in record.pathname)
+    app.run(lambda argv: _run(main, argv, program), flags_parser=lambda argv: _parse(argv, program))
+
+
+def import_tensorflow():
+    """Imports TensorFlow without its start-up notes, which come from C++ and say nothing that a user could act on."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    sys.stderr.flush()
+    with pathlib.Path(os.devnull).open('w') as nowhere:
+        shown = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            importlib.import_module('tensorflow')
+            importlib.import_module('tensorflow_probability')
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+    standard_logging.getLogger('tensorflow').setLevel('ERROR')
+
+
+def _parse(argv, program):
+    try:
+        return app.parse_flags_with_usage(argv) if _wants_help(argv) else flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(program, f'{error}; see --help'.replace('\n', ' '))
+
+
+def _wants_help(argv):
+    return any(word.lstrip('-').split('=')[0] in ('help', 'helpfull', 'helpshort') for word in argv[1:])
+
+
+def _run(main, argv, program):
+    try:
+        main(argv)
+    except UserError as error:
+        _fail(program, error)
+    except KeyboardInterrupt:
+        print(f'{_name(program)}: interrupted', file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(program, message):
+    print(f'{_name(program)}: error: {message}', file=sys.stderr)
+    sys.exit(1)
+
+
+def _name(program):
+    return f'bin/{program.name}' if program.parent.name == 'bin' and not program.name.startswith('bruno') else program.name

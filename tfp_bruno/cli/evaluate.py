@@ -1,0 +1,169 @@
+"""Scores a trained model on subjects whose every slice is known, beside classical baselines.
+
+    bin/evaluate --run_dir=RUN
+
+Completes every test subject from each number of context slices of its dataset and writes metrics.json, metrics.md,
+ssim_over_slices.png and completions.png to RUN/evaluation. With --data_dir other subjects are completed; those of a
+folder without a split of its own are all test subjects.
+"""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+
+from absl import flags, logging
+
+from tfp_bruno import __version__, data
+from tfp_bruno.cli import app
+from tfp_bruno.errors import UserError
+from tfp_bruno.evaluation import Provenance, evaluate, format_summary, write_report
+
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
+DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of other volumes to evaluate on; default: those of the run.')
+TRAIN_DATA_DIR = flags.DEFINE_string(
+    'train_data_dir', None, 'Where the volumes that the run was trained on lie now, if they were moved.'
+)
+SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'test', 'all'], 'Subjects to evaluate on.')
+CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all that the dataset defines.')
+NUM_SAMPLES = flags.DEFINE_integer('num_samples', 100, 'Samples per subject that are averaged.', lower_bound=1)
+SCORE_SAMPLES = flags.DEFINE_integer('score_samples', 10, 'How many of them are scored one by one.', lower_bound=1)
+MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
+CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: evaluation inside the run.')
+
+flags.mark_flag_as_required('run_dir')
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates as the flags say.
+
+    Args:
+        argv: the command and what is left of its arguments after the flags.
+
+    Raises:
+        UserError: if a flag, a file or a folder cannot be used.
+    """
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: is no flag; see --help.')
+    counts = parse_counts(CONTEXTS.value)
+    run_dir = pathlib.Path(RUN_DIR.value)
+    if not run_dir.is_dir():
+        raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / 'evaluation'
+    check_writable(output_dir)
+    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
+    app.import_tensorflow()
+    from tfp_bruno.runs import load
+
+    model = load(run_dir)
+    check_counts(counts, model.definition)
+    train, test = load_populations(model)
+    provenance = Provenance(
+        dataset=model.definition.name,
+        split=SPLIT.value,
+        data=test.description,
+        is_phantom=test.is_phantom,
+        run=str(run_dir),
+        trained_on=str(model.info['data']),
+        version=__version__,
+    )
+    logging.info('Evaluating on %s.', test.description)
+    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, SCORE_SAMPLES.value, SEED.value)
+    paths = write_report(output_dir, evaluation, provenance)
+    print('\n'.join([format_summary(evaluation, provenance), '', *map(str, paths)]))
+
+
+def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
+    """Returns the numbers of contexts that `--contexts` lists.
+
+    Args:
+        texts: the elements of the flag; None if it was not given.
+
+    Returns:
+        The numbers; None if the flag was not given.
+
+    Raises:
+        UserError: if an element is not a whole number, or there is none.
+    """
+    if texts is None:
+        return None
+    if not texts or not all(text.isdecimal() for text in texts):
+        raise UserError(f'--contexts={",".join(texts)}: give whole numbers separated by commas, like 0,1,4.')
+    return tuple(int(text) for text in texts)
+
+
+def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinition) -> None:
+    """Raises a UserError if the dataset has no contexts of one of these numbers; None stands for all it has."""
+    known = sorted(definition.context_slices)
+    for count in counts or ():
+        if count not in known:
+            raise UserError(f'--contexts={count}: {definition.name} has no such number; give some of {known}.')
+
+
+def check_writable(folder: pathlib.Path) -> None:
+    """Tries to write in a folder, or in what exists of the way to it, before any long work; it leaves nothing there.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        UserError: if it could not be made or written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.parents) if path.exists())):
+            pass
+    except OSError as error:
+        message = f'--output_dir={folder}: cannot be written ({error.strerror}); give a folder you can write.'
+        raise UserError(message) from error
+
+
+def load_populations(model) -> tuple[data.Population, data.Population]:
+    """Loads the training subjects of the run and the subjects to evaluate on.
+
+    Args:
+        model: the trained model; its `info` says what it was trained on.
+
+    Returns:
+        The two, as the flags say.
+
+    Raises:
+        UserError: if the data cannot be loaded, or nobody is in the split.
+    """
+    settings = {'cache_dir': CACHE_DIR.value, 'seed': model.info['seed']}
+    train_dir = TRAIN_DATA_DIR.value or model.info['data_dir']
+    own = data.load_population(
+        model.definition,
+        train_dir,
+        splits=data.read_split(model.info['split_file']),
+        phantom_subjects=model.info['phantom_subjects'],
+        **settings,
+    )
+    if is_same_folder(DATA_DIR.value, train_dir):
+        evaluated = own
+    else:
+        evaluated = data.load_population(model.definition, DATA_DIR.value, needs_split=False, **settings)
+    return own.subset('train'), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
+
+
+def is_same_folder(data_dir: str | None, train_dir: str | None) -> bool:
+    """Tells whether `--data_dir` is the folder of the training data, as it is by default."""
+    if data_dir is None or train_dir is None:
+        return data_dir is None
+    return os.path.realpath(data_dir) == os.path.realpath(train_dir)
+
+
+def first_subjects(population: data.Population, count: int | None) -> data.Population:
+    """Returns the first subjects of a population, all for None."""
+    return dataclasses.replace(
+        population,
+        images=population.images[:count],
+        names=population.names[:count],
+        splits=population.splits[:count],
+    )
+
+
+def run() -> None:
+    """Runs the command line."""
+    app.run_main(main)

@@ -1,0 +1,41 @@
+"""Generates a population of synthetic volumes to try the project on.
+
+    bin/phantom --dataset=fetal --output_dir=POPULATION --subjects=100
+
+The folder can be given to bin/train, bin/evaluate and bin/reconstruct like any other population.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfp_bruno import phantoms
+from tfp_bruno.cli import app
+from tfp_bruno.data.definitions import DEFINITIONS
+from tfp_bruno.errors import UserError
+
+DATASET = flags.DEFINE_enum('dataset', None, list(DEFINITIONS), 'Anatomy to generate.', required=True)
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must not exist yet.', required=True)
+SUBJECTS = flags.DEFINE_integer('subjects', 100, 'Number of subjects.', lower_bound=2)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed; the same seed gives the same volumes.', lower_bound=0)
+JOBS = flags.DEFINE_integer('jobs', 2, 'Number of subjects made at the same time.', lower_bound=1)
+
+
+def main(argv):
+    """Generates the population that the flags describe.
+
+    Args:
+        argv: the command and what is left of its arguments after the flags.
+
+    Raises:
+        UserError: if a flag or the folder cannot be used.
+    """
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
+    phantoms.write_population(DATASET.value, OUTPUT_DIR.value, SUBJECTS.value, SEED.value, JOBS.value)
+    print(pathlib.Path(OUTPUT_DIR.value).absolute())
+
+
+def run():
+    """Entry point of `bin/phantom` and of the console command."""
+    app.run_main(main)

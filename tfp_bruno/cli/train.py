@@ -1,0 +1,145 @@
+"""Trains a model on a folder of volumes, or on the built-in phantom population.
+
+    bin/train --dataset=fetal --data_dir=VOLUMES --output_dir=RUN
+    bin/train --output_dir=RUN --resume
+
+Every flag of a preset can be overridden; --flagfile=FILE reads flags from a file. The run is ready for bin/evaluate and
+bin/reconstruct as soon as the first checkpoint is written.
+"""
+
+import dataclasses
+import pathlib
+
+from absl import flags, logging
+
+from tfp_bruno import data
+from tfp_bruno.cli import app
+from tfp_bruno.errors import UserError
+
+DATASET = flags.DEFINE_string('dataset', 'fetal', 'Anatomy: fetal, adni or thorax.')
+DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
+PRESET = flags.DEFINE_enum('preset', 'cpu', ['cpu', 'paper'], 'Settings to start from.')
+RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in --output_dir, with its own settings.')
+CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
+PHANTOM_SUBJECTS = flags.DEFINE_integer('phantom_subjects', 120, 'Size of the built-in population.', lower_bound=4)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
+DEVICES = flags.DEFINE_enum(
+    'devices', 'auto', ['auto', 'one', 'all'], 'auto: all GPUs if there are several. all: every GPU, or every CPU device.'
+)
+STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
+MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
+SEQUENCE_LENGTH = flags.DEFINE_integer('sequence_length', None, 'Slices of a subject in a step, M.', lower_bound=2)
+LEARNING_RATE = flags.DEFINE_float('learning_rate', None, 'Peak learning rate.', lower_bound=0.0)
+EVALUATE_EVERY = flags.DEFINE_integer('evaluate_every', None, 'Steps between checkpoints.', lower_bound=1)
+BENDING = flags.DEFINE_float(
+    'bending', None, 'Share of the sequences drawn from a bent volume.', lower_bound=0.0, upper_bound=1.0
+)
+JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', lower_bound=0.0)
+CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
+PREDICTIVE = flags.DEFINE_float('predictive', None, 'Weight of the error of the predictive mean.', lower_bound=0.0)
+PROCESS = flags.DEFINE_enum('process', None, ['exchangeable', 'factor'], 'Process over the latent vectors.')
+FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
+
+
+def main(argv):
+    """Trains as the flags say.
+
+    Args:
+        argv: the command and what is left of its arguments after the flags.
+
+    Raises:
+        UserError: if a flag, a file or a folder cannot be used.
+    """
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: is no flag; see --help.')
+    folder = pathlib.Path(OUTPUT_DIR.value)
+    definition = data.get_definition(DATASET.value)
+    _check_folder(folder)
+    if DATA_DIR.value is not None and not RESUME.value:
+        data.find_subjects(DATA_DIR.value)
+    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
+    app.import_tensorflow()
+    from tfp_bruno import runs
+    from tfp_bruno.training.run import train_run
+
+    if RESUME.value:
+        run = runs.read_run(folder)
+        splits = data.read_split(run.split_file)
+    else:
+        run, splits = _new_run(folder, definition), None
+    population = data.load_population(
+        run.definition,
+        run.info['data_dir'],
+        CACHE_DIR.value,
+        run.info['seed'],
+        phantom_subjects=run.info['phantom_subjects'],
+        splits=splits,
+    )
+    logging.info('Data: %s.', population.description)
+    if not RESUME.value:
+        run = dataclasses.replace(
+            run, info={**run.info, 'data': population.description, 'is_phantom': population.is_phantom}
+        )
+        runs.write_run(run)
+        data.write_split(run.split_file, population.splits_by_name)
+    train_run(run, population, DEVICES.value)
+    print(folder)
+
+
+def _check_folder(folder):
+    if RESUME.value:
+        if not (folder / 'run.json').is_file():
+            raise UserError(f'--output_dir={folder}: holds no run to resume; leave --resume out to start one.')
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f'--output_dir={folder}: exists and is not empty; give another folder, or --resume.')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / '.writable').touch()
+        (folder / '.writable').unlink()
+    except OSError as error:
+        raise UserError(
+            f'--output_dir={folder}: cannot be written ({error.strerror}); give a folder you can write.'
+        ) from error
+
+
+def _new_run(folder, definition):
+    from tfp_bruno.models import ModelSettings
+    from tfp_bruno.runs import Run
+    from tfp_bruno.training.settings import PRESETS
+
+    preset = PRESETS[PRESET.value]
+    objective = _override(preset.training.objective, joint=JOINT, conditional=CONDITIONAL, predictive=PREDICTIVE)
+    bending = _override(preset.training.bending, probability=BENDING)
+    training = _override(
+        dataclasses.replace(preset.training, objective=objective, bending=bending, seed=SEED.value),
+        steps=STEPS,
+        max_minutes=MAX_MINUTES,
+        batch_size=BATCH_SIZE,
+        sequence_length=SEQUENCE_LENGTH,
+        learning_rate=LEARNING_RATE,
+        evaluate_every=EVALUATE_EVERY,
+    )
+    if training.sequence_length > definition.num_slices:
+        raise UserError(f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.')
+    size = definition.image_size
+    model = ModelSettings((size, size, 1), definition.num_slices, process=preset.process, flow=preset.flow)
+    model = _override(model, process=PROCESS, factors=FACTORS)
+    info = {
+        'data_dir': None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
+        'phantom_subjects': PHANTOM_SUBJECTS.value,
+        'seed': SEED.value,
+        'preset': PRESET.value,
+    }
+    return Run(folder, definition, model, training.to_json(), info)
+
+
+def _override(settings, **given):
+    """Returns settings with the values of those flags that the user gave."""
+    return dataclasses.replace(settings, **{name: flag.value for name, flag in given.items() if flag.value is not None})
+
+
+def run():
+    """Runs the command line."""
+    app.run_main(main)

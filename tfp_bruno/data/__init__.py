@@ -1,0 +1,29 @@
+"""Volumes in and out: datasets, NIfTI files, stacks of slices, folders of subjects, splits, populations."""
+
+from tfp_bruno.data.cache import default_cache_dir
+from tfp_bruno.data.definitions import DEFINITIONS, DatasetDefinition, get_definition
+from tfp_bruno.data.folder import Subject, find_subjects
+from tfp_bruno.data.nifti import Volume, read_volume, write_volume
+from tfp_bruno.data.population import Population, load_population
+from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
+from tfp_bruno.data.stack import Stack, extract_stack
+
+__all__ = [
+    'DEFINITIONS',
+    'DatasetDefinition',
+    'Population',
+    'Stack',
+    'Subject',
+    'Volume',
+    'apply_split',
+    'default_cache_dir',
+    'extract_stack',
+    'find_subjects',
+    'get_definition',
+    'load_population',
+    'read_split',
+    'read_volume',
+    'split_subjects',
+    'write_split',
+    'write_volume',
+]

@@ -1,0 +1,180 @@
+"""Reading and writing NIfTI volumes: every way a file can be wrong is one clear error."""
+
+import dataclasses
+import gzip
+import math
+import os
+import pathlib
+import zlib
+
+import nibabel
+import numpy as np
+from absl import logging
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from tfp_bruno.data import atomic
+from tfp_bruno.errors import UserError
+
+GZIP_MAGIC = b'\x1f\x8b'
+# A file starts with the size of its header, in the byte order of its data.
+IMAGE_CLASSES = {
+    size.to_bytes(4, order): image_class
+    for size, image_class in ((348, nibabel.Nifti1Image), (540, nibabel.Nifti2Image))
+    for order in ('little', 'big')
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """A volume as it lies in its file.
+
+    Attributes:
+        data: float32 `[X, Y, Z]`, finite and not constant.
+        affine: float64 `[4, 4]`, voxel indices to world RAS mm.
+        path: the file it came from.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+    path: pathlib.Path
+
+
+def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
+    """Reads a NIfTI volume fully and checks it.
+
+    Args:
+        path: a `.nii` or `.nii.gz` file, 3-D or 4-D with one frame, of any orientation and spacing.
+        assume_ras: take a file that has neither an sform nor a qform as RAS, centred at world 0, not as an error.
+
+    Returns:
+        The Volume. A valid sform wins over a qform that differs, with a warning.
+
+    Raises:
+        UserError: if the file is missing, unreadable, cut short, not NIfTI, not one 3-D volume, without an orientation,
+            not finite, empty or constant.
+    """
+    path = pathlib.Path(path)
+    return parse_volume(read_file(path), path, assume_ras)
+
+
+def read_file(path: pathlib.Path) -> bytes:
+    """Returns the bytes of a file, or raises a UserError that names it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f'{path}: there is no such file; check the path.') from None
+    except IsADirectoryError:
+        raise UserError(f'{path}: is a folder, not a volume; give a .nii or .nii.gz file.') from None
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); check its permissions.') from error
+
+
+def parse_volume(content: bytes, path: pathlib.Path, assume_ras: bool = False) -> Volume:
+    """Returns the Volume in the bytes of a NIfTI file; for the rest see `read_volume`."""
+    image = _parse_image(_decompress(content, path), path)
+    affine = _choose_affine(image, path, assume_ras)
+    data = image.get_fdata(dtype=np.float32)
+    data = data.reshape(data.shape[:3])
+    _check_voxels(data, path)
+    return Volume(data, affine, path)
+
+
+def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) -> None:
+    """Writes a volume atomically, with qform = sform, both of code 1, in mm, with slope 1 and a fresh header.
+
+    Args:
+        path: a file ending in `.nii` or `.nii.gz`.
+        data: float32 or uint8 `[X, Y, Z]`.
+        affine: `[4, 4]`, voxel indices to world RAS mm, without shear.
+
+    Raises:
+        UserError: if the file cannot be written.
+        ValueError: if the data have another type or rank, or the affine a shear.
+    """
+    if data.dtype not in (np.float32, np.uint8) or data.ndim != 3:
+        raise ValueError(f'{path}: data must be float32 or uint8 of rank 3, not {data.dtype} of rank {data.ndim}.')
+    image = nibabel.Nifti1Image(data, affine)
+    image.set_sform(affine, 1)
+    try:
+        image.set_qform(affine, 1, strip_shears=False)
+    except HeaderDataError as error:
+        raise ValueError(f'{path}: the affine has a shear, which a qform cannot hold.') from error
+    image.header.set_xyzt_units('mm')
+    content = image.to_bytes()
+    if str(path).endswith('.gz'):
+        content = gzip.compress(content, compresslevel=3, mtime=0)
+    atomic.write_bytes(path, content)
+
+
+def _decompress(content: bytes, path: pathlib.Path) -> bytes:
+    """Returns the whole unpacked file: opened lazily, one that is cut short would fail only later, or never."""
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f'{path}: is cut short or damaged ({error}); copy or download it again.') from error
+
+
+def _parse_image(content: bytes, path: pathlib.Path) -> nibabel.Nifti1Image:
+    """Returns the nibabel image of an unpacked file: one 3-D frame, every byte of its data there."""
+    image_class = IMAGE_CLASSES.get(content[:4])
+    if image_class is None:
+        raise UserError(f'{path}: is not a NIfTI file; give a .nii or .nii.gz volume.')
+    try:
+        image = image_class.from_bytes(content)
+    except (ImageFileError, HeaderDataError, OSError, ValueError, OverflowError) as error:
+        raise UserError(f'{path}: its NIfTI header is damaged ({_one_line(error)}); write it again.') from error
+    shape = image.shape
+    if len(shape) < 3 or math.prod(shape[3:]) != 1:
+        size = ' x '.join(str(length) for length in shape)
+        raise UserError(f'{path}: is {len(shape)}-D ({size}), not one 3-D volume; extract one 3-D frame first.')
+    data_type = image.get_data_dtype()
+    if data_type.kind not in 'iuf':
+        raise UserError(f'{path}: voxels of type {data_type} are not intensities; convert them to float32.')
+    if min(shape) < 1 or len(content) < image.dataobj.offset + math.prod(shape) * data_type.itemsize:
+        raise UserError(f'{path}: is cut short: its header promises more voxels than it holds; copy it again.')
+    return image
+
+
+def _choose_affine(image: nibabel.Nifti1Image, path: pathlib.Path, assume_ras: bool) -> np.ndarray:
+    """Returns the affine of a valid sform, else of a valid qform, else of the voxel sizes where that is allowed."""
+    sform, qform = _valid_affine(image.header.get_sform), _valid_affine(image.header.get_qform)
+    if sform is None and qform is None:
+        if assume_ras:
+            spacing = np.array(image.header.get_zooms()[:3], dtype=np.float64)
+            return nibabel.affines.from_matvec(np.diag(spacing), -spacing * (np.array(image.shape[:3]) - 1) / 2)
+        raise UserError(f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one.')
+    if sform is None:
+        return qform
+    if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
+        logging.warning('%s: its sform and qform differ; the sform is used.', path)
+    return sform
+
+
+def _valid_affine(get_affine) -> np.ndarray | None:
+    """Returns the affine of `header.get_sform` or `header.get_qform`, or None if it is unset or cannot be inverted."""
+    try:
+        affine, code = get_affine(coded=True)
+    except (HeaderDataError, ValueError):
+        return None
+    if not code or affine is None or not np.all(np.isfinite(affine)):
+        return None
+    return affine.astype(np.float64) if abs(np.linalg.det(affine[:3, :3])) > 1e-9 else None
+
+
+def _check_voxels(data: np.ndarray, path: pathlib.Path) -> None:
+    """Raises a UserError if a volume has voxels that are not finite, or no contrast at all."""
+    low, high = data.min(), data.max()
+    if not np.isfinite(low) or not np.isfinite(high):
+        count = np.count_nonzero(~np.isfinite(data))
+        raise UserError(f'{path}: {count} voxels are NaN or infinite; replace them, by 0 where nothing was measured.')
+    if low == high:
+        what = 'is empty: every voxel is 0' if low == 0 else f'is constant: every voxel is {low:g}'
+        raise UserError(f'{path}: {what}; remove the file or write it again.')
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the message of an exception on one line."""
+    return ' '.join(str(error).split())

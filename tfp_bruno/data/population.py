@@ -1,0 +1,196 @@
+"""A whole population in memory: the stacks of all subjects, their names and splits, and where they came from."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from tfp_bruno.data.cache import default_cache_dir, load_stack
+from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.folder import Subject, find_subjects
+from tfp_bruno.data.split import apply_split, split_subjects
+from tfp_bruno.errors import UserError
+
+PHANTOM_GENERATOR = 'tfp_bruno phantom'
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """The stacks of a population.
+
+    Attributes:
+        images: float32 `[S, K, H, W]` in [0, 1].
+        names: the S subjects.
+        splits: 'train' or 'test' for each.
+        is_phantom: whether the data are synthetic.
+        description: one line that says what the data are.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    is_phantom: bool
+    description: str
+
+    @property
+    def splits_by_name(self) -> dict[str, str]:
+        """The split keyed by subject, as `write_split` writes it."""
+        return dict(zip(self.names, self.splits, strict=True))
+
+    def subset(self, split: str) -> 'Population':
+        """Returns the subjects of one split.
+
+        Args:
+            split: 'train', 'test' or 'all'.
+
+        Returns:
+            A Population of those subjects, in the same order.
+
+        Raises:
+            UserError: if there is no such split, or nobody in it.
+        """
+        if split == 'all':
+            return self
+        chosen = [index for index, value in enumerate(self.splits) if value == split]
+        if not chosen:
+            raise UserError(f'--split={split}: no subject is in it; give train, test or all.')
+        names, splits = tuple(self.names[i] for i in chosen), tuple(self.splits[i] for i in chosen)
+        return dataclasses.replace(self, images=self.images[chosen], names=names, splits=splits)
+
+
+def load_population(
+    definition: DatasetDefinition,
+    data_dir: str | os.PathLike | None,
+    cache_dir: str | os.PathLike | None = None,
+    seed: int = 0,
+    jobs: int = 2,
+    phantom_subjects: int = 120,
+    splits: Mapping[str, str] | None = None,
+    needs_split: bool = True,
+) -> Population:
+    """Loads a population from a folder of volumes, or the built-in phantom population.
+
+    Args:
+        definition: the dataset.
+        data_dir: a folder of volumes, flat or BIDS; None stands for the phantom population of that anatomy.
+        cache_dir: folder of the cache; None stands for `default_cache_dir()`.
+        seed: of the split, where the data have none, and of the phantom population.
+        jobs: number of threads that read and resample.
+        phantom_subjects: number of subjects of the phantom population.
+        splits: a split to reuse, 'train' or 'test' keyed by subject, instead of one of the data's own.
+        needs_split: whether a split that is too small is an error; if not, data without a split of their own are all
+            'test', whatever their number.
+
+    Returns:
+        The Population, in the order of the files.
+
+    Raises:
+        UserError: if the folder or a volume in it cannot be used, the subjects are too few, or one is in both splits.
+    """
+    cache_dir = default_cache_dir() if cache_dir is None else pathlib.Path(cache_dir)
+    load = functools.partial(
+        _load_folder, definition, cache_dir=cache_dir, seed=seed, jobs=jobs, splits=splits, needs_split=needs_split
+    )
+    if data_dir is not None:
+        return load(pathlib.Path(data_dir))
+    with _phantom_folder(definition, cache_dir, phantom_subjects, seed, jobs) as folder:
+        population = load(folder)
+    description = f'built-in phantom population (synthetic), {phantom_subjects} subjects, seed {seed}'
+    return dataclasses.replace(population, is_phantom=True, description=description)
+
+
+def load_subjects(data_dir, definition, seed, splits=None, needs_split=True) -> list[Subject]:
+    """Lists the subjects of a folder with their splits; the arguments and errors are those of `load_population`."""
+    subjects = find_subjects(data_dir)
+    if splits is not None:
+        return apply_split(subjects, splits)
+    if needs_split:
+        return split_subjects(subjects, definition, seed)
+    return [dataclasses.replace(subject, split=subject.split or 'test') for subject in subjects]
+
+
+def is_phantom_folder(data_dir: pathlib.Path) -> bool:
+    """Tells whether a folder's `dataset_description.json` names the phantom as its generator."""
+    try:
+        description = json.loads((data_dir / 'dataset_description.json').read_text(encoding='utf-8'))
+        generators = [str(generator.get('Name')) for generator in description.get('GeneratedBy', [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+    return any(PHANTOM_GENERATOR in name for name in generators)
+
+
+def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_split) -> Population:
+    """Returns the population of a folder."""
+    subjects = load_subjects(data_dir, definition, seed, splits, needs_split)
+    images, keys = _load_images(subjects, definition, cache_dir, jobs)
+    _check_no_copy_in_both(subjects, keys)
+    is_phantom = is_phantom_folder(data_dir)
+    description = f'{"phantom (synthetic) " if is_phantom else ""}volumes of {data_dir}, {len(subjects)} volumes'
+    names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
+    return Population(images, names, values, is_phantom, description)
+
+
+def _load_images(subjects, definition, cache_dir, jobs) -> tuple[np.ndarray, list[str]]:
+    """Returns the images `[S, K, H, W]` of the subjects and the keys of their contents."""
+    size = definition.image_size
+    images = np.empty((len(subjects), definition.num_slices, size, size), dtype=np.float32)
+
+    def load(index):
+        stack, key = load_stack(subjects[index].path, definition, cache_dir)
+        images[index] = stack.images
+        return key
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
+        # disable=None: a bar on a terminal only.
+        keys = list(tqdm(executor.map(load, range(len(subjects))), 'volumes', len(subjects), disable=None))
+    return images, keys
+
+
+def _check_no_copy_in_both(subjects: Sequence[Subject], keys: Sequence[str]) -> None:
+    """Raises a UserError if the very same volume is in both splits under two names."""
+    first = {}
+    for subject, key in zip(subjects, keys, strict=True):
+        other = first.setdefault(key, subject)
+        if other.split != subject.split:
+            raise UserError(
+                f'{subject.path}: is the same volume as {other.path}, so one subject is in both splits; remove one.'
+            )
+
+
+@contextlib.contextmanager
+def _phantom_folder(definition, cache_dir, subjects, seed, jobs):
+    """Gives the folder of a phantom population: the cached one, made if need be, or a passing one without a cache."""
+    # Imported here, since the phantom is only for those who have no volumes.
+    from tfp_bruno import phantoms
+
+    name = f'{definition.name}-{subjects}-{seed}-v{phantoms.PHANTOM_VERSION}'
+    folder = cache_dir / 'phantoms' / name
+    if folder.is_dir():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(dir=_scratch_folder(folder.parent), prefix='.tmp-') as scratch:
+        made = pathlib.Path(scratch) / name
+        phantoms.write_population(definition.name, made, subjects, seed, jobs)
+        with contextlib.suppress(OSError):
+            made.replace(folder)
+        yield folder if folder.is_dir() else made
+
+
+def _scratch_folder(folder: pathlib.Path) -> pathlib.Path | None:
+    """Returns a folder to make a phantom population in: the cache, or None (the system's) if that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        logging.warning('The phantom population is not cached: %s: %s', folder, error.strerror)
+        return None

@@ -1,0 +1,22 @@
+"""Scores of completed volumes against the truth, the protocol that collects them, and its report."""
+
+from tfp_bruno.evaluation.figures import draw_completions, draw_ssim_over_slices
+from tfp_bruno.evaluation.likelihood import bits_per_dimension
+from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
+from tfp_bruno.evaluation.protocol import Evaluation, Example, evaluate
+from tfp_bruno.evaluation.report import Provenance, format_summary, write_report
+
+__all__ = [
+    'Evaluation',
+    'Example',
+    'Provenance',
+    'VolumeScores',
+    'bits_per_dimension',
+    'draw_completions',
+    'draw_ssim_over_slices',
+    'evaluate',
+    'format_summary',
+    'score_volume',
+    'ssim_map',
+    'write_report',
+]

@@ -1,0 +1,213 @@
+"""The report of an evaluation: `metrics.json`, `metrics.md`, two figures, and a table for the terminal."""
+
+import dataclasses
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+from tfp_bruno.data import atomic
+from tfp_bruno.evaluation import figures, likelihood, metrics
+from tfp_bruno.evaluation.protocol import Evaluation
+
+METHOD_LABELS = {
+    'mean_image': 'model, mean image',
+    'sample_average': 'model, average of samples',
+    'samples': 'model, single samples',
+    'training_mean': 'training mean',
+    'nearest_subject': 'nearest subject',
+    'linear': 'linear interpolation',
+}
+MASK_FIGURES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
+SLICE_FIGURES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
+FIGURE_LABELS = {
+    **MASK_FIGURES,
+    **SLICE_FIGURES,
+    **{f'{name}_no_contexts': f'{label} w/o contexts' for name, label in SLICE_FIGURES.items()},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """What was evaluated.
+
+    Attributes:
+        dataset: name of the dataset definition.
+        split: 'train', 'test' or 'all'.
+        data: one line that says what the data are.
+        is_phantom: whether the data are synthetic.
+        run: the run's folder.
+        trained_on: one line that says what the run was trained on.
+        version: version of the program.
+    """
+
+    dataset: str
+    split: str
+    data: str
+    is_phantom: bool
+    run: str
+    trained_on: str
+    version: str
+
+
+def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
+    """Writes the report of an evaluation, each file atomically.
+
+    Args:
+        folder: where to write; made if it is missing.
+        evaluation: what the protocol found.
+        provenance: what was evaluated.
+
+    Returns:
+        The paths of `metrics.json`, `metrics.md`, `ssim_over_slices.png` and `completions.png`.
+
+    Raises:
+        UserError: if a file cannot be written.
+    """
+    folder = pathlib.Path(folder)
+    payloads = {
+        'metrics.json': (json.dumps(to_json(evaluation, provenance), indent=2) + '\n').encode(),
+        'metrics.md': format_markdown(evaluation, provenance).encode(),
+        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, _title(provenance))),
+        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, _title(provenance))),
+    }
+    for name, payload in payloads.items():
+        atomic.write_bytes(folder / name, payload)
+    return tuple(folder / name for name in payloads)
+
+
+def to_json(evaluation: Evaluation, provenance: Provenance) -> dict:
+    """Returns all that was found as values that JSON can hold; None stands for what is undefined or infinite."""
+    found = {field.name: getattr(evaluation, field.name) for field in dataclasses.fields(evaluation)}
+    del found['examples']
+    curves = {
+        count: {method: curve.tolist() for method, curve in methods.items()}
+        for count, methods in found.pop('ssim_over_slices').items()
+    }
+    contents = dataclasses.asdict(provenance) | {'contexts': found.pop('scores')} | found
+    return _plain(contents | {'ssim_over_slices': curves, 'conventions': dict(_conventions(evaluation))})
+
+
+def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
+    """Returns the report as Markdown: what the data are, a table for each number of contexts, and the conventions."""
+    lines = [f'# {_title(provenance)}', '']
+    lines += [f'Run: {provenance.run}, trained on {provenance.trained_on}. tfp_bruno {provenance.version}.', '']
+    lines += [f'{note}\n' for note in _notes(evaluation, provenance)]
+    bits, error = evaluation.bits_per_dimension, evaluation.bits_per_dimension_error
+    lines += [f'Bits per dimension: {_number(bits)} ± {_number(error)}', '']
+    for count, scores in evaluation.scores.items():
+        slices = ', '.join(map(str, evaluation.context_slices[count])) or 'the prior'
+        lines += [f'## {figures.count_contexts(count).capitalize()} ({slices})', '']
+        errors = evaluation.standard_errors[count]
+        rows = [
+            [_label(method), *(f'{_number(scores[method][f])} ± {_number(errors[method][f])}' for f in FIGURE_LABELS)]
+            for method in scores
+        ]
+        lines += [*_table(['method', *FIGURE_LABELS.values()], rows), '']
+    lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
+    return '\n'.join(lines)
+
+
+def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
+    """Returns a compact table for the terminal: every number of contexts and method, averages only."""
+    shown = {**MASK_FIGURES, **SLICE_FIGURES}
+    rows = [
+        [str(count), _label(method), *(_number(values[figure]) for figure in shown)]
+        for count, scores in evaluation.scores.items()
+        for method, values in scores.items()
+    ]
+    lines = [_title(provenance), *_notes(evaluation, provenance), '']
+    lines += _table(['contexts', 'method', *shown.values()], rows)
+    return '\n'.join([*lines, '', f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
+
+
+def _title(provenance):
+    synthetic = 'SYNTHETIC PHANTOM DATA: ' if provenance.is_phantom else ''
+    return f'{synthetic}{provenance.dataset}, {provenance.split} subjects of {provenance.data}'
+
+
+def _notes(evaluation, provenance):
+    """Returns what a reader must know before the figures, one sentence each."""
+    notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
+    if provenance.is_phantom:
+        notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
+    if evaluation.num_trained_on:
+        notes.append(
+            f'{evaluation.num_trained_on} of the scored subjects were trained on: the figures are not those of unseen '
+            'subjects, and the nearest subject of each of them is itself.'
+        )
+    return notes
+
+
+def _conventions(evaluation):
+    """Returns (name, meaning) of what is scored and how."""
+    return (
+        ('mean_image', 'the decoded predictive mean of the model, context slices not pasted in'),
+        ('sample_average', f'the average of {evaluation.num_samples} joint samples of the model'),
+        ('samples', f'the average score of the first {evaluation.score_samples} samples, one by one'),
+        ('training_mean', 'the mean of the training subjects'),
+        ('nearest_subject', 'the training subject nearest at the contexts; without contexts the most typical one'),
+        (
+            'linear',
+            'linear interpolation between contexts, the nearest one beyond the ends; without contexts the mean',
+        ),
+        (
+            'ssim',
+            '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
+        ),
+        ('cc', 'correlation over all pixels of the volume'),
+        ('psnr', 'dB, of the squared error averaged over subjects'),
+        ('no_contexts', 'the same figure over the slices that are not contexts'),
+        (
+            'mask_ssim, mask_cc, sharpness',
+            f'over pixels where the true slice is above {metrics.MASK_THRESHOLD}, without the contexts and without '
+            f'slices of fewer than {metrics.MIN_MASK_PIXELS} such pixels; SSIM per slice, the others per volume; '
+            "sharpness is the mean gradient magnitude over the truth's, by differences to the next pixel",
+        ),
+        ('±', 'standard error over subjects'),
+        (
+            'bits_per_dimension',
+            f'negative log density of {likelihood.NUM_LIKELIHOOD_SLICES} slices spread over the stack, base 2, per '
+            f'pixel, plus 8: relative to {likelihood.GREY_LEVELS} grey levels, with uniform noise within a level',
+        ),
+    )
+
+
+def _label(method):
+    return METHOD_LABELS.get(method, method)
+
+
+def _number(value):
+    if not math.isfinite(value):
+        return '-'
+    return f'{value:.3f}' if abs(value) < 10 else f'{value:.2f}'
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a Markdown table whose columns are padded, so that it reads as plain text too."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    numeric = [all(row[column][:1] in '-0123456789' for row in rows) for column in range(len(header))]
+
+    def line(cells):
+        padded = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True))
+        return f'| {" | ".join(padded)} |'
+
+    rule = [f'{"-" * (width - 1)}{":" if right else "-"}' for width, right in zip(widths, numeric, strict=True)]
+    return [line(header), line(rule), *map(line, rows)]
+
+
+def _plain(value):
+    """Returns a value with string keys, lists, and None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png')
+    return buffer.getvalue()

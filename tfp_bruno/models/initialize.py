@@ -1,0 +1,97 @@
+"""Starts a model from the moments of its training data, so that training begins where a linear model ends."""
+
+import numpy as np
+
+from tfp_bruno.distributions import FactorGaussianProcess
+
+__all__ = ['initialize_model']
+
+# Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on every so many slices.
+_LEFT_OUT = 5
+_THINNING = 4
+
+
+def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
+    """Sets the flow's affine map and the process' parameters from training data; the couplings must still be the identity.
+
+    The mean image of each slice goes into the flow. For a `FactorGaussianProcess`, the principal components of whole volumes become
+    its loadings (as in probabilistic principal component analysis), and what they leave of left-out subjects its residual scale.
+    For an `ExchangeableStudentTProcess`, moments of latent vectors become its variance and correlation.
+
+    Args:
+        model: A `ConditionalBruno` from `build_model`.
+        images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 2.
+        poses: float32 array `[K, P]`.
+        pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in between, a
+            geometric mean of both.
+        smoothing: `float`, variance in logit space that is added, so that constant background keeps a scale.
+    """
+    flow = model.bijector
+    logits = np.empty(images.shape, np.float32)
+    for index, subject in enumerate(images):
+        logits[index] = flow.logit(subject)
+    mean = logits.mean(0)
+    logits -= mean
+    scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + smoothing)
+    scale = scale**pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - pixel_share)
+    logits /= scale
+    flow.initialize(mean, scale, poses)
+    if isinstance(model.distribution, FactorGaussianProcess):
+        _initialize_factors(model, logits)
+    else:
+        _initialize_exchangeable(model, logits)
+
+
+def _latents(model, standardised):
+    """Returns latent vectors `[N, D]` of standardised logits `[N, H, W, C]`: a linear, orthogonal map."""
+    return np.concatenate(
+        [model.bijector.rotate(part).numpy() for part in np.array_split(standardised, max(1, len(standardised) // 256))]
+    )
+
+
+def _initialize_exchangeable(model, logits):
+    thinned = logits[:, ::_THINNING]
+    latents = _latents(model, thinned.reshape(-1, *logits.shape[2:])).reshape(*thinned.shape[:2], -1)
+    steps = latents.shape[1]
+    variance = np.maximum(np.mean(latents**2, axis=(0, 1)), 1e-4)
+    # The mean product of two different slices of a subject.
+    products = (latents.sum(1) ** 2 - (latents**2).sum(1)) / (steps * (steps - 1))
+    process = model.distribution
+    process.parameters['variance'].assign(variance)
+    process.correlation.assign(np.clip(products.mean(0) / variance, 0.02, 0.95))
+
+
+def _initialize_factors(model, logits):
+    process = model.distribution
+    slices, size, count = process.loadings.shape
+    image_shape = logits.shape[2:]
+    flat = logits.reshape(len(logits), -1)
+    left_out = np.arange(len(logits)) % _LEFT_OUT == 0
+    thinned = logits[:, ::_THINNING].reshape(len(logits), -1)
+    axes, _ = principal_axes(thinned[~left_out], count)
+    residual = thinned[left_out] - (thinned[left_out] @ axes.T) @ axes
+    residual = _latents(model, residual.reshape(-1, *image_shape))
+    process.parameters['scale'].assign(np.maximum(np.sqrt(np.mean(residual**2, axis=0)), 1e-2))
+    axes, deviations = principal_axes(flat, count)
+    loadings = np.zeros([slices, size, count], np.float32)
+    for factor, (axis, deviation) in enumerate(zip(axes, deviations, strict=True)):
+        loadings[..., factor] = deviation * _latents(model, axis.reshape(slices, *image_shape))
+    process.loadings.assign(loadings)
+
+
+def principal_axes(samples, count):
+    """Returns the principal components of samples whose mean is zero.
+
+    Args:
+        samples: float32 array `[S, N]`, S much smaller than N.
+        count: Integer; at most S - 1 components are returned.
+
+    Returns:
+        axes: float32 array `[min(count, S - 1), N]`, orthonormal rows, the largest first.
+        deviations: float32 array `[min(count, S - 1)]`, standard deviations along them.
+    """
+    count = min(count, len(samples) - 1)
+    values, vectors = np.linalg.eigh((samples @ samples.T).astype(np.float64) / len(samples))
+    values, vectors = np.maximum(values[::-1][:count], 1e-12), vectors[:, ::-1][:, :count]
+    axes = (vectors / np.sqrt(values * len(samples))).T.astype(np.float32) @ samples
+    return axes, np.sqrt(values).astype(np.float32)

@@ -1,0 +1,6 @@
+"""Runs on disk: settings, weights, and the trained model they make."""
+
+from tfp_bruno.runs.run_folder import Run, read_run, write_run
+from tfp_bruno.runs.trained_model import TrainedModel, load
+
+__all__ = ['Run', 'TrainedModel', 'load', 'read_run', 'write_run']

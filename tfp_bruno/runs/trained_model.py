@@ -1,0 +1,137 @@
+"""A trained model, with the interface that evaluation and reconstruction use: NumPy in, NumPy out."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_bruno.data.grey_levels import from_level_middle, to_level_middle
+from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.errors import UserError
+from tfp_bruno.models import build_model
+from tfp_bruno.runs.run_folder import read_run
+
+__all__ = ['TrainedModel', 'load']
+
+
+class TrainedModel:
+    """A `ConditionalBruno` with the settings of its dataset.
+
+    Slices are given by their numbers k in the model's own stack of K, images as float32 `[..., H, W]` in [0, 1].
+
+    Attributes:
+        bruno: The `ConditionalBruno`.
+        definition: The `DatasetDefinition` it was trained for.
+        name: Name for reports.
+        info: Dict of what the model was trained on.
+    """
+
+    def __init__(self, bruno, definition, name, info):
+        """Wraps a model; see `load`."""
+        self.bruno = bruno
+        self.definition = definition
+        self.name = name
+        self.info = info
+        self._predict = tf.function(self._mean_images, reduce_retracing=True)
+        self._sample = tf.function(self._sample_images, reduce_retracing=True)
+        self._log_prob = tf.function(self._joint_log_prob, reduce_retracing=True)
+
+    def poses(self, slices):
+        """Returns the pose vectors `[..., P]` of slices `[...]`."""
+        return tf.constant(one_hot_poses(slices, self.definition.num_slices))
+
+    def predict(self, context_images, context_slices, query_slices):
+        """Returns the mean image of every query slice.
+
+        Args:
+            context_images: Array `[S, n, H, W]`, n >= 0.
+            context_slices: Integers `[n]`.
+            query_slices: Integers `[Q]`.
+
+        Returns:
+            float32 array `[S, Q, H, W]` in [0, 1]: the decoded mean of the process.
+        """
+        return np.stack(
+            [
+                self._decoded(self._predict(*self._inputs(contexts, context_slices), self.poses(query_slices)))
+                for contexts in context_images
+            ]
+        )
+
+    def sample(self, context_images, context_slices, query_slices, num_samples, seed):
+        """Draws all query slices jointly.
+
+        Args:
+            context_images: Array `[S, n, H, W]`, n >= 0.
+            context_slices: Integers `[n]`.
+            query_slices: Integers `[Q]`.
+            num_samples: Integer, N.
+            seed: Integer.
+
+        Returns:
+            float32 array `[N, S, Q, H, W]` in [0, 1].
+        """
+        drawn = []
+        for subject, contexts in enumerate(context_images):
+            stateless = tf.constant([seed % 2**31, subject], tf.int32)
+            inputs = self._inputs(contexts, context_slices)
+            images = self._sample(*inputs, self.poses(query_slices), tf.constant(num_samples), stateless)
+            drawn.append(self._decoded(images))
+        return np.stack(drawn, axis=1)
+
+    def log_prob(self, images, slices):
+        """Returns the joint log-density of slices, in nats, on the continuous intensities given.
+
+        Args:
+            images: Array `[S, n, H, W]` in [0, 1].
+            slices: Integers `[n]`.
+
+        Returns:
+            Array `[S]`.
+        """
+        return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
+
+    def _inputs(self, contexts, slices):
+        contexts = to_level_middle(np.asarray(contexts, np.float32))[..., None]
+        return tf.constant(contexts), self.poses(np.asarray(slices, np.int64))
+
+    def _decoded(self, images):
+        return np.clip(from_level_middle(images.numpy()[..., 0]), 0.0, 1.0)
+
+    def _mean_images(self, contexts, context_poses, query_poses):
+        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
+        return posterior.mean_image(query_poses)
+
+    def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
+        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
+        return posterior.sample(num_samples, seed=seed, bijector_kwargs={'conditional_input': query_poses})
+
+    def _joint_log_prob(self, images, poses):
+        empty = self.bruno.posterior(images[:0], poses[:0], tf.shape(images)[0])
+        return empty.log_prob(images, bijector_kwargs={'conditional_input': poses})
+
+
+def load(run_dir):
+    """Loads a trained model.
+
+    Args:
+        run_dir: Path of the `--output_dir` of `bin/train`.
+
+    Returns:
+        A `TrainedModel`.
+
+    Raises:
+        UserError: if the folder is not one of a run, or holds no weights that fit.
+    """
+    run = read_run(run_dir)
+    bruno = build_model(run.model, run.training['sequence_length'], run.training['seed'])
+    restore_weights(bruno, run)
+    return TrainedModel(bruno, run.definition, f'bruno ({run.info["preset"]})', run.info)
+
+
+def restore_weights(bruno, run):
+    """Restores the averaged weights of a run into a model of its settings."""
+    try:
+        checkpoint = tf.train.Checkpoint(variables=list(bruno.variables))
+        checkpoint.read(str(run.weights)).assert_consumed()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise UserError(f'{run.weights}: cannot be restored ({reason}); train the run again, or --resume it.') from error

@@ -1,0 +1,113 @@
+"""Bends a subject's volume anew each time that slices are drawn from it."""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+__all__ = ['BendingSettings', 'bend_slices']
+
+_FEATURES = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class BendingSettings:
+    """How strongly volumes are changed; every figure is one standard deviation, 0 leaves that change out.
+
+    Attributes:
+        probability: Share of the sequences that are changed at all, in [0, 1].
+        displacement: Smooth random displacement of every point, mm.
+        length: Distance over which displacements stay alike (length scale of their Gaussian covariance), mm.
+        scaling: Relative change of size.
+        shear: Entries of the random linear map.
+        shift: Shift of the whole volume, mm.
+        contrast: Logarithm of the exponent that is applied to the intensities.
+        bias: Relative strength of a smooth intensity bias.
+    """
+
+    probability: float = 0.0
+    displacement: float = 2.5
+    length: float = 28.0
+    scaling: float = 0.03
+    shear: float = 0.02
+    shift: float = 1.5
+    contrast: float = 0.08
+    bias: float = 0.05
+
+
+def bend_slices(volume, slices, spacing, settings, seed):
+    """Draws slices of a randomly bent copy of a volume.
+
+    The displacement is a Gaussian process over space with a squared-exponential covariance, in its random-feature form (Rahimi and
+    Recht, 2007). Its cosines factor over the three axes, so all points of the slices cost one matrix product.
+
+    Args:
+        volume: float32 `Tensor` `[K, H, W]` in [0, 1].
+        slices: int32 `Tensor` `[M]`, the slices to draw.
+        spacing: Three floats, the distance between neighbouring voxels along (K, H, W), mm.
+        settings: `BendingSettings`.
+        seed: int32 `Tensor` `[2]`, a stateless seed.
+
+    Returns:
+        float32 `Tensor` `[M, H, W]` in [0, 1]. All slices of one call show the same bent subject.
+    """
+    shape = volume.shape.as_list()
+    seeds = tf.unstack(tf.random.split(seed, 6))
+    centres = [(size - 1) / 2 for size in shape]
+    rows = [tf.cast(slices, tf.float32), tf.range(shape[1], dtype=tf.float32), tf.range(shape[2], dtype=tf.float32)]
+    axes = [(row - centre) * step for row, centre, step in zip(rows, centres, spacing, strict=True)]
+    fields = _smooth_fields(axes, settings.length, seeds[0])
+    grid = tf.stack(tf.meshgrid(*axes, indexing='ij'), axis=-1)
+    linear = tf.eye(3) * (1.0 + settings.scaling * tf.random.stateless_normal([], seeds[1]))
+    linear += settings.shear * tf.random.stateless_normal([3, 3], seeds[2])
+    shift = settings.shift * tf.random.stateless_normal([3], seeds[3])
+    points = tf.einsum('mhwc,dc->mhwd', grid, linear) + shift + settings.displacement * fields[..., :3]
+    bent = _interpolate(volume, points / tf.constant(spacing, tf.float32) + tf.constant(centres, tf.float32))
+    exponent = tf.exp(settings.contrast * tf.random.stateless_normal([], seeds[4]))
+    bent = tf.pow(bent, exponent) * tf.exp(settings.bias * fields[..., 3])
+    return tf.clip_by_value(bent, 0.0, 1.0)
+
+
+def _smooth_fields(axes, length, seed):
+    """Returns four independent smooth fields of unit variance on the grid of the axes, `[M, H, W, 4]`."""
+    frequency_seed, phase_seed, weight_seed = tf.unstack(tf.random.split(seed, 3))
+    frequencies = tf.unstack(tf.random.stateless_normal([3, _FEATURES], frequency_seed) / length)
+    phases = tf.random.stateless_uniform([_FEATURES], phase_seed, maxval=2.0 * math.pi)
+    weights = tf.random.stateless_normal([_FEATURES, 4], weight_seed) * math.sqrt(2.0 / _FEATURES)
+    along = [_unit_phase(axis[:, None] * frequency) for axis, frequency in zip(axes, frequencies, strict=True)]
+    planes = along[0][:, None] * along[1][None] * _unit_phase(phases)
+    columns = along[2][:, :, None] * tf.cast(weights, tf.complex64)[None]
+    size = [axis.shape[0] for axis in axes]
+    # Re(a b) = Re a Re b - Im a Im b: two real products are faster than one complex one.
+    left = tf.reshape(tf.concat([tf.math.real(planes), -tf.math.imag(planes)], -1), [-1, 2 * _FEATURES])
+    right = tf.concat([tf.math.real(columns), tf.math.imag(columns)], 1)
+    right = tf.reshape(tf.transpose(right, [1, 0, 2]), [2 * _FEATURES, -1])
+    return tf.reshape(left @ right, [size[0], size[1], size[2], 4])
+
+
+def _unit_phase(angle):
+    return tf.complex(tf.cos(angle), tf.sin(angle))
+
+
+def _interpolate(volume, points):
+    """Trilinear interpolation at points `[M, H, W, 3]` in voxels; outside, the nearest slice and the background 0."""
+    depth, height, width = volume.shape.as_list()
+    # A border of background within the slices; beyond the first and last slice there is anatomy that nobody has seen.
+    padded = tf.reshape(tf.pad(volume, [[0, 0], [1, 1], [1, 1]]), [-1])
+    limits = tf.constant([depth - 1.001, height + 0.999, width + 0.999], tf.float32)
+    points = tf.clip_by_value(points + tf.constant([0.0, 1.0, 1.0]), 0.0, limits)
+    floor = tf.floor(points)
+    fraction = points - floor
+    corner = tf.cast(floor, tf.int32)
+    strides = (height + 2) * (width + 2), width + 2, 1
+    base = sum(corner[..., axis] * stride for axis, stride in enumerate(strides))
+    total = 0.0
+    for k in (0, 1):
+        for h in (0, 1):
+            for w in (0, 1):
+                offset = k * strides[0] + h * strides[1] + w
+                weight = tf.ones([])
+                for axis, upper in enumerate((k, h, w)):
+                    weight *= fraction[..., axis] if upper else 1.0 - fraction[..., axis]
+                total += weight * tf.gather(padded, base + offset)
+    return total

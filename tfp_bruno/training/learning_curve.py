@@ -1,0 +1,41 @@
+"""The loss on held-out subjects, on the same slices every time."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.objectives import training_loss
+from tfp_bruno.training.sequences import make_sequences
+
+__all__ = ['HeldOut']
+
+_BATCHES = 6
+_SEED = 12345
+
+
+class HeldOut:
+    """A few fixed batches of held-out subjects, without bending; it only watches, nothing is selected by it."""
+
+    def __init__(self, images, settings, spacing):
+        """Draws the batches.
+
+        Args:
+            images: float32 array `[S, K, H, W]` in [0, 1].
+            settings: `TrainingSettings`.
+            spacing: Three floats, distance between voxels along (K, H, W), mm.
+        """
+        sequences = make_sequences(
+            images, settings.sequence_length, settings.batch_size, spacing, BendingSettings(), _SEED
+        )
+        self._batches = list(sequences.take(_BATCHES))
+        self._settings = settings
+        self._measure = None
+
+    def measure(self, model):
+        """Returns the parts of the training loss of a model, averaged over the batches, with four contexts."""
+        if self._measure is None:
+            contexts = tf.constant(min(4, self._settings.sequence_length - 1))
+            objective = self._settings.objective
+            self._measure = tf.function(lambda x, poses: training_loss(model, x, poses, objective, contexts)[1])
+        measured = [self._measure(images, poses) for images, poses in self._batches]
+        return {name: float(np.mean([part[name] for part in measured])) for name in measured[0]}

@@ -1,0 +1,103 @@
+"""One training run: data, loop, learning curve, checkpoints, weights."""
+
+import json
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tqdm import tqdm
+
+from tfp_bruno.data.atomic import write_text
+from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.errors import UserError
+from tfp_bruno.training.learning_curve import HeldOut
+from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.settings import TrainingSettings
+from tfp_bruno.training.trainer import Trainer
+
+__all__ = ['choose_strategy', 'train_run']
+
+
+def choose_strategy(devices):
+    """Returns the `tf.distribute.Strategy` for `--devices`: one device, or a mirrored copy on each of several."""
+    gpus = tf.config.list_logical_devices('GPU')
+    found = gpus or tf.config.list_logical_devices('CPU')
+    if len(found) > 1 and (devices == 'all' or (devices == 'auto' and gpus)):
+        return tf.distribute.MirroredStrategy([device.name for device in found])
+    return tf.distribute.get_strategy()
+
+
+def train_run(run, population, devices='auto'):
+    """Trains the model of a run, from its newest checkpoint if there is one, and writes its weights.
+
+    Args:
+        run: A `tfp_bruno.runs.Run` whose settings are on disk.
+        population: `tfp_bruno.data.Population` with both splits.
+        devices: 'auto', 'one' or 'all', see `choose_strategy`.
+
+    Raises:
+        UserError: if the loss is no longer finite, or a batch cannot be divided among the devices.
+    """
+    settings = TrainingSettings.from_json(run.training)
+    strategy = choose_strategy(devices)
+    replicas = strategy.num_replicas_in_sync
+    if settings.batch_size % replicas:
+        raise UserError(f'--batch_size={settings.batch_size}: must be a multiple of the {replicas} devices.')
+    train, test = population.subset('train').images, population.subset('test').images
+    poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
+    trainer = Trainer(run.model, settings, strategy)
+    manager = tf.train.CheckpointManager(trainer.checkpoint, str(run.checkpoints), max_to_keep=2)
+    if manager.latest_checkpoint:
+        trainer.restore(manager.latest_checkpoint)
+        logging.info('Resumed at step %d.', int(trainer.step))
+    else:
+        trainer.initialize(train[..., None], poses)
+    spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
+    seed = settings.seed + int(trainer.step)
+    sequences = make_sequences(
+        train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed
+    )
+    held_out = HeldOut(test, settings, spacing)
+    with tf.summary.create_file_writer(str(run.logs)).as_default():
+        _loop(run, trainer, sequences, held_out, manager)
+
+
+def _loop(run, trainer, sequences, held_out, manager):
+    settings = trainer.settings
+    if int(trainer.step) == 0:
+        _record(run, trainer, held_out, {})
+    recent, step = [], int(trainer.step)
+    with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
+        try:
+            for step, parts in trainer.train(sequences):
+                recent.append({name: float(part) for name, part in parts.items()})
+                bar.update()
+                if step % settings.evaluate_every == 0:
+                    _record(run, trainer, held_out, _means(recent))
+                    manager.save(step)
+                    recent = []
+        except FloatingPointError as error:
+            raise UserError(f'{run.folder}: {error}; resume with a smaller --learning_rate in run.json.') from error
+    if recent:
+        _record(run, trainer, held_out, _means(recent))
+        manager.save(step)
+
+
+def _means(records):
+    return {name: float(np.mean([record[name] for record in records])) for name in records[0]}
+
+
+def _record(run, trainer, held_out, training):
+    """Writes one point of the learning curve, and the weights that belong to it."""
+    step = int(trainer.step)
+    point = {f'train/{name}': value for name, value in training.items()}
+    point |= {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
+    for name, value in point.items():
+        tf.summary.scalar(name, value, step=step)
+    line = '  '.join(f'{name} {value:.4f}' for name, value in point.items())
+    logging.info('step %d  %.1f min  %s', step, float(trainer.seconds) / 60.0, line)
+    curve = run.folder / 'learning_curve.jsonl'
+    earlier = curve.read_text(encoding='utf-8') if curve.exists() else ''
+    write_text(curve, earlier + json.dumps({'step': step, 'seconds': float(trainer.seconds), **point}) + '\n')
+    # TensorFlow writes a checkpoint under temporary names and renames it.
+    tf.train.Checkpoint(variables=list(trainer.averaged_model.variables)).write(str(run.weights))

@@ -1,0 +1,61 @@
+"""The tf.data pipeline: sequences of (image, pose) pairs of one subject."""
+
+import tensorflow as tf
+
+from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
+from tfp_bruno.training.bending import bend_slices
+
+__all__ = ['dequantise', 'make_sequences']
+
+def dequantise(images, seed=None):
+    """Spreads intensities over the width of one of 256 grey levels.
+
+    Args:
+        images: float32 `Tensor` in [0, 1].
+        seed: int32 `Tensor` `[2]` for uniform noise; `None` puts every image at the middle of its level.
+
+    Returns:
+        `Tensor` of the same shape in [0, 1].
+    """
+    if seed is None:
+        return to_level_middle(images)
+    return (images * (LEVELS - 1) + tf.random.stateless_uniform(tf.shape(images), seed)) / LEVELS
+
+
+def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
+    """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
+
+    Args:
+        images: float32 array `[S, K, H, W]` in [0, 1].
+        sequence_length: `int`, M.
+        batch_size: `int`, number of sequences in a batch.
+        spacing: Three floats, distance between voxels along (K, H, W), mm.
+        bending: `BendingSettings`.
+        seed: `int`. The same seed gives the same sequences.
+
+    Returns:
+        A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses `[batch_size, M, K]`.
+    """
+    num_subjects, num_slices = images.shape[:2]
+    volumes = tf.constant(images)
+
+    def draw(seed):
+        seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
+        subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)
+        order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
+        slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
+        volume = volumes[subject]
+        if bending.probability > 0:
+            drawn = tf.cond(
+                tf.random.stateless_uniform([], seeds[2]) < bending.probability,
+                lambda: bend_slices(volume, slices, spacing, bending, seeds[3]),
+                lambda: tf.gather(volume, slices),
+            )
+        else:
+            drawn = tf.gather(volume, slices)
+        drawn = tf.ensure_shape(drawn, [sequence_length, *images.shape[2:]])
+        return dequantise(drawn, seeds[4])[..., None], tf.one_hot(slices, num_slices)
+
+    sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
+    sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return sequences.batch(batch_size, drop_remainder=True).prefetch(4)

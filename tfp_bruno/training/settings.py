@@ -1,0 +1,81 @@
+"""Settings of a training run, and the presets."""
+
+import dataclasses
+
+from tfp_bruno.bijectors import FlowSettings
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.objectives import ObjectiveSettings
+
+__all__ = ['PRESETS', 'Preset', 'TrainingSettings']
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is trained.
+
+    Attributes:
+        steps: Number of optimisation steps.
+        max_minutes: Time limit of the training loop; the learning rate then follows the clock. 0 for none.
+        batch_size: Sequences (subjects) in a step, over all devices together.
+        sequence_length: Slices of a sequence, M.
+        learning_rate: Peak learning rate of Adam.
+        warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
+        clip_norm: Bound of the global norm of the gradient.
+        average_decay: Decay of the exponential moving average of the weights.
+        evaluate_every: Steps between two points of the learning curve on held-out subjects; a checkpoint is written then, too.
+        seed: Seed of weights and data.
+        objective: `ObjectiveSettings`.
+        bending: `BendingSettings`.
+    """
+
+    steps: int = 2000
+    max_minutes: float = 0.0
+    batch_size: int = 4
+    sequence_length: int = 9
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    average_decay: float = 0.998
+    evaluate_every: int = 200
+    seed: int = 0
+    objective: ObjectiveSettings = dataclasses.field(default_factory=ObjectiveSettings)
+    bending: BendingSettings = dataclasses.field(default_factory=BendingSettings)
+
+    def to_json(self):
+        """Returns the settings as values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values):
+        """Returns the settings that `to_json` described."""
+        nested = {'objective': ObjectiveSettings(**values['objective']), 'bending': BendingSettings(**values['bending'])}
+        return cls(**{**values, **nested})
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A model and a way to train it."""
+
+    process: str
+    flow: FlowSettings
+    training: TrainingSettings
+
+
+PRESETS = {
+    'cpu': Preset(
+        process='factor',
+        flow=FlowSettings(),
+        training=TrainingSettings(
+            objective=ObjectiveSettings(joint=0.0, conditional=0.1, predictive=1.0, sigma=0.1),
+            bending=BendingSettings(probability=0.9),
+        ),
+    ),
+    # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone; a flow for GPUs.
+    'paper': Preset(
+        process='exchangeable',
+        flow=FlowSettings(
+            first_squeeze=2, couplings=(6, 6, 4), filters=(64, 64, 64), num_blocks=6, dense_couplings=6, dense_units=256
+        ),
+        training=TrainingSettings(steps=100_000, batch_size=32, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000),
+    ),
+}

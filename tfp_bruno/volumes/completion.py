@@ -1,0 +1,73 @@
+"""Asking a model for the whole stack, given a few of its slices."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfp_bruno.errors import UserError
+
+# Fewer samples than this say little about the spread.
+MIN_SAMPLES_FOR_STD = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """A completed stack.
+
+    Attributes:
+        positions: the n context positions.
+        contexts: float32 `[n, H, W]`, the context slices.
+        mean: float32 `[K, H, W]` in [0, 1].
+        std: float32 `[K, H, W]`, standard deviation of the samples.
+        samples: float32 `[N, K, H, W]` in [0, 1], N joint samples of the whole stack.
+        std_samples: how many samples `std` is made of.
+    """
+
+    positions: tuple[int, ...]
+    contexts: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    samples: np.ndarray
+    std_samples: int
+
+
+def complete(
+    model,
+    contexts: np.ndarray,
+    positions: Sequence[int],
+    num_samples: int,
+    seed: int,
+    min_samples_for_std: int = MIN_SAMPLES_FOR_STD,
+) -> Completion:
+    """Completes a stack from its context slices.
+
+    Args:
+        model: a trained model, with `definition`, `predict` and `sample`.
+        contexts: float32 `[n, H, W]` in [0, 1], in the order of `positions`; n may be 0.
+        positions: the n context positions k, each once.
+        num_samples: N, the samples to keep; 0 or more.
+        seed: of the samples.
+        min_samples_for_std: samples that the standard deviation is made of at least.
+
+    Returns:
+        The Completion. Context slices stay in the mean and in every sample as they were seen; their deviation is 0.
+
+    Raises:
+        UserError: if the model gives values that are not finite.
+    """
+    slices = np.array(positions, dtype=np.int64)
+    queries = np.arange(model.definition.num_slices)
+    batch = np.asarray(contexts, dtype=np.float32)[np.newaxis]
+    std_samples = max(num_samples, min_samples_for_std)
+    mean = np.array(model.predict(batch, slices, queries)[0], dtype=np.float32)
+    samples = np.array(model.sample(batch, slices, queries, std_samples, seed)[:, 0], dtype=np.float32)
+    if not (np.isfinite(mean).all() and np.isfinite(samples).all()):
+        raise UserError(f'{model.name}: the model gives values that are not finite; train it again.')
+    mean, samples = np.clip(mean, 0, 1), np.clip(samples, 0, 1)
+    mean[slices] = contexts
+    samples[:, slices] = contexts
+    std = samples.std(axis=0)
+    # The rounding of a mean of equal numbers is no spread.
+    std[slices] = 0
+    return Completion(tuple(positions), batch[0], mean, std, samples[:num_samples], std_samples)

@@ -1,0 +1,99 @@
+"""An output folder that is complete or not there, and never loses what was in it."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from tfp_bruno.errors import UserError
+
+
+def check_output_dir(output_dir: str | os.PathLike, overwrite: bool) -> None:
+    """Checks, before any long work, that a folder can be written.
+
+    Args:
+        output_dir: the folder; it need not exist.
+        overwrite: whether it may hold files already.
+
+    Raises:
+        UserError: if it is a file, holds files without `overwrite`, or cannot be written.
+    """
+    output_dir = pathlib.Path(output_dir)
+    try:
+        if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
+            raise UserError(f'{output_dir}: is not empty; give another --output_dir, or --overwrite.')
+        with _staging(output_dir):
+            pass
+    except OSError as error:
+        raise _unwritable(output_dir, error) from error
+
+
+@contextlib.contextmanager
+def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: str) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder whose files move to `output_dir` when the block ends well.
+
+    A new output folder appears at once, whole. One that exists keeps its other files; those of the same name are
+    replaced one by one, and those that match `replaces` and were not written again are removed.
+
+    Args:
+        output_dir: the folder.
+        overwrite: whether it may hold files already.
+        replaces: glob pattern, below `output_dir`, of earlier results that are not to outlive this one.
+
+    Yields:
+        The temporary folder, on the same file system.
+
+    Raises:
+        UserError: if the folder is a file, holds files without `overwrite`, or cannot be written.
+    """
+    output_dir = pathlib.Path(output_dir)
+    check_output_dir(output_dir, overwrite)
+    try:
+        with _staging(output_dir) as folder:
+            yield folder
+            _publish(folder, output_dir, replaces)
+    except OSError as error:
+        raise _unwritable(output_dir, error) from error
+
+
+@contextlib.contextmanager
+def _staging(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives an empty temporary folder: inside the output folder if that exists, else beside it."""
+    exists = output_dir.exists()
+    parent = output_dir if exists else output_dir.absolute().parent
+    made = [] if exists else _missing_parents(parent)
+    folder = parent / f'.tmp-{os.getpid()}-{output_dir.name}'
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        # Folders that were made only for this, and stayed empty.
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _missing_parents(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns a path and those of its parents that do not exist, innermost first."""
+    return [candidate for candidate in (path, *path.parents) if not candidate.exists()]
+
+
+def _publish(folder: pathlib.Path, output_dir: pathlib.Path, replaces: str) -> None:
+    """Moves the staged files into place."""
+    if not output_dir.exists():
+        folder.replace(output_dir)
+        return
+    files = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+    for stale in output_dir.glob(replaces):
+        if stale.is_file() and stale.relative_to(output_dir) not in files:
+            stale.unlink()
+    for file in files:
+        (output_dir / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).replace(output_dir / file)
+
+
+def _unwritable(output_dir: pathlib.Path, error: OSError) -> UserError:
+    """Returns the error of a folder that cannot be written."""
+    return UserError(f'{output_dir}: cannot be written ({error.strerror or error}); give another --output_dir.')

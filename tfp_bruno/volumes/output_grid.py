@@ -1,0 +1,86 @@
+"""The grid of the written volumes: isotropic, without shear, along the axes of the stack, in the world of the scan."""
+
+import dataclasses
+import itertools
+
+import nibabel
+import numpy as np
+from scipy import linalg, ndimage
+
+from tfp_bruno.data import DatasetDefinition
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputGrid:
+    """A grid of voxels.
+
+    Attributes:
+        shape: voxels along each axis.
+        affine: float64 `[4, 4]`, voxel indices to world RAS mm; isotropic, without shear.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+def centred_stack_affine(definition: DatasetDefinition) -> np.ndarray:
+    """Returns the affine of a stack that belongs to no scan.
+
+    Args:
+        definition: the dataset.
+
+    Returns:
+        float64 `[4, 4]`, (w, h, k, 1) to RAS mm: axes left, posterior, superior; the centre of the stack at 0.
+    """
+    spacing = np.array([-definition.pixel_spacing, -definition.pixel_spacing, definition.slice_spacing])
+    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
+    return nibabel.affines.from_matvec(np.diag(spacing), -spacing * (size - 1) / 2)
+
+
+def isotropic_grid(stack_affine: np.ndarray, stack_shape: tuple[int, int, int], spacing: float) -> OutputGrid:
+    """Returns the isotropic grid that covers a stack.
+
+    Its axes are those of the stack, turned to right, anterior and superior; where the scan's affine has a shear, the
+    nearest rotation (the orthogonal polar factor). Its centre is the centre of the stack.
+
+    Args:
+        stack_affine: `[4, 4]`, (w, h, k, 1) to world mm.
+        stack_shape: (K, H, W).
+        spacing: side of a voxel in mm.
+
+    Returns:
+        The OutputGrid; every voxel of the stack is inside it.
+    """
+    size = np.array(stack_shape[::-1])
+    directions = stack_affine[:3, :3] / nibabel.affines.voxel_sizes(stack_affine)
+    rotation, _ = linalg.polar(directions * [-1, -1, 1])
+    centre = nibabel.affines.apply_affine(stack_affine, (size - 1) / 2)
+    corners = np.array(list(itertools.product(*[(-0.5, length - 0.5) for length in size])))
+    reach = np.abs((nibabel.affines.apply_affine(stack_affine, corners) - centre) @ rotation).max(axis=0)
+    # The small number keeps rounding from adding an empty layer.
+    shape = np.ceil(2 * reach / spacing - 1e-4).astype(int)
+    matrix = rotation * spacing
+    affine = nibabel.affines.from_matvec(matrix, centre - matrix @ ((shape - 1) / 2))
+    return OutputGrid(tuple(shape.tolist()), affine)
+
+
+def to_grid(images: np.ndarray, stack_affine: np.ndarray, grid: OutputGrid) -> np.ndarray:
+    """Resamples a stack to a grid, linearly.
+
+    Args:
+        images: float32 `[K, H, W]`.
+        stack_affine: `[4, 4]`, (w, h, k, 1) to world mm.
+        grid: the grid to fill.
+
+    Returns:
+        float32 `grid.shape`; the outermost voxels of the stack go on beyond their centres.
+    """
+    to_stack = np.linalg.inv(stack_affine) @ grid.affine
+    return ndimage.affine_transform(
+        images.transpose(2, 1, 0),
+        to_stack[:3, :3],
+        offset=to_stack[:3, 3],
+        output_shape=grid.shape,
+        order=1,
+        mode='nearest',
+    )
