@@ -6,6 +6,8 @@ The folder can be given to bin/train, bin/evaluate and bin/reconstruct like any 
 """
 
 import pathlib
+import signal
+import sys
 
 from absl import flags
 
@@ -32,6 +34,8 @@ def main(argv):
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
+    # Ended from outside, the unfinished folder is still removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     phantoms.write_population(DATASET.value, OUTPUT_DIR.value, SUBJECTS.value, SEED.value, JOBS.value)
     print(pathlib.Path(OUTPUT_DIR.value).absolute())
 

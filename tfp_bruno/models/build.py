@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability import bijectors as tfb
 
 from tfp_bruno.bijectors import ConditionalRealNVP, FlowSettings
 from tfp_bruno.distributions import ExchangeableStudentTProcess, FactorGaussianProcess
@@ -24,8 +23,8 @@ class ModelSettings:
         process: 'factor' (`FactorGaussianProcess`) or 'exchangeable' (`ExchangeableStudentTProcess`).
         flow: `FlowSettings`.
         factors: Number of factors of the subject, for 'factor'.
-        length: Length scale of the residual's kernel that training starts from, in slices, for 'factor'.
-        smooth_share: Share of the residual that follows the kernel at the start, for 'factor'.
+        length: Length scale of the residual's kernel, in slices, before it is fitted to data, for 'factor'.
+        smooth_share: Share of the residual that follows the kernel, before it is fitted, for 'factor'.
         df: Degrees of freedom that training starts from, above 2, for 'exchangeable'.
         correlation: Correlation that training starts from, in (0, 1), for 'exchangeable'.
     """
@@ -34,7 +33,7 @@ class ModelSettings:
     num_slices: int
     process: str = 'factor'
     flow: FlowSettings = dataclasses.field(default_factory=FlowSettings)
-    factors: int = 96
+    factors: int = 80
     length: float = 8.0
     smooth_share: float = 0.9
     df: float = 20.0
@@ -56,7 +55,7 @@ class ModelSettings:
 
 
 def build_model(settings, num_steps, seed=0):
-    """Returns a `ConditionalBruno` with a trainable flow and a trainable process.
+    """Returns a `ConditionalBruno` with a trainable flow.
 
     Args:
         settings: `ModelSettings`.
@@ -64,7 +63,7 @@ def build_model(settings, num_steps, seed=0):
         seed: `int`, for the initial weights.
 
     Returns:
-        A `ConditionalBruno`.
+        A `ConditionalBruno`. An exchangeable process is trainable; a factor process is fitted by `initialize_model`.
     """
     tf.keras.utils.set_random_seed(seed)
     flow = ConditionalRealNVP(settings.image_shape, settings.num_slices, settings.flow, seed)
@@ -86,16 +85,19 @@ def _exchangeable_process(settings, size, num_steps):
 
 
 def _factor_process(settings, size, num_steps):
-    length = tfp.util.TransformedVariable(settings.length, tfb.Softplus(), name='length')
+    # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a step costs a third.
+    def fitted(value, name):
+        return tf.Variable(value, trainable=False, dtype=tf.float32, name=name)
+
     positions = tf.range(settings.num_slices, dtype=tf.float32)[:, tf.newaxis]
     kernel = tfp.math.psd_kernels.FeatureTransformed(
-        tfp.math.psd_kernels.MaternOneHalf(length_scale=length), lambda poses, *_: poses @ positions
+        tfp.math.psd_kernels.MaternOneHalf(length_scale=fitted(settings.length, 'length')),
+        lambda poses, *_: poses @ positions,
     )
     return FactorGaussianProcess(
-        # Principal components are hard to better from a few hundred subjects, and costly to train: the flow learns around them.
-        loadings=tf.Variable(tf.zeros([settings.num_slices, size, settings.factors]), trainable=False, name='loadings'),
-        scale=tfp.util.TransformedVariable(tf.ones([size]), tfb.Softplus(low=1e-3), name='scale'),
+        loadings=fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
+        scale=fitted(tf.ones([size]), 'scale'),
         kernel=kernel,
-        smooth_share=tfp.util.TransformedVariable(settings.smooth_share, tfb.Sigmoid(0.0, 0.999), name='smooth_share'),
+        smooth_share=fitted(settings.smooth_share, 'smooth_share'),
         num_steps=num_steps,
     )

@@ -70,8 +70,11 @@ def _initialize_factors(model, logits):
     thinned = logits[:, ::_THINNING].reshape(len(logits), -1)
     axes, _ = principal_axes(thinned[~left_out], count)
     residual = thinned[left_out] - (thinned[left_out] @ axes.T) @ axes
+    share, length = fit_exponential(residual.reshape(int(left_out.sum()), -1, size), _THINNING)
+    process.smooth_share.assign(share)
+    process.kernel.kernel.length_scale.assign(length)
     residual = _latents(model, residual.reshape(-1, *image_shape))
-    process.parameters['scale'].assign(np.maximum(np.sqrt(np.mean(residual**2, axis=0)), 1e-2))
+    process.scale.assign(np.maximum(np.sqrt(np.mean(residual**2, axis=0)), 1e-2))
     axes, deviations = principal_axes(flat, count)
     loadings = np.zeros([slices, size, count], np.float32)
     for factor, (axis, deviation) in enumerate(zip(axes, deviations, strict=True)):
@@ -95,3 +98,21 @@ def principal_axes(samples, count):
     values, vectors = np.maximum(values[::-1][:count], 1e-12), vectors[:, ::-1][:, :count]
     axes = (vectors / np.sqrt(values * len(samples))).T.astype(np.float32) @ samples
     return axes, np.sqrt(values).astype(np.float32)
+
+
+def fit_exponential(residual, step):
+    """Fits `share * exp(-distance / length)` to the correlation between slices at two distances.
+
+    Args:
+        residual: float32 array `[S, n, D]`, n >= 3: slices that lie `step` apart.
+        step: Distance between neighbouring slices.
+
+    Returns:
+        share: `float` in [0.05, 0.97].
+        length: `float` in [step / 4, 10 step].
+    """
+    power = np.mean(residual**2)
+    near = np.mean(residual[:, 1:] * residual[:, :-1]) / power
+    far = np.mean(residual[:, 2:] * residual[:, :-2]) / power
+    decay = np.clip(far / max(near, 1e-6), np.exp(-4.0), np.exp(-0.1))
+    return float(np.clip(near / decay, 0.05, 0.97)), float(-step / np.log(decay))

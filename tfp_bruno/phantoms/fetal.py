@@ -31,8 +31,16 @@ def draw_age(rng):
     return round(float(rng.uniform(YOUNGEST, OLDEST)), 1)
 
 
-def _draw_shape(age, rng):
-    """Draws the anatomy of one fetus of this age (weeks)."""
+def draw_shape(age, rng):
+    """Draws the anatomy of one fetus.
+
+    Args:
+        age: weeks of gestation, 21 to 38.
+        rng: numpy random generator.
+
+    Returns:
+        A brain.BrainShape.
+    """
     young = float(np.clip((32.0 - age) / 11.0, 0.0, 1.0))
     old = float(np.clip((age - 24.0) / 14.0, 0.0, 1.0))
     scale = float(np.interp(age, *GROWTH))
@@ -139,7 +147,7 @@ def make_fetal(seed):
         bend=2.2 * scale,
         bend_length=30.0 * scale,
     )
-    shape, contrast = _draw_shape(age, rng), _draw_contrast(age, rng)
+    shape, contrast = draw_shape(age, rng), _draw_contrast(age, rng)
     softness = 1.9 / scale
 
     def paint(distance, points):

@@ -5,9 +5,12 @@ import contextlib
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
+import os
 import pathlib
 import sys
 import tempfile
+import threading
 
 import numpy as np
 from tqdm import tqdm
@@ -105,12 +108,22 @@ def _worker_map(jobs):
         return
     # Spawned, not forked: the caller may have started TensorFlow's threads.
     context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(jobs, context, _end_with_parent) as pool:
         try:
             yield pool.map
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _end_with_parent():
+    """Makes a worker end when the process that started it was killed, instead of waiting for work for ever."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_subject(dataset, folder, name, seed):

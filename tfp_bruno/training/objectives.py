@@ -79,13 +79,14 @@ def training_loss(model, images, poses, settings, num_contexts):
 
     Returns:
         loss: Scalar `Tensor`.
-        parts: Dict of scalars: 'joint' and 'conditional', nats per dimension; 'squared_error' per pixel.
+        parts: Dict of scalars: 'joint' (where it has a weight) and 'conditional', nats per dimension; 'squared_error' per pixel.
     """
     latents, log_dets = model.encode(images, poses)
-    joint = joint_loss(model, poses, latents, log_dets)
+    parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
     conditional, squared_error = conditional_terms(
         model, images, poses, latents, log_dets, num_contexts, decode=settings.predictive > 0
     )
-    loss = settings.joint * joint + settings.conditional * conditional
-    loss += settings.predictive * squared_error / (2.0 * settings.sigma**2)
-    return loss, {'joint': joint, 'conditional': conditional, 'squared_error': squared_error}
+    loss = settings.conditional * conditional + settings.predictive * squared_error / (2.0 * settings.sigma**2)
+    if parts:
+        loss += settings.joint * parts['joint']
+    return loss, {**parts, 'conditional': conditional, 'squared_error': squared_error}
