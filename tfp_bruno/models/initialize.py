@@ -9,6 +9,7 @@ __all__ = ['initialize_model']
 # Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on every so many slices.
 _LEFT_OUT = 5
 _THINNING = 4
+_ROTATED_AT_ONCE = 1000
 
 
 def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
@@ -44,9 +45,8 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
 
 def _latents(model, standardised):
     """Returns latent vectors `[N, D]` of standardised logits `[N, H, W, C]`: a linear, orthogonal map."""
-    return np.concatenate(
-        [model.bijector.rotate(part).numpy() for part in np.array_split(standardised, max(1, len(standardised) // 256))]
-    )
+    parts = np.array_split(standardised, -(-len(standardised) // _ROTATED_AT_ONCE))
+    return np.concatenate([model.bijector.rotate(part).numpy() for part in parts])
 
 
 def _initialize_exchangeable(model, logits):
@@ -77,8 +77,8 @@ def _initialize_factors(model, logits):
     process.scale.assign(np.maximum(np.sqrt(np.mean(residual**2, axis=0)), 1e-2))
     axes, deviations = principal_axes(flat, count)
     loadings = np.zeros([slices, size, count], np.float32)
-    for factor, (axis, deviation) in enumerate(zip(axes, deviations, strict=True)):
-        loadings[..., factor] = deviation * _latents(model, axis.reshape(slices, *image_shape))
+    rotated = _latents(model, (axes * deviations[:, None]).reshape(-1, *image_shape))
+    loadings[..., : len(axes)] = np.moveaxis(rotated.reshape(len(axes), slices, size), 0, -1)
     process.loadings.assign(loadings)
 
 

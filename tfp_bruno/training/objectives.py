@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-__all__ = ['ObjectiveSettings', 'conditional_terms', 'joint_loss', 'training_loss']
+__all__ = ['ObjectiveSettings', 'conditional_terms', 'joint_loss', 'predictive_error', 'training_loss']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,15 +14,15 @@ class ObjectiveSettings:
     Attributes:
         joint: Weight of the joint negative log-likelihood per dimension.
         conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
-        predictive: Weight of the squared error of the decoded predictive mean, per pixel, over `2 sigma^2`.
-        sigma: Intensity scale of the predictive error.
+        predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
+        contrast: Variance that is added to the local variance in the weights of that error.
         max_contexts: Largest number of contexts in training.
     """
 
     joint: float = 1.0
     conditional: float = 0.0
     predictive: float = 0.0
-    sigma: float = 0.1
+    contrast: float = 3e-3
     max_contexts: int = 8
 
 
@@ -39,21 +39,20 @@ def joint_loss(model, poses, latents, log_dets):
     return -tf.reduce_mean(log_prob) / tf.cast(tf.size(latents[0]), latents.dtype)
 
 
-def conditional_terms(model, images, poses, latents, log_dets, num_contexts, decode=True):
-    """Returns the two losses of the targets given the first `num_contexts` slices.
+def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True):
+    """Returns what the first `num_contexts` slices tell of the others.
 
     Args:
         model: `ConditionalBruno`.
-        images: `[B, M, H, W, C]`.
         poses: `[B, M, P]`.
         latents: `[B, M, D]`, from `model.encode`.
         log_dets: `[B, M]`, likewise.
         num_contexts: int32 `Tensor`, 0 to M - 1.
-        decode: Python `bool`: whether the squared error is wanted; it costs a pass through the flow.
+        decode: Python `bool`: whether the decoded mean is wanted; it costs a pass through the flow.
 
     Returns:
         negative_log_likelihood: Mean of `-log p(targets | contexts, poses)` per dimension, nats.
-        squared_error: Mean squared error of the decoded predictive mean against the targets, per pixel; 0 without `decode`.
+        decoded: The decoded predictive mean of the targets, `[B, M - num_contexts, H, W, C]`; `None` without `decode`.
     """
     num_targets = tf.shape(latents)[1] - num_contexts
     target_poses = poses[:, num_contexts:]
@@ -63,8 +62,34 @@ def conditional_terms(model, images, poses, latents, log_dets, num_contexts, dec
     size = tf.cast(num_targets * latents.shape[-1], latents.dtype)
     negative_log_likelihood = -tf.reduce_mean(log_prob) / size
     if not decode:
-        return negative_log_likelihood, tf.zeros([])
-    return negative_log_likelihood, tf.reduce_mean((predictive.mean_image(target_poses) - images[:, num_contexts:]) ** 2)
+        return negative_log_likelihood, None
+    return negative_log_likelihood, predictive.mean_image(target_poses)
+
+
+def predictive_error(truth, decoded, contrast):
+    """Returns the squared error of decoded images, weighted as structural similarity weights it.
+
+    ```none
+    mean of (decoded - truth)^2 / (2 (variance of truth in the 7 x 7 pixels about each + contrast))
+    ```
+
+    To first order, 1 - SSIM divides errors by the local variance. So an error in flat background counts as it does for SSIM and for the
+    eye; unweighted, it would drown in those of the anatomy.
+
+    Args:
+        truth: `[B, T, H, W, C]` in [0, 1].
+        decoded: `[B, T, H, W, C]`.
+        contrast: `float`, added variance; SSIM's own constant is 0.0009.
+
+    Returns:
+        Scalar `Tensor`.
+    """
+    flat = tf.reshape(truth, tf.concat([[-1], tf.shape(truth)[2:]], 0))
+    flat = tf.ensure_shape(flat, [None, *truth.shape[2:]])
+    mean = tf.nn.avg_pool2d(flat, 7, 1, 'SAME')
+    variance = tf.maximum(tf.nn.avg_pool2d(flat**2, 7, 1, 'SAME') - mean**2, 0.0)
+    error = tf.reshape(decoded, tf.shape(flat)) - flat
+    return tf.reduce_mean(error**2 / (2.0 * (variance + contrast)))
 
 
 def training_loss(model, images, poses, settings, num_contexts):
@@ -79,14 +104,18 @@ def training_loss(model, images, poses, settings, num_contexts):
 
     Returns:
         loss: Scalar `Tensor`.
-        parts: Dict of scalars: 'joint' (where it has a weight) and 'conditional', nats per dimension; 'squared_error' per pixel.
+        parts: Dict of scalars: 'joint' (where it has a weight) and 'conditional', nats per dimension; 'predictive' and
+            'squared_error' per pixel (where 'predictive' has a weight).
     """
     latents, log_dets = model.encode(images, poses)
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
-    conditional, squared_error = conditional_terms(
-        model, images, poses, latents, log_dets, num_contexts, decode=settings.predictive > 0
+    conditional, decoded = conditional_terms(
+        model, poses, latents, log_dets, num_contexts, decode=settings.predictive > 0
     )
-    loss = settings.conditional * conditional + settings.predictive * squared_error / (2.0 * settings.sigma**2)
-    if parts:
-        loss += settings.joint * parts['joint']
-    return loss, {**parts, 'conditional': conditional, 'squared_error': squared_error}
+    parts['conditional'] = conditional
+    if decoded is not None:
+        targets = images[:, num_contexts:]
+        parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
+        parts['squared_error'] = tf.reduce_mean((decoded - targets) ** 2)
+    weights = {'joint': settings.joint, 'conditional': settings.conditional, 'predictive': settings.predictive}
+    return sum(weights[name] * part for name, part in parts.items() if name in weights), parts

@@ -64,8 +64,6 @@ def train_run(run, population, devices='auto'):
 
 def _loop(run, trainer, sequences, held_out, manager):
     settings = trainer.settings
-    if int(trainer.step) == 0:
-        _record(run, trainer, held_out, {})
     recent, step = [], int(trainer.step)
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
         try:

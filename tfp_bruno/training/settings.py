@@ -66,7 +66,10 @@ PRESETS = {
         process='factor',
         flow=FlowSettings(),
         training=TrainingSettings(
-            objective=ObjectiveSettings(joint=0.0, conditional=0.1, predictive=1.0, sigma=0.1),
+            steps=6000,
+            max_minutes=25.0,
+            learning_rate=5e-4,
+            objective=ObjectiveSettings(joint=0.0, conditional=0.1, predictive=1.0),
             bending=BendingSettings(probability=0.9),
         ),
     ),

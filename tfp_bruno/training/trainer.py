@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfp_bruno.data.grey_levels import LEVELS
 from tfp_bruno.models import build_model, initialize_model
 from tfp_bruno.training.objectives import training_loss
-from tfp_bruno.training.sequences import dequantise
 
 __all__ = ['Trainer', 'learning_rate_at']
 
@@ -49,15 +49,18 @@ class Trainer:
         """
         self.settings = settings
         self.strategy = strategy or tf.distribute.get_strategy()
+        # Outside the scope: a mirrored variable cannot be read as a number.
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
+        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
         with self.strategy.scope():
             self.model = build_model(model_settings, settings.sequence_length, settings.seed)
             self.averaged_model = build_model(model_settings, settings.sequence_length, settings.seed)
-            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
-            self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
             self._variables = self.model.trainable_variables
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=0.99, global_clipnorm=settings.clip_norm
             )
+            # Now, not in the first step: there, mirrored ones cannot be made.
+            self._optimizer._create_all_weights(self._variables)
         self.checkpoint = tf.train.Checkpoint(
             model=tf.train.Checkpoint(variables=list(self._variables)),
             averaged_model=tf.train.Checkpoint(variables=list(self.averaged_model.variables)),
@@ -73,7 +76,9 @@ class Trainer:
             images: float32 array `[S, K, H, W, C]` in [0, 1], the slices of the training subjects.
             poses: float32 array `[K, P]`.
         """
-        initialize_model(self.model, np.asarray(dequantise(images, tf.constant([self.settings.seed, 0]))), poses)
+        # The noise of the grey levels belongs in: without it, flat background would have no variance at all.
+        noise = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
+        initialize_model(self.model, (images * (LEVELS - 1) + noise) / LEVELS, poses)
         self.copy_to_average()
 
     def restore(self, path):

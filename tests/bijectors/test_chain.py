@@ -1,0 +1,33 @@
+"""The chain's order, its sum of log-determinants, its errors."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_bruno.bijectors import ConditionalAffine, ConditionalChain, ImageLogit, Squeeze
+
+
+def make_parts():
+    affine = ConditionalAffine((4, 4, 1), 3, dtype=tf.float64)
+    rng = np.random.default_rng(0)
+    affine.initialize(rng.normal(size=(3, 4, 4, 1)), rng.uniform(0.5, 2.0, size=(3, 4, 4, 1)), np.eye(3))
+    return [ImageLogit((4, 4, 1), dtype=tf.float64), affine, Squeeze((4, 4, 1), dtype=tf.float64)]
+
+
+def test_the_last_part_is_applied_first():
+    logit, affine, squeeze = parts = make_parts()
+    chain = ConditionalChain(parts, 3)
+    x, condition = np.random.default_rng(1).normal(size=(5, 2, 2, 4)), np.eye(3)[[0, 1, 2, 0, 1]]
+    image = squeeze.forward(x)
+    shifted = affine.forward(image, conditional_input=condition)
+    y, log_det = chain.forward_and_log_det(x, condition)
+    np.testing.assert_allclose(y, logit.forward(shifted), rtol=1e-12)
+    expected = affine.forward_log_det_jacobian(image, conditional_input=condition)
+    expected += logit.forward_log_det_jacobian(shifted)
+    np.testing.assert_allclose(log_det, expected, rtol=1e-12)
+    assert chain.bijectors == tuple(parts)
+
+
+def test_neighbours_that_do_not_fit():
+    with pytest.raises(ValueError, match=r'image_logit takes events of shape \(4, 4, 1\), but squeeze makes \(8, 8, 1\)'):
+        ConditionalChain([ImageLogit((4, 4, 1)), Squeeze((8, 8, 1))], 3)

@@ -1,0 +1,42 @@
+"""The convolution and its gradients against TensorFlow's own."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_bruno.networks.convolution import convolve
+
+
+@pytest.mark.parametrize('size', [1, 3, 5])
+@pytest.mark.parametrize('image', [(6, 5), (2, 2), (1, 1)])
+def test_values_and_gradients(size, image):
+    rng = np.random.default_rng(0)
+    value = tf.constant(rng.normal(size=(2, *image, 3)))
+    kernel = tf.constant(rng.normal(size=(size, size, 3, 4)))
+    upstream = rng.normal(size=(2, *image, 4))
+    outs, gradients = [], []
+    for function in (convolve, lambda value, kernel: tf.nn.conv2d(value, kernel, 1, 'SAME')):
+        with tf.GradientTape() as tape:
+            tape.watch([value, kernel])
+            out = function(value, kernel)
+        outs.append(out)
+        gradients.append(tape.gradient(out, [value, kernel], output_gradients=tf.constant(upstream)))
+    np.testing.assert_allclose(outs[0], outs[1], atol=1e-12)
+    for gradient, expected in zip(*gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+def test_gradients_in_a_function_of_unknown_batch():
+    kernel = tf.Variable(np.random.default_rng(1).normal(size=(3, 3, 2, 2)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 2], tf.float64)])
+    def gradient(value):
+        with tf.GradientTape() as tape:
+            out = tf.reduce_sum(convolve(value, kernel) ** 2)
+        return tape.gradient(out, kernel)
+
+    value = np.random.default_rng(2).normal(size=(3, 4, 4, 2))
+    with tf.GradientTape() as tape:
+        out = tf.reduce_sum(tf.nn.conv2d(value, kernel, 1, 'SAME') ** 2)
+    np.testing.assert_allclose(gradient(value), tape.gradient(out, kernel), rtol=1e-10)
+    np.testing.assert_array_equal(gradient(np.zeros((0, 4, 4, 2))), np.zeros((3, 3, 2, 2)))

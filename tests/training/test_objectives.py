@@ -1,0 +1,127 @@
+"""The losses against the model's own densities and figures worked out by hand."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import ndimage
+
+from tfp_bruno.models import build_model
+from tfp_bruno.training.objectives import ObjectiveSettings, conditional_terms, joint_loss, predictive_error, training_loss
+
+BATCH, LENGTH, PIXELS = 3, 5, 16 * 16
+
+
+@pytest.fixture(scope='module', params=['factor', 'exchangeable'])
+def case(request, make_settings):
+    """A model whose weights are all random, with images, poses and what they encode to."""
+    model_settings, settings = make_settings(request.param)
+    model = build_model(model_settings, settings.sequence_length, 0)
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign_add(0.05 * rng.normal(size=variable.shape).astype(np.float32))
+    if request.param == 'factor':
+        loadings = model.distribution.loadings
+        loadings.assign(0.5 * rng.normal(size=loadings.shape).astype(np.float32))
+    images = rng.uniform(0.05, 0.95, (BATCH, LENGTH, 16, 16, 1)).astype(np.float32)
+    slices = np.array([rng.permutation(12)[:LENGTH] for _ in range(BATCH)])
+    poses = np.eye(12, dtype=np.float32)[slices]
+    latents, log_dets = model.encode(images, poses)
+    return types.SimpleNamespace(model=model, images=images, poses=poses, latents=latents, log_dets=log_dets)
+
+
+def log_prob(case, start, stop):
+    """The joint density of some of the slices, straight from the model."""
+    prior = case.model.posterior(case.images[:, :0], case.poses[:, :0], stop - start)
+    poses = case.poses[:, start:stop]
+    return prior.log_prob(case.images[:, start:stop], bijector_kwargs={'conditional_input': poses}).numpy()
+
+
+def test_the_joint_loss_is_the_density_per_dimension(case):
+    loss = joint_loss(case.model, case.poses, case.latents, case.log_dets)
+    direct = case.model.log_prob(case.images, bijector_kwargs={'conditional_input': case.poses})
+    assert float(loss) == pytest.approx(-np.mean(direct) / (LENGTH * PIXELS), rel=1e-5)
+
+
+@pytest.mark.parametrize('contexts', [0, 1, 4])
+def test_conditional_is_joint_minus_marginal(case, contexts):
+    loss, decoded = conditional_terms(
+        case.model, case.poses, case.latents, case.log_dets, tf.constant(contexts), decode=False
+    )
+    expected = log_prob(case, 0, LENGTH)
+    if contexts:
+        expected = expected - log_prob(case, 0, contexts)
+    assert float(loss) == pytest.approx(-expected.mean() / ((LENGTH - contexts) * PIXELS), rel=2e-4)
+    assert decoded is None
+
+
+@pytest.mark.parametrize('contexts', [0, 3])
+def test_the_decoded_mean_is_that_of_the_posterior(case, contexts):
+    _, decoded = conditional_terms(case.model, case.poses, case.latents, case.log_dets, tf.constant(contexts))
+    for index, (images, poses) in enumerate(zip(case.images, case.poses, strict=True)):
+        posterior = case.model.posterior(images[:contexts], poses[:contexts], LENGTH - contexts)
+        np.testing.assert_allclose(decoded[index], posterior.mean_image(poses[contexts:]), atol=2e-3)
+
+
+def test_the_conditional_loss_by_hand():
+    asked = []
+
+    class Posterior:
+        latent_log_prob = staticmethod(lambda latents, poses: tf.constant([-1.0]))
+
+        def mean_image(self, poses):
+            asked.append(poses.numpy())
+            return tf.zeros([1, 2, 1, 1, 1])
+
+    model = types.SimpleNamespace(latent_posterior=lambda latents, poses, num_steps: Posterior())
+    poses = np.eye(3, dtype=np.float32)[None]
+    loss, decoded = conditional_terms(model, poses, tf.zeros([1, 3, 1]), tf.constant([[7.0, 2.0, 3.0]]), 1)
+    # Two targets of one dimension, with log-determinants 2 and 3 and a density of -1 together.
+    assert float(loss) == pytest.approx(-(2.0 + 3.0 - 1.0) / 2)
+    assert decoded.shape == (1, 2, 1, 1, 1)
+    np.testing.assert_array_equal(asked[0], poses[:, 1:])
+
+
+def test_the_predictive_error_divides_by_the_local_variance():
+    rng = np.random.default_rng(2)
+    truth, decoded = rng.random((2, 2, 3, 12, 10, 1), np.float32)
+    size = (1, 1, 7, 7, 1)
+    # Beyond the border there is nothing: means are over the pixels that exist.
+    inside = ndimage.uniform_filter(np.ones_like(truth), size, mode='constant')
+    mean, square = (ndimage.uniform_filter(image, size, mode='constant') / inside for image in (truth, truth**2))
+    expected = np.mean((decoded - truth) ** 2 / (2 * (square - mean**2 + 0.01)))
+    assert float(predictive_error(tf.constant(truth), tf.constant(decoded), 0.01)) == pytest.approx(expected, rel=1e-4)
+    flat = np.full_like(truth, 0.3)
+    by_hand = 0.05**2 / (2 * 0.004)
+    assert float(predictive_error(tf.constant(flat), flat + 0.05, 0.004)) == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_the_loss_weighs_its_parts(case):
+    settings = ObjectiveSettings(joint=0.5, conditional=2.0, predictive=3.0)
+    loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
+    parts = {name: float(part) for name, part in parts.items()}
+    assert sorted(parts) == ['conditional', 'joint', 'predictive', 'squared_error']
+    by_hand = 0.5 * parts['joint'] + 2.0 * parts['conditional'] + 3.0 * parts['predictive']
+    assert float(loss) == pytest.approx(by_hand, rel=1e-5)
+    posterior = case.model.posterior(case.images[:, :2], case.poses[:, :2], LENGTH - 2)
+    squared = np.mean((posterior.mean_image(case.poses[:, 2:]).numpy() - case.images[:, 2:]) ** 2)
+    assert parts['squared_error'] == pytest.approx(squared, rel=1e-3)
+
+
+def test_parts_without_a_weight_cost_nothing(case):
+    settings = ObjectiveSettings(joint=0.0, conditional=1.0, predictive=0.0)
+    loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
+    assert list(parts) == ['conditional']
+    assert float(loss) == pytest.approx(float(parts['conditional']))
+
+
+def test_every_weight_is_trained(case):
+    settings = ObjectiveSettings(joint=1.0, conditional=1.0, predictive=1.0)
+    with tf.GradientTape() as tape:
+        loss, _ = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
+    gradients = tape.gradient(loss, case.model.trainable_variables)
+    for variable, gradient in zip(case.model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.name
+        assert np.isfinite(gradient).all(), variable.name
+        assert np.abs(gradient).max() > 0, variable.name

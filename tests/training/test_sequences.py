@@ -1,0 +1,82 @@
+"""The sequences of training: which images stand beside which poses."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.sequences import dequantise, make_sequences
+
+SUBJECTS, SLICES, SIZE = 3, 12, 8
+
+
+@pytest.fixture(scope='module')
+def images():
+    """Every slice has an intensity of its own: subject s, slice k is (12 s + k) / 36 everywhere."""
+    levels = np.arange(SUBJECTS * SLICES, dtype=np.float32).reshape(SUBJECTS, SLICES) / (SUBJECTS * SLICES)
+    return np.broadcast_to(levels[..., None, None], (SUBJECTS, SLICES, SIZE, SIZE)).copy()
+
+
+def draw(images, bending=None, seed=0, batches=4):
+    bending = bending or BendingSettings()
+    drawn = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), bending, seed).take(batches)
+    x, poses = zip(*[(x.numpy(), poses.numpy()) for x, poses in drawn], strict=True)
+    return np.concatenate(x), np.concatenate(poses)
+
+
+def test_shapes_and_types(images):
+    dataset = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), BendingSettings(), 0)
+    assert dataset.element_spec == (
+        tf.TensorSpec([6, 5, SIZE, SIZE, 1], tf.float32),
+        tf.TensorSpec([6, 5, SLICES], tf.float32),
+    )
+
+
+def test_distinct_slices_of_one_subject_beside_their_poses(images):
+    x, poses = draw(images)
+    np.testing.assert_array_equal(np.sort(np.unique(poses)), [0.0, 1.0])
+    np.testing.assert_array_equal(poses.sum(-1), 1.0)
+    slices = poses.argmax(-1)
+    assert all(len(set(row)) == 5 for row in slices)
+    # Half a grey level is what dequantisation adds on average.
+    number = np.rint((x.mean((2, 3, 4)) * 256 - 0.5) / 255 * SUBJECTS * SLICES).astype(int)
+    np.testing.assert_array_equal(number % SLICES, slices)
+    subjects = number // SLICES
+    assert (subjects == subjects[:, :1]).all()
+    assert set(subjects[:, 0]) == {0, 1, 2}
+    assert set(slices.ravel()) == set(range(SLICES))
+
+
+def test_the_seed_decides(images):
+    bending = BendingSettings(probability=0.5)
+    first, again, other = draw(images, bending, 3), draw(images, bending, 3), draw(images, bending, 4)
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert (first[1] != other[1]).any()
+
+
+def test_every_sequence_is_drawn_anew(images):
+    _, poses = draw(images)
+    assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses)
+
+
+def test_only_the_chosen_share_is_bent(images):
+    # A contrast of its own gives a bent sequence intensities that no subject has; the brightest subject shows it well.
+    only = BendingSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
+    x, poses = draw(images[2:], only, batches=10)
+    expected = images[2, poses.argmax(-1), 4, 4]
+    found = (x[:, :, 4, 4, 0] * 256 - 0.5) / 255
+    bent = np.abs(found - expected).max(-1) > 0.02
+    # 60 draws of a fair coin.
+    assert 18 <= bent.sum() <= 42
+
+
+def test_dequantised_intensities_lie_in_their_grey_level():
+    images = np.arange(256, dtype=np.float32)[:, None] / np.float32(255) * np.ones(400, np.float32)
+    spread = dequantise(tf.constant(images), tf.constant([1, 2])).numpy() * 256 - np.arange(256)[:, None]
+    assert spread.min() > -1e-3
+    assert spread.max() < 1.0 + 1e-3
+    assert spread.mean() == pytest.approx(0.5, abs=0.01)
+    assert spread.var() == pytest.approx(1 / 12, rel=0.02)
+    middle = dequantise(tf.constant(images)).numpy()
+    np.testing.assert_allclose(middle * 256 - np.arange(256)[:, None], 0.5, atol=1e-3)

@@ -1,0 +1,159 @@
+"""Training itself: it learns, it can be interrupted, and two devices do what one does."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.training import Trainer
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.learning_curve import HeldOut
+from tfp_bruno.training.sequences import make_sequences
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+SPACING = (3.0, 2.0, 2.0)
+
+
+def sequences_of(images, settings, seed=0):
+    return make_sequences(images, settings.sequence_length, settings.batch_size, SPACING, BendingSettings(), seed)
+
+
+def started(discs, model_settings, settings):
+    trainer = Trainer(model_settings, settings)
+    trainer.initialize(discs[:12, ..., None], one_hot_poses(np.arange(12), 12))
+    return trainer
+
+
+def values_of(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def assert_equal(first, second):
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize('process', ['exchangeable', 'factor'])
+def test_a_short_training_improves_the_held_out_likelihood(discs, make_settings, process):
+    model_settings, settings = make_settings(process)
+    trainer = started(discs, model_settings, settings)
+    held_out = HeldOut(discs[12:], settings, SPACING)
+    before = held_out.measure(trainer.averaged_model)
+    losses = [float(parts['loss']) for _, parts in trainer.train(sequences_of(discs[:12], settings))]
+    after = held_out.measure(trainer.averaged_model)
+    assert len(losses) == int(trainer.step) == settings.steps
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    # Nats per dimension; 0.02 is 26 nats for a sequence of five of these small slices.
+    assert after['joint'] < before['joint'] - 0.02
+    assert after['conditional'] < before['conditional']
+    assert trainer.progress() == 1.0
+    assert float(trainer.seconds) > 0
+
+
+def test_a_resumed_training_goes_on_where_it_was(discs, make_settings, tmp_path):
+    model_settings, settings = make_settings(steps=6)
+    straight = started(discs, model_settings, settings)
+    sequences = list(sequences_of(discs[:12], settings).take(6))
+    path, at_checkpoint = None, None
+    for step, _ in straight.train(sequences_dataset(sequences)):
+        if step == 3:
+            path = straight.checkpoint.save(str(tmp_path / 'state'))
+            at_checkpoint = values_of(straight.model.variables), values_of(straight.averaged_model.variables)
+    resumed = Trainer(model_settings, settings)
+    resumed.restore(path)
+    assert int(resumed.step) == 3
+    assert 0 < float(resumed.seconds) < float(straight.seconds)
+    assert_equal(values_of(resumed.model.variables), at_checkpoint[0])
+    assert_equal(values_of(resumed.averaged_model.variables), at_checkpoint[1])
+    steps = [step for step, _ in resumed.train(sequences_dataset(sequences[3:]))]
+    assert steps == [4, 5, 6]
+    # The optimiser's moments came along, too, so the rest of the way is the same.
+    for one, two in zip(straight.model.variables, resumed.model.variables, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    for one, two in zip(straight.averaged_model.variables, resumed.averaged_model.variables, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def sequences_dataset(sequences):
+    """A dataset of batches that were drawn before."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(tuple(tf.stack(part) for part in zip(*sequences, strict=True)))
+
+
+def test_the_average_lags_behind_the_weights(discs, make_settings):
+    model_settings, settings = make_settings(steps=2)
+    trainer = started(discs, model_settings, settings)
+    start = values_of(trainer.model.trainable_variables)
+    expected = start
+    for step, _ in trainer.train(sequences_of(discs[:12], settings)):
+        decay = min(settings.average_decay, step / (9.0 + step))
+        now = values_of(trainer.model.trainable_variables)
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, now, strict=True)]
+    assert any(np.abs(new - old).max() > 1e-4 for old, new in zip(start, now, strict=True))
+    for variable, value in zip(trainer.averaged_model.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_clock_can_end_a_run(discs, make_settings):
+    model_settings, settings = make_settings(max_minutes=1.0)
+    trainer = started(discs, model_settings, settings)
+    trainer.seconds.assign(45.0)
+    assert trainer.progress() == pytest.approx(0.75)
+    trainer.seconds.assign(60.0)
+    assert list(trainer.train(sequences_of(discs[:12], settings))) == []
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(discs, make_settings):
+    model_settings, settings = make_settings(learning_rate=1e20, warmup_steps=0)
+    trainer = started(discs, model_settings, settings)
+    with pytest.raises(FloatingPointError, match='the loss is not finite at step'):
+        for _ in trainer.train(sequences_of(discs[:12], settings)):
+            pass
+
+
+MIRRORED = """
+import sys
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices('CPU')[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfp_bruno.bijectors import FlowSettings
+from tfp_bruno.models import ModelSettings
+from tfp_bruno.training import Trainer, TrainingSettings
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.run import choose_strategy
+from tfp_bruno.training.sequences import make_sequences
+
+images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 8, 8)).astype(np.float32)
+flow = FlowSettings(first_squeeze=2, couplings=(2,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
+# Only the joint likelihood: the number of contexts is drawn for each device.
+settings = TrainingSettings(steps=3, batch_size=4, sequence_length=3, learning_rate=1e-2, warmup_steps=0)
+results = []
+for devices in ('all', 'one'):
+    strategy = choose_strategy(devices) if devices == 'all' else tf.distribute.get_strategy()
+    assert strategy.num_replicas_in_sync == (2 if devices == 'all' else 1), strategy
+    trainer = Trainer(ModelSettings((8, 8, 1), 12, flow=flow, factors=2), settings, strategy)
+    trainer.initialize(images[..., None], np.eye(12, dtype=np.float32))
+    sequences = make_sequences(images, 3, 4, (1.0, 1.0, 1.0), BendingSettings(), 0)
+    losses = [float(parts['loss']) for _, parts in trainer.train(sequences)]
+    assert len(losses) == int(trainer.step) == 3
+    for variable in [*trainer.model.variables, *trainer.averaged_model.variables]:
+        copies = strategy.experimental_local_results(variable)
+        for copy in copies[1:]:
+            np.testing.assert_array_equal(copies[0], copy)
+    results.append((losses, [variable.numpy() for variable in trainer.model.trainable_variables]))
+(losses, weights), (expected_losses, expected) = results
+np.testing.assert_allclose(losses, expected_losses, rtol=1e-3)
+moved = np.concatenate([(one - two).ravel() for one, two in zip(weights, expected)])
+# Three steps of 0.01; rounding turns the sign of the few gradients that are almost zero.
+assert np.mean(np.abs(moved) < 1e-3) > 0.98, np.mean(np.abs(moved) < 1e-3)
+"""
+
+
+def test_two_devices_stay_in_step_and_do_what_one_does():
+    done = subprocess.run([sys.executable, '-c', MIRRORED], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
