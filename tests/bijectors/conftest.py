@@ -37,16 +37,16 @@ def _coupling(dtype, dense=False, swap=False):
         conditioner = DenseConditioner(8, CONDITION_SIZE, dtype=dtype)
     else:
         conditioner = ConvolutionalConditioner(6, 1, CONDITION_SIZE, map_channels=2, dtype=dtype)
-    conditioner.build([None, 4, 4, 2])
-    return AffineCoupling((4, 4, 4), conditioner, CONDITION_SIZE, swap, dtype=dtype)
+    conditioner.build([None, 2, 2, 2])
+    return AffineCoupling((2, 2, 4), conditioner, CONDITION_SIZE, swap, dtype=dtype)
 
 
 def _chain(dtype):
-    return ConditionalChain([InvertibleConvolution((4, 4, 4), MATRIX, dtype=dtype), _coupling(dtype)], CONDITION_SIZE)
+    return ConditionalChain([InvertibleConvolution((2, 2, 4), MATRIX, dtype=dtype), _coupling(dtype)], CONDITION_SIZE)
 
 
 MAKERS = {
-    'squeeze': lambda dtype: Squeeze((4, 6, 2), dtype=dtype),
+    'squeeze': lambda dtype: Squeeze((4, 2, 2), dtype=dtype),
     'image_logit': lambda dtype: ImageLogit((2, 3, 2), 0.2, dtype=dtype),
     'invertible_convolution': lambda dtype: InvertibleConvolution((2, 3, 4), MATRIX, dtype=dtype),
     'conditional_affine': lambda dtype: ConditionalAffine((2, 3, 2), CONDITION_SIZE, dtype=dtype),
@@ -54,8 +54,8 @@ MAKERS = {
     'swapped_coupling': lambda dtype: _coupling(dtype, swap=True),
     'dense_coupling': lambda dtype: _coupling(dtype, dense=True),
     'conditional_chain': _chain,
-    'factor_out': lambda dtype: FactorOut((8, 8, 2), _chain(dtype), CONDITION_SIZE),
-    'conditional_real_nvp': lambda dtype: ConditionalRealNVP((8, 8, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
+    'factor_out': lambda dtype: FactorOut((4, 4, 2), _chain(dtype), CONDITION_SIZE),
+    'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }
 
 

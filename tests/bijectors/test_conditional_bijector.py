@@ -22,12 +22,16 @@ def event_shapes(bijector):
 
 
 def log_abs_det(function, value):
-    """Log-determinant of the autodiff Jacobian at one event."""
-    with tf.GradientTape() as tape:
-        tape.watch(value)
-        out = function(value)
-    jacobian = tape.jacobian(out, value).numpy()
+    """Log-determinant of the autodiff Jacobian at one event.
+
+    Row i of the Jacobian is the gradient of output i of the i-th copy of the event: one backward pass gives all of them.
+    """
     size = int(np.prod(value.shape))
+    copies = tf.stack([value] * size)
+    with tf.GradientTape() as tape:
+        tape.watch(copies)
+        outputs = tf.linalg.diag_part(tf.reshape(function(copies), [size, size]))
+    jacobian = tape.gradient(outputs, copies).numpy()
     return np.linalg.slogdet(jacobian.reshape(size, size))[1]
 
 

@@ -13,7 +13,7 @@ from tfp_bruno.training.objectives import ObjectiveSettings
 NUM_SLICES = 12
 SIZE = 16
 TINY_FLOW = FlowSettings(
-    first_squeeze=2, couplings=(2,), filters=(12,), dense_couplings=2, dense_units=32, pose_units=8, map_channels=2
+    first_squeeze=2, couplings=(1,), filters=(12,), dense_couplings=1, dense_units=32, pose_units=8, map_channels=2
 )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.training import Trainer
@@ -31,9 +32,9 @@ def values_of(variables):
     return [variable.numpy() for variable in variables]
 
 
-def assert_equal(first, second):
-    for one, two in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, two)
+def assert_close(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('process', ['exchangeable', 'factor'])
@@ -54,48 +55,33 @@ def test_a_short_training_improves_the_held_out_likelihood(discs, make_settings,
 
 
 def test_a_resumed_training_goes_on_where_it_was(discs, make_settings, tmp_path):
-    model_settings, settings = make_settings(steps=6)
+    model_settings, settings = make_settings(steps=5)
     straight = started(discs, model_settings, settings)
-    sequences = list(sequences_of(discs[:12], settings).take(6))
-    path, at_checkpoint = None, None
-    for step, _ in straight.train(sequences_dataset(sequences)):
+    batches = list(sequences_of(discs[:12], settings).take(5))
+    average = values_of(straight.model.trainable_variables)
+    for step, _ in straight.train(dataset_of(batches)):
+        decay = min(settings.average_decay, step / (9.0 + step))
+        now = values_of(straight.model.trainable_variables)
+        average = [decay * old + (1 - decay) * new for old, new in zip(average, now, strict=True)]
+        assert_close(straight.averaged_model.trainable_variables, average)
         if step == 3:
             path = straight.checkpoint.save(str(tmp_path / 'state'))
-            at_checkpoint = values_of(straight.model.variables), values_of(straight.averaged_model.variables)
+            saved = values_of([*straight.model.variables, *straight.averaged_model.variables])
     resumed = Trainer(model_settings, settings)
     resumed.restore(path)
     assert int(resumed.step) == 3
     assert 0 < float(resumed.seconds) < float(straight.seconds)
-    assert_equal(values_of(resumed.model.variables), at_checkpoint[0])
-    assert_equal(values_of(resumed.averaged_model.variables), at_checkpoint[1])
-    steps = [step for step, _ in resumed.train(sequences_dataset(sequences[3:]))]
-    assert steps == [4, 5, 6]
+    for value, variable in zip(saved, [*resumed.model.variables, *resumed.averaged_model.variables], strict=True):
+        np.testing.assert_array_equal(value, variable)
+    assert [step for step, _ in resumed.train(dataset_of(batches[3:]))] == [4, 5]
     # The optimiser's moments came along, too, so the rest of the way is the same.
-    for one, two in zip(straight.model.variables, resumed.model.variables, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-    for one, two in zip(straight.averaged_model.variables, resumed.averaged_model.variables, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert_close(resumed.model.variables, values_of(straight.model.variables))
+    assert_close(resumed.averaged_model.variables, values_of(straight.averaged_model.variables))
 
 
-def sequences_dataset(sequences):
+def dataset_of(batches):
     """A dataset of batches that were drawn before."""
-    import tensorflow as tf
-
-    return tf.data.Dataset.from_tensor_slices(tuple(tf.stack(part) for part in zip(*sequences, strict=True)))
-
-
-def test_the_average_lags_behind_the_weights(discs, make_settings):
-    model_settings, settings = make_settings(steps=2)
-    trainer = started(discs, model_settings, settings)
-    start = values_of(trainer.model.trainable_variables)
-    expected = start
-    for step, _ in trainer.train(sequences_of(discs[:12], settings)):
-        decay = min(settings.average_decay, step / (9.0 + step))
-        now = values_of(trainer.model.trainable_variables)
-        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, now, strict=True)]
-    assert any(np.abs(new - old).max() > 1e-4 for old, new in zip(start, now, strict=True))
-    for variable, value in zip(trainer.averaged_model.trainable_variables, expected, strict=True):
-        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6)
+    return tf.data.Dataset.from_tensor_slices(tuple(tf.stack(part) for part in zip(*batches, strict=True)))
 
 
 def test_the_clock_can_end_a_run(discs, make_settings):
@@ -105,14 +91,6 @@ def test_the_clock_can_end_a_run(discs, make_settings):
     assert trainer.progress() == pytest.approx(0.75)
     trainer.seconds.assign(60.0)
     assert list(trainer.train(sequences_of(discs[:12], settings))) == []
-
-
-def test_a_loss_that_is_not_finite_ends_the_training(discs, make_settings):
-    model_settings, settings = make_settings(learning_rate=1e20, warmup_steps=0)
-    trainer = started(discs, model_settings, settings)
-    with pytest.raises(FloatingPointError, match='the loss is not finite at step'):
-        for _ in trainer.train(sequences_of(discs[:12], settings)):
-            pass
 
 
 MIRRORED = """
@@ -129,7 +107,7 @@ from tfp_bruno.training.run import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 
 images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 8, 8)).astype(np.float32)
-flow = FlowSettings(first_squeeze=2, couplings=(2,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
+flow = FlowSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
 # Only the joint likelihood: the number of contexts is drawn for each device.
 settings = TrainingSettings(steps=3, batch_size=4, sequence_length=3, learning_rate=1e-2, warmup_steps=0)
 results = []

@@ -1,5 +1,7 @@
 """Several conditional bijectors in a row, all given the same condition."""
 
+import itertools
+
 import tensorflow as tf
 
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
@@ -10,8 +12,8 @@ __all__ = ['ConditionalChain']
 class ConditionalChain(ConditionalBijector):
     """Composes bijectors of flat batches: `g = g_1 o g_2 o ... o g_n`, as `tfb.Chain` orders them.
 
-    The condition reaches every part (`tfb.Chain` wants it once per part, by name, and drops it silently otherwise). Each part is
-    evaluated once for value and log-determinant.
+    The condition reaches every part (`tfb.Chain` wants it once per part, by name, and drops it silently otherwise).
+    Each part is evaluated once for value and log-determinant.
     """
 
     def __init__(self, bijectors, condition_size, validate_args=False, name='conditional_chain'):
@@ -27,7 +29,7 @@ class ConditionalChain(ConditionalBijector):
             ValueError: if the event shapes of neighbours differ.
         """
         parameters = dict(locals())
-        for outer, inner in zip(bijectors[:-1], bijectors[1:], strict=True):
+        for outer, inner in itertools.pairwise(bijectors):
             if outer._event_shape_of_x != inner._event_shape_of_y:
                 raise ValueError(
                     f'{outer.name} takes events of shape {outer._event_shape_of_x}, but {inner.name} makes '

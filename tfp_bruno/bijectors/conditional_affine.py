@@ -1,4 +1,4 @@
-"""An affine map of every pixel whose loc and scale depend on the condition: where a flow starts from the data's mean."""
+"""An affine map of every pixel, given the condition: where a flow starts from the mean of the data."""
 
 import numpy as np
 import tensorflow as tf
@@ -18,9 +18,9 @@ class ConditionalAffine(ConditionalBijector):
     log |det dy/dx| = sum over elements of log_scale(c)
     ```
 
-    where L and S are trainable tables of shape `[condition_size] + event`. With one-hot conditions (slice numbers) each slice has
-    a mean and a scale image of its own; it is ActNorm per pose and per pixel. Both tables start at zero, the identity;
-    `initialize(loc, scale, conditions)` fits them to data.
+    where L and S are trainable tables of shape `[condition_size] + event`. With one-hot conditions (slice numbers)
+    each slice has a mean and a scale image of its own; it is ActNorm per pose and per pixel. Both tables start at
+    zero, the identity; `initialize(loc, scale, conditions)` fits them to data.
     """
 
     def __init__(self, event_shape, condition_size, dtype=tf.float32, validate_args=False, name='conditional_affine'):

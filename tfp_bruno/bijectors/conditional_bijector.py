@@ -12,8 +12,9 @@ __all__ = ['ConditionalBijector']
 class _NoCache(cache_util.BijectorCache):
     """A bijector cache that never answers from memory.
 
-    The cache of TFP is keyed on tensor identity and on the equality of the bijectors' parameters. Two flows with equal settings
-    but different weights answer for each other there, and values drawn outside a gradient tape cut the gradients inside it.
+    The cache of TFP is keyed on tensor identity and on the equality of the bijectors' parameters. Two flows with
+    equal settings but different weights answer for each other there, and values drawn outside a gradient tape cut the
+    gradients inside it.
     """
 
     def _lookup(self, input, forward_name, inverse_name, **kwargs):
@@ -34,12 +35,13 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
     y = g(x; c),   forward log-determinant = log |det dg(x; c) / dx|
     ```
 
-    in one evaluation, `_forward_and_log_det(x, c)`, and the inverse in another. Both see a flat batch: `x` of shape `[N] + event`
-    and `c` of shape `[N, condition_size]` (`None` where the bijector takes no condition). All that TFP asks for (leading dimensions,
-    broadcasting, `forward`, `inverse`, both log-determinants, shapes) is derived here.
+    in one evaluation, `_forward_and_log_det(x, c)`, and the inverse in another. Both see a flat batch: `x` of shape
+    `[N] + event` and `c` of shape `[N, condition_size]` (`None` where the bijector takes no condition). All that TFP
+    asks for (leading dimensions, broadcasting, `forward`, `inverse`, both log-determinants, shapes) is derived here.
 
-    The public pair `forward_and_log_det`, `inverse_and_log_det` evaluates every network once; densities should use it. There is
-    no cache, so no answer is ever stale. Equality is identity: two flows of equal settings have weights of their own.
+    The public pair `forward_and_log_det`, `inverse_and_log_det` evaluates every network once; densities should use
+    it. There is no cache, so no answer is ever stale. Equality is identity: two flows of equal settings have weights
+    of their own.
     """
 
     _cache = _NoCache()
@@ -106,7 +108,8 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
 
         Args:
             x: `Tensor` of shape `[B1, ..., Bb] + forward_event_shape`.
-            conditional_input: `Tensor` of shape `[C1, ..., Cc, condition_size]`; `[C1, ..., Cc]` broadcasts against `[B1, ..., Bb]`.
+            conditional_input: `Tensor` of shape `[C1, ..., Cc, condition_size]`; `[C1, ..., Cc]` broadcasts against
+                `[B1, ..., Bb]`.
 
         Returns:
             y: `Tensor` of shape `[A1, ..., Aa] + inverse_event_shape`, where A is the broadcast of B and C.
@@ -125,7 +128,9 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype, name='value')
         rank = len(event_shape)
         if not value.shape[len(value.shape) - rank :].is_compatible_with(_static(event_shape)):
-            raise ValueError(f'{self.name}: events must have shape {event_shape}, but the value has shape {value.shape}.')
+            raise ValueError(
+                f'{self.name}: events must have shape {event_shape}, but the value has shape {value.shape}.'
+            )
         batch = tf.shape(value)[: tf.rank(value) - rank]
         static_batch = value.shape[: value.shape.rank - rank]
         if self._condition_size is None:
@@ -156,7 +161,8 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         condition = tf.cast(condition, self.dtype)
         if condition.shape.rank == 0 or not condition.shape[-1:].is_compatible_with([self._condition_size]):
             raise ValueError(
-                f'{self.name}: `conditional_input` must have shape [..., {self._condition_size}], got {condition.shape}.'
+                f'{self.name}: `conditional_input` must have shape [..., {self._condition_size}], '
+                f'got {condition.shape}.'
             )
         return condition
 

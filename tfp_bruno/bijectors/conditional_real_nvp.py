@@ -76,8 +76,8 @@ class ConditionalRealNVP(ConditionalBijector):
     #### References
 
     [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP. ICLR 2017.
-    [2]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section 2. 2019.
-    [3]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
+    [2]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section
+    2. 2019. [3]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ConditionalRealNVP(ConditionalBijector):
         return self._image_side.bijectors[0].inverse(images)
 
     def initialize(self, mean, scale, poses):
-        """Starts the affine map after the logit, so that the untrained flow decodes zero to the mean logits of each pose.
+        """Starts the affine map after the logit: the untrained flow then decodes zero to the mean logits of each pose.
 
         Args:
             mean: Array of shape `[K, H, W, C]`: mean logits under each of K poses.
@@ -149,7 +149,7 @@ class ConditionalRealNVP(ConditionalBijector):
         self._image_side.bijectors[1].initialize(mean, scale, poses)
 
     def rotate(self, value):
-        """Maps standardised logits to latent vectors while every coupling is the identity, as before training: a rotation.
+        """Maps standardised logits to latent vectors as before training, every coupling the identity: a rotation.
 
         Args:
             value: `Tensor` of shape `[N, H, W, C]`.
@@ -189,11 +189,14 @@ def _check_sizes(image_shape, settings):
     divisor = settings.first_squeeze * 2 ** (scales - 1)
     if height % divisor or width % divisor:
         raise ValueError(
-            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for `first_squeeze` {settings.first_squeeze} and '
+            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for '
+            f'`first_squeeze` {settings.first_squeeze} and '
             f'{scales} scales; crop or pad the images, or use fewer scales.'
         )
     if len(settings.filters) != scales:
-        raise ValueError(f'`filters` {settings.filters} and `couplings` {settings.couplings} must have one entry a scale.')
+        raise ValueError(
+            f'`filters` {settings.filters} and `couplings` {settings.couplings} must have one entry a scale.'
+        )
 
 
 def _build_core(image_shape, settings, rng, dtype):
@@ -227,9 +230,7 @@ def _build_scales(shape, settings, scale, rng, dtype):
 
 def _coupling(shape, conditioner, settings, swap, dtype):
     conditioner.build([None, *shape[:-1], shape[-1] // 2])
-    return AffineCoupling(
-        shape, conditioner, settings.pose_units, swap, settings.log_scale_bound, dtype=dtype
-    )
+    return AffineCoupling(shape, conditioner, settings.pose_units, swap, settings.log_scale_bound, dtype=dtype)
 
 
 def _random_rotation(size, rng):

@@ -23,7 +23,8 @@ class AffineCoupling(ConditionalBijector):
     #### References
 
     [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP. ICLR 2017.
-    [2]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section 2. 2019.
+    [2]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section
+    2. 2019.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class AffineCoupling(ConditionalBijector):
 
         Args:
             event_shape: Shape of one event; its last axis holds an even number of channels.
-            conditioner: Callable `(x_a, conditional_input) -> (shift, log_scale)`; all of them have shape `[N] + event_shape` with half the
-                channels; `conditional_input` has shape `[N, condition_size]`.
+            conditioner: Callable `(x_a, conditional_input) -> (shift, log_scale)`; all of them have shape `[N] +
+                event_shape` with half the channels; `conditional_input` has shape `[N, condition_size]`.
             condition_size: `int`, size of the condition vector.
             swap: Python `bool`: whether the first half of the channels is the transformed one. Default value: `False`.
             log_scale_bound: Python `float`, bound of the log-scale. Default value: `2.0`.

@@ -12,8 +12,8 @@ class FactorOut(ConditionalBijector):
 
     #### Mathematical Details
 
-    From image to latent, both halves of the channels are squeezed by 2; the first half then goes on through `bijector`, the second
-    waits beside it:
+    From image to latent, both halves of the channels are squeezed by 2; the first half then goes on through
+    `bijector`, the second waits beside it:
 
     ```none
     y [H, W, C]  ->  x [H/2, W/2, 4 C] = concat(bijector^-1(squeeze(y_first)), squeeze(y_second))

@@ -18,12 +18,14 @@ class InvertibleConvolution(ConditionalBijector):
     x = y W,   W = P L U,   log |det dx/dy| = H W_image sum(log |diag U|)
     ```
 
-    with the permutation P fixed, L unit lower triangular and U upper triangular with `diag U = sign * exp(log_diagonal)`. The
-    signs are fixed, so W never becomes singular. The image side is y; the matrix applies from image to latent.
+    with the permutation P fixed, L unit lower triangular and U upper triangular with `diag U = sign *
+    exp(log_diagonal)`. The signs are fixed, so W never becomes singular. The image side is y; the matrix applies from
+    image to latent.
 
     #### References
 
-    [1]: Durk P. Kingma, Prafulla Dhariwal. Glow: generative flow with invertible 1 x 1 convolutions, section 3.2. NeurIPS 2018.
+    [1]: Durk P. Kingma, Prafulla Dhariwal. Glow: generative flow with invertible 1 x 1 convolutions, section 3.2.
+    NeurIPS 2018.
     """
 
     def __init__(

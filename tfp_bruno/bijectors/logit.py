@@ -20,7 +20,8 @@ class ImageLogit(ConditionalBijector):
     log |det dx/dy| = sum of log(1 - alpha) - log(p) - log(1 - p)
     ```
 
-    where `0 < alpha < 1` keeps p away from 0 and 1. So y lies in (-margin, 1 + margin), margin = alpha / (2 (1 - alpha)).
+    where `0 < alpha < 1` keeps p away from 0 and 1. So y lies in (-margin, 1 + margin), margin = alpha / (2 (1 -
+    alpha)).
 
     #### References
 
@@ -72,9 +73,7 @@ class ImageLogit(ConditionalBijector):
         if not self.validate_args:
             return []
         margin = 0.5 * self._alpha / (1.0 - self._alpha)
-        message = (
-            f'{self.name}: image values must lie in ({-margin:.4f}, {1 + margin:.4f}); scale the image to [0, 1].'
-        )
+        message = f'{self.name}: image values must lie in ({-margin:.4f}, {1 + margin:.4f}); scale the image to [0, 1].'
         return [
             tf.debugging.assert_positive(p, message=message),
             tf.debugging.assert_less(p, tf.ones([], p.dtype), message=message),

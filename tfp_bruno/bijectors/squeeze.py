@@ -10,7 +10,8 @@ __all__ = ['Squeeze']
 class Squeeze(ConditionalBijector):
     """Maps the latent side `[H/f, W/f, f f C]` to the image side `[H, W, C]`; volume-preserving.
 
-    Forward is depth to space (latent to image), inverse is space to depth (image to latent), as in section 3.6 of Real NVP.
+    Forward is depth to space (latent to image), inverse is space to depth (image to latent), as in section 3.6 of
+    Real NVP.
     """
 
     def __init__(self, image_shape, factor=2, dtype=tf.float32, validate_args=False, name='squeeze'):

@@ -21,14 +21,20 @@ def run_main(main):
     Args:
         main: Callable of the arguments that are left after the flags.
 
-    A `UserError` becomes one line on stderr and exit status 1; so does a wrong flag. Interrupted by the user, the status is 130.
+    A `UserError` becomes one line on stderr and exit status 1; so does a wrong flag. Interrupted by the user, the
+    status is 130.
     """
     program = pathlib.Path(sys.argv[0])
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
-    # TensorFlow logs through the same handler; of its records only errors are for the user.
-    logging.get_absl_handler().addFilter(lambda record: record.levelno >= logging.ERROR or _OWN in record.pathname)
+    # TensorFlow logs through the same handler; of its records only errors are for the user. A filter of the outer
+    # handler would not be asked.
+    logging.get_absl_handler().python_handler.addFilter(_is_for_user)
     app.run(lambda argv: _run(main, argv, program), flags_parser=lambda argv: _parse(argv, program))
+
+
+def _is_for_user(record):
+    return record.levelno >= standard_logging.ERROR or _OWN in record.pathname
 
 
 def import_tensorflow():
@@ -74,4 +80,6 @@ def _fail(program, message):
 
 
 def _name(program):
-    return f'bin/{program.name}' if program.parent.name == 'bin' and not program.name.startswith('bruno') else program.name
+    return (
+        f'bin/{program.name}' if program.parent.name == 'bin' and not program.name.startswith('bruno') else program.name
+    )

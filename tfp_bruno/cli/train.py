@@ -25,7 +25,10 @@ CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volum
 PHANTOM_SUBJECTS = flags.DEFINE_integer('phantom_subjects', 120, 'Size of the built-in population.', lower_bound=4)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
 DEVICES = flags.DEFINE_enum(
-    'devices', 'auto', ['auto', 'one', 'all'], 'auto: all GPUs if there are several. all: every GPU, or every CPU device.'
+    'devices',
+    'auto',
+    ['auto', 'one', 'all'],
+    'auto: all GPUs if there are several. all: every GPU, or every CPU device.',
 )
 STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
 MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
@@ -122,7 +125,9 @@ def _new_run(folder, definition):
         evaluate_every=EVALUATE_EVERY,
     )
     if training.sequence_length > definition.num_slices:
-        raise UserError(f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.')
+        raise UserError(
+            f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'
+        )
     size = definition.image_size
     model = ModelSettings((size, size, 1), definition.num_slices, process=preset.process, flow=preset.flow)
     model = _override(model, process=PROCESS, factors=FACTORS)

@@ -6,7 +6,7 @@ LEVELS = 256
 
 
 def to_level_middle(images):
-    """Returns intensities in [0, 1] moved to `(0, 1)`: 0 to the middle of the first grey level, 1 to that of the last."""
+    """Moves intensities in [0, 1] to `(0, 1)`: 0 to the middle of the first grey level, 1 to that of the last."""
     return (images * (LEVELS - 1) + 0.5) / LEVELS
 
 

@@ -1,5 +1,6 @@
 """The exchangeable Student-t process: a density of sets that is closed under conditioning."""
 
+import functools
 import math
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ from tensorflow_probability.python.distributions import distribution as tfd_dist
 from tensorflow_probability.python.distributions import gamma
 from tensorflow_probability.python.internal import (
     assert_util,
+    auto_composite_tensor,
     dtype_util,
     parameter_properties,
     reparameterization,
@@ -20,16 +22,18 @@ from tensorflow_probability.python.internal import prefer_static as ps
 __all__ = ['ExchangeableStudentTProcess']
 
 
-class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistribution):
+class ExchangeableStudentTProcess(tfd_distribution.Distribution, auto_composite_tensor.AutoCompositeTensor):
     """A sequence of vectors whose order does not matter, each dimension a Student-t process with constant correlation.
 
-    One event has shape `[num_steps, D]`: observations `z_1 ... z_n`. The D dimensions are independent of each other; within a dimension, any
-    two observations have the same correlation. Such a sequence is exchangeable: its density does not change when its observations are permuted, and every
-    sub-sequence has the density of the same process with fewer steps.
+    One event has shape `[num_steps, D]`: observations `z_1 ... z_n`. The D dimensions are independent of each other;
+    within a dimension, any two observations have the same correlation. Such a sequence is exchangeable: its density
+    does not change when its observations are permuted, and every sub-sequence has the density of the same process
+    with fewer steps.
 
     #### Mathematical Details
 
-    For one dimension with mean `loc`, variance `v`, correlation `rho` and `df = nu`, n observations are multivariate Student-t with
+    For one dimension with mean `loc`, variance `v`, correlation `rho` and `df = nu`, n observations are multivariate
+    Student-t with
 
     ```none
     covariance K = a I + b 1 1^T,   a = v (1 - rho),   b = v rho
@@ -39,8 +43,8 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
     beta   = sum_i (z_i - zbar)^2 / a + n (zbar - loc)^2 / (a + n b)
     ```
 
-    where `zbar` is the mean of the observations. K is the covariance; the scale matrix is `(nu - 2) / nu K`. The density costs two
-    sums over the steps, `O(n D)`, without a factorisation.
+    where `zbar` is the mean of the observations. K is the covariance; the scale matrix is `(nu - 2) / nu K`. The
+    density costs two sums over the steps, `O(n D)`, without a factorisation.
 
     After n observations, any further ones follow a process of the same class with
 
@@ -65,8 +69,9 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
     #### References
 
     [1]: Iryna Korshunova et al. BRUNO: a deep recurrent model for exchangeable data. NeurIPS 2018.
-    [2]: Amar Shah, Andrew Gordon Wilson, Zoubin Ghahramani. Student-t processes as alternatives to Gaussian processes. AISTATS 2014.
-    [3]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps. 2019.
+    [2]: Amar Shah, Andrew Gordon Wilson, Zoubin Ghahramani. Student-t processes as alternatives to Gaussian
+    processes. AISTATS 2014. [3]: Benjamin Hou et al. Flexible conditional image generation of missing data with
+    learned mental maps. 2019.
     """
 
     def __init__(
@@ -83,12 +88,14 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         """Constructs the process.
 
         Args:
-            df: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it) above 2: degrees of freedom.
+            df: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it) above 2: degrees of
+                freedom.
             loc: `Tensor` of shape `[B1, ..., Bb, D]`: mean of every observation.
             variance: Positive `Tensor` of shape `[B1, ..., Bb, D]`: marginal variance.
             correlation: `Tensor` of shape `[B1, ..., Bb, D]` in `[0, 1)`: correlation between any two observations.
             num_steps: Integer `Tensor`, the number of observations of an event.
-            validate_args: Python `bool`: whether parameters and observations are checked at run time. Default value: `False`.
+            validate_args: Python `bool`: whether parameters and observations are checked at run time. Default value:
+                `False`.
             allow_nan_stats: Python `bool`. Default value: `True`.
             name: Python `str`. Default value: `'ExchangeableStudentTProcess'`.
         """
@@ -149,21 +156,55 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         """Number of observations of an event."""
         return self._num_steps
 
-    def _dimension(self):
-        parts = (self._df, self._loc, self._variance_parameter, self._correlation)
-        return tf.broadcast_static_shape(
-            tf.broadcast_static_shape(parts[0].shape[-1:], parts[1].shape[-1:]),
-            tf.broadcast_static_shape(parts[2].shape[-1:], parts[3].shape[-1:]),
+    def _tensor_parameters(self):
+        """Returns the parameters by name.
+
+        TFP looks for parameters among the attributes, where `variance` is the method. So what it derives from them
+        (batch shape, slices, the type spec) is derived here instead.
+        """
+        return {
+            'df': self._df,
+            'loc': self._loc,
+            'variance': self._variance_parameter,
+            'correlation': self._correlation,
+        }
+
+    def _batch_shape(self):
+        shapes = (parameter.shape[:-1] for parameter in self._tensor_parameters().values())
+        return functools.reduce(tf.broadcast_static_shape, shapes)
+
+    def _batch_shape_tensor(self, **parameter_kwargs):
+        return super()._batch_shape_tensor(**{**self._tensor_parameters(), **parameter_kwargs})
+
+    def __getitem__(self, slices):
+        slices = slices if isinstance(slices, tuple) else (slices,)
+        over_batch = slices if any(part is Ellipsis for part in slices) else (*slices, Ellipsis)
+        shape = ps.concat([self.batch_shape_tensor(), self.event_shape_tensor()[1:]], axis=0)
+        return self.copy(
+            **{
+                name: tf.broadcast_to(parameter, shape)[(*over_batch, slice(None))]
+                for name, parameter in self._tensor_parameters().items()
+            }
         )
+
+    @property
+    def _type_spec(self):
+        return _ProcessSpec.from_instance(self, omit_kwargs=('parameters',), non_identifying_kwargs=('name',))
+
+    def _convert_variables_to_tensors(self):
+        return auto_composite_tensor.convert_variables_to_tensors(self)
+
+    def _dimension(self):
+        shapes = (parameter.shape[-1:] for parameter in self._tensor_parameters().values())
+        return functools.reduce(tf.broadcast_static_shape, shapes)
 
     def _event_shape(self):
         steps = tf.get_static_value(self._num_steps)
         return tf.TensorShape([steps]).concatenate(self._dimension())
 
     def _event_shape_tensor(self):
-        dimension = self._loc.shape[-1:]
-        for part in (self._df, self._variance_parameter, self._correlation):
-            dimension = ps.broadcast_shape(dimension, ps.shape(part)[-1:])
+        shapes = (ps.shape(parameter)[-1:] for parameter in self._tensor_parameters().values())
+        dimension = functools.reduce(ps.broadcast_shape, shapes)
         return ps.concat([ps.reshape(self._num_steps, [1]), dimension], axis=0)
 
     def _components(self):
@@ -207,9 +248,7 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         df, loc, a, b = self._components()
         n, _, beta = self._statistics(value, loc, a, b)
         log_det = (n - 1.0) * tf.math.log(a) + tf.math.log(a + n * b)
-        log_normaliser = (
-            tfp_math.log_gamma_difference(0.5 * n, 0.5 * df) + 0.5 * n * tf.math.log(math.pi * (df - 2.0))
-        )
+        log_normaliser = tfp_math.log_gamma_difference(0.5 * n, 0.5 * df) + 0.5 * n * tf.math.log(math.pi * (df - 2.0))
         log_prob = -log_normaliser - 0.5 * log_det - 0.5 * (df + n) * tf.math.log1p(beta / (df - 2.0))
         return tf.reduce_sum(log_prob, axis=-1)
 
@@ -218,7 +257,6 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         shape = ps.concat([[n], self.batch_shape_tensor(), self.event_shape_tensor()], axis=0)
         shared_shape = ps.concat([shape[:-2], shape[-1:]], axis=0)
         mixing_seed, shared_seed, own_seed = samplers.split_seed(seed, n=3, salt='exchangeable_student_t_process')
-        half_df = tf.broadcast_to(0.5 * df, shared_shape)
         # With w ~ chi-squared(df), sqrt((df - 2) / w) turns a Gaussian process of covariance K into this one.
         half_chi_squared = gamma.Gamma(tf.broadcast_to(0.5 * df, shared_shape), tf.ones([], self.dtype)).sample(
             seed=mixing_seed
@@ -232,12 +270,14 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         """Returns the process of further observations, given some.
 
         Args:
-            observations: `Tensor` of shape `[C1, ..., Cc, n, D]`, n >= 0; `[C1, ..., Cc]` broadcasts against the batch shape.
+            observations: `Tensor` of shape `[C1, ..., Cc, n, D]`, n >= 0; `[C1, ..., Cc]` broadcasts against the
+                batch shape.
             num_steps: Integer, the number of steps of the result.
             name: Python `str`. Default value: `None`, this process' name.
 
         Returns:
-            An `ExchangeableStudentTProcess` of batch shape broadcast(`[C1, ..., Cc]`, batch shape). With n = 0 it is the prior.
+            An `ExchangeableStudentTProcess` of batch shape broadcast(`[C1, ..., Cc]`, batch shape). With n = 0 it is
+            the prior.
 
         Raises:
             ValueError: if the observations have another size than D.
@@ -280,9 +320,10 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         """Covariance of the flattened event, steps outermost: `[B1, ..., Bb, num_steps D, num_steps D]`."""
         _, _, a, b = self._components()
         steps, dimension = ps.unstack(self.event_shape_tensor())
-        within = b[..., tf.newaxis, tf.newaxis, :] + a[..., tf.newaxis, tf.newaxis, :] * tf.eye(
-            steps, dtype=self.dtype
-        )[..., tf.newaxis]
+        within = (
+            b[..., tf.newaxis, tf.newaxis, :]
+            + a[..., tf.newaxis, tf.newaxis, :] * tf.eye(steps, dtype=self.dtype)[..., tf.newaxis]
+        )
         blocks = tf.einsum('...ijd,de->...idje', within, tf.eye(dimension, dtype=self.dtype))
         shape = ps.concat([self.batch_shape_tensor(), [steps * dimension, steps * dimension]], axis=0)
         return tf.broadcast_to(tf.reshape(blocks, ps.concat([ps.shape(blocks)[:-4], shape[-2:]], axis=0)), shape)
@@ -309,3 +350,33 @@ class ExchangeableStudentTProcess(tfd_distribution.AutoCompositeTensorDistributi
         if not self.validate_args:
             return []
         return [tf.debugging.assert_all_finite(value, message='Argument `value` must not hold NaN or infinity.')]
+
+
+@auto_composite_tensor.type_spec_register('tfp_bruno.distributions.ExchangeableStudentTProcessSpec')
+class _ProcessSpec(auto_composite_tensor._AutoCompositeTensorTypeSpec):
+    """The type spec with which a process crosses a `tf.function`."""
+
+    @property
+    def value_type(self):
+        return ExchangeableStudentTProcess
+
+    @classmethod
+    def from_instance(cls, instance, omit_kwargs=(), non_identifying_kwargs=()):
+        values = instance._tensor_parameters()
+        others = {name: getattr(instance, name) for name in ('validate_args', 'allow_nan_stats', 'name')}
+        steps = tf.get_static_value(instance.num_steps)
+        if steps is None:
+            values['num_steps'] = instance.num_steps
+        else:
+            others['num_steps'] = int(steps)
+        return cls(
+            param_specs={name: auto_composite_tensor._extract_type_spec_recursively(v) for name, v in values.items()},
+            non_tensor_params=others,
+            omit_kwargs=omit_kwargs,
+            prefer_static_value=('num_steps',),
+            non_identifying_kwargs=non_identifying_kwargs,
+        )
+
+    def _to_components(self, obj):
+        values = {**obj._tensor_parameters(), 'num_steps': obj.num_steps}
+        return {name: values[name] for name in self._param_specs}

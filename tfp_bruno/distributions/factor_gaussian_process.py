@@ -19,8 +19,9 @@ __all__ = ['FactorGaussianProcess']
 class FactorGaussianProcess(tfd.Distribution):
     """Vectors at poses: a few factors of the subject, loaded by pose, plus a residual that is smooth over poses.
 
-    One event has shape `[num_steps, D]`; the poses of its steps are given as `conditional_input` to every method. Permuting the
-    (vector, pose) pairs leaves the density unchanged, and any subset of the pairs has the density of the same process.
+    One event has shape `[num_steps, D]`; the poses of its steps are given as `conditional_input` to every method.
+    Permuting the (vector, pose) pairs leaves the density unchanged, and any subset of the pairs has the density of
+    the same process.
 
     #### Mathematical Details
 
@@ -29,16 +30,17 @@ class FactorGaussianProcess(tfd.Distribution):
     cov(r_id, r_je) = delta_de scale_d^2 R_ij,   R_ij = s k(v_i, v_j) + (1 - s) delta_ij
     ```
 
-    where `L(v) = v . loadings` is linear in the pose (a table of K matrices for one-hot poses), k is a positive semi-definite kernel over poses with k(v, v) = 1,
-    and s = `smooth_share`. So `cov(z_i, z_j) = L(v_i) L(v_j)^T + R_ij diag(scale)^2`. With A = R^-1, E = (z - loc) / scale and M = L / scale,
+    where `L(v) = v . loadings` is linear in the pose (a table of K matrices for one-hot poses), k is a positive
+    semi-definite kernel over poses with k(v, v) = 1, and s = `smooth_share`. So `cov(z_i, z_j) = L(v_i) L(v_j)^T +
+    R_ij diag(scale)^2`. With A = R^-1, E = (z - loc) / scale and M = L / scale,
 
     ```none
     P = I_q + sum_ij A_ij M_i^T M_j,   u = sum_ij A_ij M_i^T E_j
     -2 log p(z) = n D log(2 pi) + D log|R| + 2 n sum_d log(scale_d) + log|P| + sum_ij A_ij E_i . E_j - u^T P^-1 u
     ```
 
-    by the matrix inversion lemma: `O(n D q (n + q))`, with one n x n and one q x q factorisation. Given observations at other poses,
-    h ~ N(P^-1 u, P^-1), and the residual at the new poses is kriged from the residual seen.
+    by the matrix inversion lemma: `O(n D q (n + q))`, with one n x n and one q x q factorisation. Given observations
+    at other poses, h ~ N(P^-1 u, P^-1), and the residual at the new poses is kriged from the residual seen.
 
     #### Examples
 
@@ -52,8 +54,9 @@ class FactorGaussianProcess(tfd.Distribution):
 
     #### References
 
-    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and section A.3. MIT Press, 2006.
-    [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component analysis. JRSS B, 1999.
+    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and
+    section A.3. MIT Press, 2006. [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component
+    analysis. JRSS B, 1999.
     """
 
     # The density depends on the poses: `ConditionalBruno` hands them on.
@@ -82,7 +85,8 @@ class FactorGaussianProcess(tfd.Distribution):
             smooth_share: Scalar `Tensor` in [0, 1): share of the residual's variance that follows the kernel.
             num_steps: `int`, number of vectors of an event.
             loc: `Tensor` of shape `[D]` or scalar. Default value: `0.`.
-            observations: `Tensor` of shape `[B1, ..., Bb, n, D]`: vectors that the process is conditioned on. Default value: `None`.
+            observations: `Tensor` of shape `[B1, ..., Bb, n, D]`: vectors that the process is conditioned on. Default
+                value: `None`.
             observed_poses: `Tensor` of shape `[B1, ..., Bb, n, P]`. Default value: `None`.
             validate_args: Python `bool`: whether values are checked at run time. Default value: `False`.
             allow_nan_stats: Python `bool`. Default value: `True`.
@@ -162,9 +166,11 @@ class FactorGaussianProcess(tfd.Distribution):
         return tf.TensorShape([]) if self._observations is None else self._observations.shape[:-2]
 
     def _batch_shape_tensor(self):
-        return ps.convert_to_shape_tensor([], dtype=tf.int32) if self._observations is None else ps.shape(
-            self._observations
-        )[:-2]
+        return (
+            ps.convert_to_shape_tensor([], dtype=tf.int32)
+            if self._observations is None
+            else ps.shape(self._observations)[:-2]
+        )
 
     def _event_shape(self):
         return tf.TensorShape([tf.get_static_value(self._num_steps), self._scale.shape[-1]])
@@ -266,7 +272,8 @@ class FactorGaussianProcess(tfd.Distribution):
     def _log_density(self, value, poses, num_seen):
         """Returns the log-density of the vectors after the first `num_seen`, given those.
 
-        A Cholesky factor whitens one step after the other, so the first steps' quantities are those of the first steps alone.
+        A Cholesky factor whitens one step after the other, so the first steps' quantities are those of the first
+        steps alone.
         """
         factor, _, errors, loadings = self._whiten(value, poses)
         dimension = tf.cast(self._scale.shape[-1], self.dtype)
@@ -317,7 +324,7 @@ class FactorGaussianProcess(tfd.Distribution):
         return tf.einsum('...ndq,...q->...nd', loadings, factors_mean) + weights @ (errors - explained)
 
     def _predictive_spread(self, poses):
-        """Returns loadings `[..., m, D, q]` of independent standard factors, and a factor of R, at poses; divided by scale."""
+        """Returns scaled loadings `[..., m, D, q]` of independent standard factors, and a factor of R, at poses."""
         loadings = self._scaled_loadings(poses)
         if self._observations is None:
             return loadings, self._correlation_factor(poses)

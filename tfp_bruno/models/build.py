@@ -85,7 +85,8 @@ def _exchangeable_process(settings, size, num_steps):
 
 
 def _factor_process(settings, size, num_steps):
-    # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a step costs a third.
+    # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a
+    # step costs a third.
     def fitted(value, name):
         return tf.Variable(value, trainable=False, dtype=tf.float32, name=name)
 

@@ -16,20 +16,23 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
     #### Mathematical Details
 
-    Slices `x_1 ... x_n` with poses `c_1 ... c_n` are images of latent vectors, `x_i = g(z_i; c_i)`, and the latent vectors follow one process:
+    Slices `x_1 ... x_n` with poses `c_1 ... c_n` are images of latent vectors, `x_i = g(z_i; c_i)`, and the latent
+    vectors follow one process:
 
     ```none
     log p(x_1..x_n | c_1..c_n) = log p(z_1..z_n) + sum_i log |det dz_i / dx_i|,   z_i = g^-1(x_i; c_i)
     ```
 
-    Conditioning on some slices conditions the process on their latent vectors, so `posterior` is again a `ConditionalBruno`, exactly.
+    Conditioning on some slices conditions the process on their latent vectors, so `posterior` is again a
+    `ConditionalBruno`, exactly.
 
     #### Examples
 
     ```python
     flow = tfp_bruno.bijectors.ConditionalRealNVP(image_shape=[64, 64, 1], condition_size=80)
     process = tfp_bruno.distributions.ExchangeableStudentTProcess(
-        df=10. * tf.ones(4096), loc=tf.zeros(4096), variance=tf.ones(4096), correlation=0.5 * tf.ones(4096), num_steps=9)
+        df=10. * tf.ones(4096), loc=tf.zeros(4096), variance=tf.ones(4096), correlation=0.5 * tf.ones(4096),
+        num_steps=9)
     model = tfp_bruno.ConditionalBruno(process, flow)
     images = model.sample(seed=(1, 2), bijector_kwargs={'conditional_input': poses})        # [9, 64, 64, 1]
     model.log_prob(images, bijector_kwargs={'conditional_input': poses})                    # []
@@ -40,8 +43,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
     #### References
 
-    [1]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section 2. 2019.
-    [2]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
+    [1]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section
+    2. 2019. [2]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
     def __init__(self, distribution, bijector, validate_args=False, name='ConditionalBruno'):
@@ -49,10 +52,10 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
         Args:
             distribution: Process with event shape `[n, D]` and a method `posterior(observations, num_steps)`:
-                `tfp_bruno.distributions.ExchangeableStudentTProcess`, or one that sets `needs_poses` and then is given the poses as
-                `conditional_input`, too: `tfp_bruno.distributions.FactorGaussianProcess`.
-            bijector: Bijector from vectors `[D]` to images `[H, W, C]` whose methods take `conditional_input`, for example
-                `tfp_bruno.bijectors.ConditionalRealNVP`.
+                `tfp_bruno.distributions.ExchangeableStudentTProcess`, or one that sets `needs_poses` and then is
+                given the poses as `conditional_input`, too: `tfp_bruno.distributions.FactorGaussianProcess`.
+            bijector: Bijector from vectors `[D]` to images `[H, W, C]` whose methods take `conditional_input`, for
+                example `tfp_bruno.bijectors.ConditionalRealNVP`.
             validate_args: Python `bool`. Default value: `False`.
             name: Python `str`. Default value: `'ConditionalBruno'`.
         """
@@ -114,13 +117,14 @@ class ConditionalBruno(tfd.TransformedDistribution):
             name: Python `str`. Default value: `None`, this model's name.
 
         Returns:
-            A `ConditionalBruno` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, whose samples are joint.
+            A `ConditionalBruno` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, whose samples are
+            joint.
         """
         latents, _ = self.encode(context_images, context_poses)
         return self.latent_posterior(latents, context_poses, num_steps, name)
 
     def latent_posterior(self, latents, poses, num_steps, name=None):
-        """Returns what `posterior` returns, given the latent vectors `[..., n, D]` of the contexts instead of their images."""
+        """Returns what `posterior` returns, given the contexts' latent vectors `[..., n, D]` instead of images."""
         return ConditionalBruno(
             self.distribution.posterior(latents, num_steps, **_pose_kwargs(self.distribution, poses)),
             self.bijector,
@@ -129,7 +133,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
         )
 
     def latent_log_prob(self, latents, poses):
-        """Returns the density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]` under the process alone."""
+        """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`."""
         return self.distribution.log_prob(latents, **_pose_kwargs(self.distribution, poses))
 
     def mean_image(self, poses):
@@ -139,7 +143,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
             poses: `Tensor` of shape `[..., num_steps, P]`.
 
         Returns:
-            `Tensor` of shape `[..., num_steps, H, W, C]`. It is near, not equal to, the mean over samples, as the flow is not linear.
+            `Tensor` of shape `[..., num_steps, H, W, C]`. It is near, not equal to, the mean over samples, as the
+            flow is not linear.
         """
         return self.decode(self.distribution.mean(**_pose_kwargs(self.distribution, poses)), poses)
 

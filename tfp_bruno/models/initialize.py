@@ -6,25 +6,27 @@ from tfp_bruno.distributions import FactorGaussianProcess
 
 __all__ = ['initialize_model']
 
-# Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on every so many slices.
+# Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on
+# every so many slices.
 _LEFT_OUT = 5
 _THINNING = 4
 _ROTATED_AT_ONCE = 1000
 
 
 def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
-    """Sets the flow's affine map and the process' parameters from training data; the couplings must still be the identity.
+    """Sets the flow's affine map and the process' parameters from training data, before any training.
 
-    The mean image of each slice goes into the flow. For a `FactorGaussianProcess`, the principal components of whole volumes become
-    its loadings (as in probabilistic principal component analysis), and what they leave of left-out subjects its residual scale.
-    For an `ExchangeableStudentTProcess`, moments of latent vectors become its variance and correlation.
+    The mean image of each slice goes into the flow. For a `FactorGaussianProcess`, the principal components of whole
+    volumes become its loadings (as in probabilistic principal component analysis), and what they leave of left-out
+    subjects its residual scale. For an `ExchangeableStudentTProcess`, moments of latent vectors become its variance
+    and correlation.
 
     Args:
         model: A `ConditionalBruno` from `build_model`.
         images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 2.
         poses: float32 array `[K, P]`.
-        pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in between, a
-            geometric mean of both.
+        pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in
+            between, a geometric mean of both.
         smoothing: `float`, variance in logit space that is added, so that constant background keeps a scale.
     """
     flow = model.bijector

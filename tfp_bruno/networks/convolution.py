@@ -9,8 +9,8 @@ __all__ = ['convolve']
 def convolve(value, kernel):
     """Convolves with stride 1 and zero padding, as `tf.nn.conv2d(value, kernel, 1, 'SAME')` does.
 
-    The gradient to the input is a convolution with the mirrored kernel. Written as such it takes TensorFlow's forward kernel, which on
-    CPUs is more than twice as fast as the one for gradients.
+    The gradient to the input is a convolution with the mirrored kernel. Written as such it takes TensorFlow's forward
+    kernel, which on CPUs is more than twice as fast as the one for gradients.
 
     Args:
         value: `Tensor` of shape `[N, H, W, C]`.

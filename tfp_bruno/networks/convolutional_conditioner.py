@@ -12,9 +12,9 @@ __all__ = ['ConvolutionalConditioner']
 class ConvolutionalConditioner(tf_keras.layers.Layer):
     """A residual network from half an image and a condition to the shift and log-scale of the other half.
 
-    Its input is the half image joined by a few feature maps that the condition alone draws (a learned spatial map per pose); the
-    hidden features are modulated by the condition in every block. The last layer starts at zero, so a coupling starts as the
-    identity.
+    Its input is the half image joined by a few feature maps that the condition alone draws (a learned spatial map per
+    pose); the hidden features are modulated by the condition in every block. The last layer starts at zero, so a
+    coupling starts as the identity.
     """
 
     def __init__(self, filters, num_blocks, condition_size, map_channels=4, **kwargs):
@@ -56,7 +56,7 @@ class ConvolutionalConditioner(tf_keras.layers.Layer):
         return tf.nn.bias_add(convolve(value, self.kernels[index]), self.biases[index])
 
     def call(self, x, conditional_input):
-        """Maps a half image `[N, H, W, C]` and conditions `[N, condition_size]` to `(shift, log_scale)`, each `[N, H, W, C]`."""
+        """Maps a half image `[N, H, W, C]` and conditions `[N, condition_size]` to `(shift, log_scale)` alike."""
         _, height, width, _ = x.shape
         maps = tf.reshape(conditional_input @ self.map_kernel, [-1, height, width, self.map_channels])
         hidden = self._convolve(tf.concat([x, maps], -1), 0)

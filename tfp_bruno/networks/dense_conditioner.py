@@ -11,9 +11,10 @@ __all__ = ['DenseConditioner']
 
 
 class DenseConditioner(tf_keras.layers.Layer):
-    """A network with one hidden layer, modulated by the condition, from half an event to the shift and log-scale of the other half.
+    """A network with one modulated hidden layer from half an event to shift and log-scale of the other half.
 
-    The half event may have any shape; it is flattened. The last layer starts at zero, so a coupling starts as the identity.
+    The half event may have any shape; it is flattened. The last layer starts at zero, so a coupling starts as the
+    identity.
     """
 
     def __init__(self, units, condition_size, **kwargs):
@@ -42,7 +43,7 @@ class DenseConditioner(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, x, conditional_input):
-        """Maps a half event `[N, ...]` and conditions `[N, condition_size]` to `(shift, log_scale)` of the half's shape."""
+        """Maps a half event `[N, ...]` and conditions `[N, condition_size]` to `(shift, log_scale)` alike."""
         flat = tf.reshape(x, [-1, self.kernel_in.shape[0]])
         hidden = self.modulation(flat @ self.kernel_in + self.bias_in, conditional_input)
         out = tf.nn.elu(hidden) @ self.kernel_out + conditional_input @ self.kernel_condition

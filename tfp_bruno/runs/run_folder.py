@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 import pathlib
 
 from tfp_bruno.data import DatasetDefinition
@@ -13,6 +14,11 @@ from tfp_bruno.version import __version__
 __all__ = ['Run', 'read_run', 'write_run']
 
 _FORMAT = 1
+# What others read from a run without asking whether it is there.
+_NEEDED = {
+    'training': ('sequence_length', 'seed'),
+    'info': ('data_dir', 'data', 'is_phantom', 'phantom_subjects', 'seed', 'preset'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Run:
         definition: `DatasetDefinition`.
         model: `ModelSettings`.
         training: Dict of the training settings.
-        info: Dict: `data_dir` (or None), `data` (a description), `is_phantom`, `phantom_subjects`, `seed`, `split_file`, `preset`, `version`.
+        info: Dict: `data_dir` (or None), `data` (a description), `is_phantom`, `phantom_subjects`, `seed`,
+            `split_file`, `preset`, `version`.
     """
 
     folder: pathlib.Path
@@ -89,6 +96,8 @@ def read_run(folder):
         values = json.loads(path.read_text(encoding='utf-8'))
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
+        for section, names in _NEEDED.items():
+            operator.itemgetter(*names)(values[section])
         info = {**values['info'], 'split_file': str(folder / 'split.tsv')}
         return Run(
             folder=folder,

@@ -132,6 +132,8 @@ def restore_weights(bruno, run):
     try:
         checkpoint = tf.train.Checkpoint(variables=list(bruno.variables))
         checkpoint.read(str(run.weights)).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise UserError(f'{run.weights}: cannot be restored ({reason}); train the run again, or --resume it.') from error
+        raise UserError(
+            f'{run.weights}: cannot be restored ({reason}); train the run again, or --resume it.'
+        ) from error

@@ -38,8 +38,9 @@ class BendingSettings:
 def bend_slices(volume, slices, spacing, settings, seed):
     """Draws slices of a randomly bent copy of a volume.
 
-    The displacement is a Gaussian process over space with a squared-exponential covariance, in its random-feature form (Rahimi and
-    Recht, 2007). Its cosines factor over the three axes, so all points of the slices cost one matrix product.
+    The displacement is a Gaussian process over space with a squared-exponential covariance, in its random-feature
+    form (Rahimi and Recht, 2007). Its cosines factor over the three axes, so all points of the slices cost one matrix
+    product.
 
     Args:
         volume: float32 `Tensor` `[K, H, W]` in [0, 1].

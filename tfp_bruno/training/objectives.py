@@ -73,8 +73,8 @@ def predictive_error(truth, decoded, contrast):
     mean of (decoded - truth)^2 / (2 (variance of truth in the 7 x 7 pixels about each + contrast))
     ```
 
-    To first order, 1 - SSIM divides errors by the local variance. So an error in flat background counts as it does for SSIM and for the
-    eye; unweighted, it would drown in those of the anatomy.
+    To first order, 1 - SSIM divides errors by the local variance. So an error in flat background counts as it does
+    for SSIM and for the eye; unweighted, it would drown in those of the anatomy.
 
     Args:
         truth: `[B, T, H, W, C]` in [0, 1].

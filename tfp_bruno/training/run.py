@@ -38,7 +38,7 @@ def train_run(run, population, devices='auto'):
     Raises:
         UserError: if the loss is no longer finite, or a batch cannot be divided among the devices.
     """
-    settings = TrainingSettings.from_json(run.training)
+    settings = _settings(run)
     strategy = choose_strategy(devices)
     replicas = strategy.num_replicas_in_sync
     if settings.batch_size % replicas:
@@ -48,18 +48,32 @@ def train_run(run, population, devices='auto'):
     trainer = Trainer(run.model, settings, strategy)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(run.checkpoints), max_to_keep=2)
     if manager.latest_checkpoint:
-        trainer.restore(manager.latest_checkpoint)
+        _restore(trainer, manager.latest_checkpoint)
         logging.info('Resumed at step %d.', int(trainer.step))
     else:
         trainer.initialize(train[..., None], poses)
     spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     seed = settings.seed + int(trainer.step)
-    sequences = make_sequences(
-        train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed
-    )
+    sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed)
     held_out = HeldOut(test, settings, spacing)
     with tf.summary.create_file_writer(str(run.logs)).as_default():
         _loop(run, trainer, sequences, held_out, manager)
+
+
+def _settings(run):
+    try:
+        return TrainingSettings.from_json(run.training)
+    except (KeyError, TypeError) as error:
+        raise UserError(f'{run.settings_file}: is damaged ({error!r:.100}); train the run again.') from error
+
+
+def _restore(trainer, path):
+    try:
+        trainer.restore(path)
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+        raise UserError(
+            f'{path}: cannot be restored ({str(error).splitlines()[0]:.100}); remove it to resume an earlier one.'
+        ) from error
 
 
 def _loop(run, trainer, sequences, held_out, manager):

@@ -7,6 +7,7 @@ from tfp_bruno.training.bending import bend_slices
 
 __all__ = ['dequantise', 'make_sequences']
 
+
 def dequantise(images, seed=None):
     """Spreads intensities over the width of one of 256 grey levels.
 
@@ -34,7 +35,8 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         seed: `int`. The same seed gives the same sequences.
 
     Returns:
-        A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses `[batch_size, M, K]`.
+        A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses
+        `[batch_size, M, K]`.
     """
     num_subjects, num_slices = images.shape[:2]
     volumes = tf.constant(images)

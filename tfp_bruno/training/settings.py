@@ -22,7 +22,8 @@ class TrainingSettings:
         warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
         clip_norm: Bound of the global norm of the gradient.
         average_decay: Decay of the exponential moving average of the weights.
-        evaluate_every: Steps between two points of the learning curve on held-out subjects; a checkpoint is written then, too.
+        evaluate_every: Steps between two points of the learning curve on held-out subjects; a checkpoint is written
+            then, too.
         seed: Seed of weights and data.
         objective: `ObjectiveSettings`.
         bending: `BendingSettings`.
@@ -48,7 +49,10 @@ class TrainingSettings:
     @classmethod
     def from_json(cls, values):
         """Returns the settings that `to_json` described."""
-        nested = {'objective': ObjectiveSettings(**values['objective']), 'bending': BendingSettings(**values['bending'])}
+        nested = {
+            'objective': ObjectiveSettings(**values['objective']),
+            'bending': BendingSettings(**values['bending']),
+        }
         return cls(**{**values, **nested})
 
 
@@ -67,9 +71,9 @@ PRESETS = {
         flow=FlowSettings(),
         training=TrainingSettings(
             steps=6000,
-            max_minutes=25.0,
-            learning_rate=5e-4,
-            objective=ObjectiveSettings(joint=0.0, conditional=0.1, predictive=1.0),
+            max_minutes=12.0,
+            learning_rate=1e-4,
+            objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=1.0),
             bending=BendingSettings(probability=0.9),
         ),
     ),
@@ -79,6 +83,8 @@ PRESETS = {
         flow=FlowSettings(
             first_squeeze=2, couplings=(6, 6, 4), filters=(64, 64, 64), num_blocks=6, dense_couplings=6, dense_units=256
         ),
-        training=TrainingSettings(steps=100_000, batch_size=32, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000),
+        training=TrainingSettings(
+            steps=100_000, batch_size=32, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
+        ),
     ),
 }

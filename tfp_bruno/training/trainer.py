@@ -100,7 +100,9 @@ class Trainer:
         for average, variable in zip(self.averaged_model.trainable_variables, self._variables, strict=True):
             average.assign_sub((1.0 - decay) * (average - variable))
         self.step.assign_add(1)
-        return {name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None) for name, part in parts.items()}
+        return {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None) for name, part in parts.items()
+        }
 
     def _replica_step(self, images, poses):
         objective = self.settings.objective
@@ -126,7 +128,8 @@ class Trainer:
             sequences: `tf.data.Dataset` of (images, poses), see `make_sequences`; batches are split over the devices.
 
         Yields:
-            After each step, `(step, parts)`: the number of steps taken and a dict of scalar tensors, as `training_loss` names them.
+            After each step, `(step, parts)`: the number of steps taken and a dict of scalar tensors, as
+            `training_loss` names them.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.

@@ -1,0 +1,373 @@
+"""The exchangeable Student-t process against SciPy's multivariate t, finite differences and its own promises."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_bruno.distributions import ExchangeableStudentTProcess
+
+PARAMETERS = {
+    'df': np.array([3.5, 6.0, 40.0]),
+    'loc': np.array([-1.0, 0.0, 2.0]),
+    'variance': np.array([0.5, 1.0, 3.0]),
+    'correlation': np.array([0.0, 0.4, 0.9]),
+}
+DIMENSION = 3
+
+
+def make(num_steps, dtype=np.float64, **changes):
+    parameters = {name: np.asarray(value, dtype) for name, value in PARAMETERS.items()}
+    return ExchangeableStudentTProcess(**{**parameters, 'num_steps': num_steps, **changes})
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape) * 1.5 + 0.5
+
+
+def scipy_log_prob(z, df, loc, variance, correlation):
+    """Log-density of steps `[n, D]`, one multivariate t per dimension."""
+    n = len(z)
+    total = 0.0
+    for d in range(z.shape[-1]):
+        covariance = variance[d] * ((1 - correlation[d]) * np.eye(n) + correlation[d])
+        scale = (df[d] - 2) / df[d] * covariance
+        total += scipy.stats.multivariate_t(np.full(n, loc[d]), scale, df=df[d]).logpdf(z[:, d])
+    return total
+
+
+@pytest.mark.parametrize('n', [1, 2, 9, 30])
+def test_log_prob_is_scipy_multivariate_t(n):
+    z = draw(5, n, DIMENSION)
+    expected = [scipy_log_prob(one, **PARAMETERS) for one in z]
+    np.testing.assert_allclose(make(n).log_prob(z), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(('seen', 'wanted'), [(1, 1), (4, 3), (10, 1)])
+def test_posterior_is_joint_over_marginal(seen, wanted):
+    z = draw(6, seen + wanted, DIMENSION)
+    posterior = make(seen).posterior(z[:, :seen], wanted)
+    assert posterior.event_shape == [wanted, DIMENSION]
+    assert posterior.batch_shape == [6]
+    expected = make(seen + wanted).log_prob(z) - make(seen).log_prob(z[:, :seen])
+    np.testing.assert_allclose(posterior.log_prob(z[:, seen:]), expected, rtol=1e-9)
+
+
+def test_conditioning_one_by_one_equals_all_at_once():
+    z = draw(5, DIMENSION)
+    once = make(1).posterior(z, 2)
+    process = make(1)
+    for step in z:
+        process = process.posterior(step[np.newaxis], 1)
+    process = process.copy(num_steps=2)
+    for name in ('df', 'loc', 'correlation'):
+        np.testing.assert_allclose(getattr(process, name), getattr(once, name), rtol=1e-10)
+    np.testing.assert_allclose(process.variance(), once.variance(), rtol=1e-10)
+
+
+def test_no_observations_give_the_prior():
+    posterior = make(4).posterior(np.zeros((0, DIMENSION)), 2)
+    for name in ('df', 'loc', 'correlation'):
+        np.testing.assert_allclose(getattr(posterior, name), PARAMETERS[name], rtol=1e-12)
+    np.testing.assert_allclose(posterior.variance()[0], PARAMETERS['variance'], rtol=1e-12)
+    z = draw(2, DIMENSION)
+    np.testing.assert_allclose(posterior.log_prob(z), make(2).log_prob(z), rtol=1e-12)
+    np.testing.assert_allclose(make(0).log_prob(np.zeros((0, DIMENSION))), 0.0, atol=1e-12)
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(
+    order=st.integers(2, 8).flatmap(lambda n: st.permutations(range(n))),
+    dimension=st.integers(1, 4),
+    df=st.floats(2.1, 100.0),
+    variance=st.floats(0.01, 10.0),
+    correlation=st.floats(0.0, 0.99),
+    seed=st.integers(0, 1000),
+)
+def test_order_does_not_matter(order, dimension, df, variance, correlation, seed):
+    parameters = [np.full(dimension, value) for value in (df, 0.3, variance, correlation)]
+    z = draw(len(order), dimension, seed=seed)
+    process = ExchangeableStudentTProcess(*parameters, num_steps=len(order))
+    log_prob = process.log_prob(z)
+    np.testing.assert_allclose(process.log_prob(z[list(order)]), log_prob, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_prob, scipy_log_prob(z, *parameters), rtol=1e-7, atol=1e-7)
+    one, other = process.posterior(z, 1), process.posterior(z[list(order)], 1)
+    np.testing.assert_allclose(other.mean(), one.mean(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(other.variance(), one.variance(), rtol=1e-9)
+
+
+def test_sampled_moments():
+    process = make(4, df=np.array([12.0, 6.0, 40.0]))
+    samples = process.sample(100_000, seed=(1, 2)).numpy()
+    np.testing.assert_allclose(samples.mean((0, 1)), PARAMETERS['loc'], atol=0.02)
+    for d in range(DIMENSION):
+        variance, correlation = PARAMETERS['variance'][d], PARAMETERS['correlation'][d]
+        expected = variance * ((1 - correlation) * np.eye(4) + correlation)
+        np.testing.assert_allclose(np.cov(samples[:, :, d].T), expected, atol=0.05 * variance)
+    # The dimensions are independent of each other.
+    across = np.corrcoef(samples[:, 0].T)
+    np.testing.assert_allclose(across, np.eye(DIMENSION), atol=0.02)
+
+
+def test_samples_are_distributed_as_student_t():
+    samples = make(3).sample(4000, seed=(3, 4)).numpy()
+    for d in range(DIMENSION):
+        df = PARAMETERS['df'][d]
+        scale = np.sqrt(PARAMETERS['variance'][d] * (df - 2) / df)
+        marginal = scipy.stats.t(df, PARAMETERS['loc'][d], scale)
+        assert scipy.stats.kstest(samples[:, 1, d], marginal.cdf).pvalue > 1e-3
+
+
+def test_seeds_repeat():
+    process = make(2)
+    first, same, other = (process.sample(3, seed=(1, seed)) for seed in (2, 2, 3))
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - other).min() > 0
+
+
+def test_moments():
+    process = make(2)
+    np.testing.assert_array_equal(process.mean(), np.tile(PARAMETERS['loc'], (2, 1)))
+    np.testing.assert_array_equal(process.mode(), process.mean())
+    np.testing.assert_array_equal(process.variance(), np.tile(PARAMETERS['variance'], (2, 1)))
+    np.testing.assert_allclose(process.stddev() ** 2, process.variance(), rtol=1e-12)
+    # Steps are outermost in the flattened event.
+    shared = np.diag(PARAMETERS['variance'] * PARAMETERS['correlation'])
+    whole = np.diag(PARAMETERS['variance'])
+    np.testing.assert_allclose(process.covariance(), np.block([[whole, shared], [shared, whole]]), rtol=1e-12)
+
+
+def test_batches_and_broadcasting():
+    loc, variance = draw(2, 1, DIMENSION), 1.0 + draw(4, DIMENSION, seed=1) ** 2
+    process = make(5, df=np.float64(7.0), loc=loc, variance=variance)
+    assert process.batch_shape == [2, 4]
+    np.testing.assert_array_equal(process.batch_shape_tensor(), [2, 4])
+    np.testing.assert_array_equal(process.event_shape_tensor(), [5, DIMENSION])
+    assert process.sample(3, seed=(1, 2)).shape == (3, 2, 4, 5, DIMENSION)
+    assert process.mean().shape == process.variance().shape == process.mode().shape == (2, 4, 5, DIMENSION)
+    assert process.covariance().shape == (2, 4, 15, 15)
+    z = draw(4, 5, DIMENSION, seed=2)
+    log_prob = process.log_prob(z).numpy()
+    posterior = process.posterior(z, 2)
+    assert posterior.batch_shape == [2, 4]
+    for i in range(2):
+        for j in range(4):
+            one = {**PARAMETERS, 'df': np.full(DIMENSION, 7.0), 'loc': loc[i, 0], 'variance': variance[j]}
+            np.testing.assert_allclose(log_prob[i, j], scipy_log_prob(z[j], **one), rtol=1e-10)
+            single = make(5, **one).posterior(z[j], 2)
+            np.testing.assert_allclose(posterior.loc[i, j], single.loc, rtol=1e-10)
+
+
+@pytest.mark.parametrize('name', sorted(PARAMETERS))
+def test_any_parameter_may_carry_the_batch(name):
+    values = np.stack([PARAMETERS[name], PARAMETERS[name] * 0.9 + 0.05])
+    process = make(2, **{name: values})
+    assert process.batch_shape == [2]
+    np.testing.assert_array_equal(process.batch_shape_tensor(), [2])
+    assert process.sample(seed=(1, 2)).shape == (2, 2, DIMENSION)
+    z = draw(2, DIMENSION)
+    for index in range(2):
+        expected = scipy_log_prob(z, **{**PARAMETERS, name: values[index]})
+        np.testing.assert_allclose(process.log_prob(z)[index], expected, rtol=1e-10)
+        assert process[index].batch_shape == []
+        np.testing.assert_allclose(process[index].log_prob(z), expected, rtol=1e-10)
+
+
+def test_slices():
+    process = make(2, loc=draw(2, 1, DIMENSION), correlation=np.full((4, DIMENSION), 0.3))
+    z = draw(2, DIMENSION)
+    log_prob = process.log_prob(z).numpy()
+    for index in (1, (0, 2), (slice(None), slice(1, 3)), (Ellipsis, 0), (tf.newaxis, 1), (slice(None, None, -1),)):
+        sliced = process[index]
+        expected = log_prob[index]
+        assert sliced.batch_shape == expected.shape
+        np.testing.assert_allclose(sliced.log_prob(z), expected, rtol=1e-12)
+
+
+def test_gradients_are_finite_differences():
+    z = draw(4, DIMENSION)
+    observed = draw(3, DIMENSION, seed=1)
+
+    def loss(df, loc, variance, correlation):
+        process = ExchangeableStudentTProcess(df, loc, variance, correlation, num_steps=4)
+        return process.log_prob(z) + 0.5 * process.posterior(observed, 4).log_prob(z)
+
+    # A correlation of 0 is at the edge of its range.
+    parameters = [
+        tf.constant(np.maximum(value, 0.1) if name == 'correlation' else value) for name, value in PARAMETERS.items()
+    ]
+    theoretical, numerical = tf.test.compute_gradient(loss, parameters, delta=1e-5)
+    for name, exact, difference in zip(PARAMETERS, theoretical, numerical, strict=True):
+        assert np.all(exact != 0), name
+        np.testing.assert_allclose(exact, difference, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_samples_are_reparameterised():
+    parameters = {name: tf.constant(value) for name, value in PARAMETERS.items()}
+    parameters['correlation'] = tf.constant([0.1, 0.4, 0.9], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        samples = ExchangeableStudentTProcess(**parameters, num_steps=4).sample(50, seed=(1, 2))
+        loss = tf.reduce_sum(samples**2)
+    for name, gradient in tape.gradient(loss, parameters).items():
+        assert gradient is not None, name
+        assert np.all(np.isfinite(gradient)), name
+        assert np.all(gradient != 0), name
+
+
+def test_float32_is_close_to_float64():
+    z = draw(9, DIMENSION) + 100.0
+    changes = {'loc': np.full(DIMENSION, 100.0), 'df': np.array([2.01, 1e3, 1e7])}
+    exact = make(9, **changes)
+    rounded = make(9, np.float32, **{name: value.astype(np.float32) for name, value in changes.items()})
+    assert rounded.dtype == tf.float32
+    assert rounded.sample(seed=(1, 2)).dtype == tf.float32
+    np.testing.assert_allclose(rounded.log_prob(z.astype(np.float32)), exact.log_prob(z), rtol=1e-3)
+    one, other = rounded.posterior(z.astype(np.float32), 1), exact.posterior(z, 1)
+    np.testing.assert_allclose(one.mean(), other.mean(), rtol=1e-5)
+    np.testing.assert_allclose(one.variance(), other.variance(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('df', 2.0, '`df` must be greater than 2'),
+        ('variance', 0.0, '`variance` must be greater than 0'),
+        ('correlation', -0.1, '`correlation` must be at least 0'),
+        ('correlation', 1.0, '`correlation` must be less than 1'),
+    ],
+)
+def test_validate_args_checks_parameters(name, value, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        make(2, validate_args=True, **{name: np.full(DIMENSION, value)})
+    make(2, validate_args=False, **{name: np.full(DIMENSION, value)})
+    # A variable may change later, so it is checked at every use.
+    variable = tf.Variable(PARAMETERS[name])
+    process = make(2, validate_args=True, **{name: variable})
+    process.log_prob(draw(2, DIMENSION))
+    variable.assign(np.full(DIMENSION, value))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        process.log_prob(draw(2, DIMENSION))
+
+
+def test_validate_args_checks_observations():
+    process = make(2, validate_args=True)
+    z = draw(2, DIMENSION)
+    z[1, 0] = np.nan
+    for method in (process.log_prob, lambda value: process.posterior(value, 1)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match='NaN'):
+            method(z)
+
+
+def test_shape_errors_name_both_shapes():
+    process = make(4)
+    for method in (process.log_prob, lambda value: process.posterior(value, 1)):
+        with pytest.raises(ValueError, match=r'\[\.\.\., n, 3\], got \(4, 2\)'):
+            method(np.zeros((4, 2)))
+        with pytest.raises(ValueError, match=r'\[\.\.\., n, 3\], got \(3,\)'):
+            method(np.zeros(3))
+    with pytest.raises(ValueError, match=r'event shape is \(4, 3\), but the value has shape \(5, 3\)'):
+        process.log_prob(np.zeros((5, DIMENSION)))
+
+
+@pytest.mark.parametrize('kind', ['variable', 'transformed', 'deferred'])
+def test_trainable_parameters_receive_gradients(kind):
+    constraints = ExchangeableStudentTProcess.parameter_properties(tf.float64)
+    makers = {
+        'variable': lambda value, _: tf.Variable(value),
+        'transformed': tfp.util.TransformedVariable,
+        'deferred': lambda value, bijector: tfp.util.DeferredTensor(tf.Variable(bijector.inverse(value)), bijector),
+    }
+    start = {**PARAMETERS, 'correlation': np.array([0.1, 0.4, 0.9])}
+    trainable = {
+        name: makers[kind](tf.constant(value), constraints[name].default_constraining_bijector_fn())
+        for name, value in start.items()
+    }
+    process = make(2, **trainable)
+    assert len(process.trainable_variables) == 4
+    z = draw(2, DIMENSION)
+    with tf.GradientTape() as tape:
+        log_prob = process.log_prob(z) + process.posterior(z, 2).log_prob(z + 1.0)
+    np.testing.assert_allclose(process.log_prob(z), scipy_log_prob(z, **start), rtol=1e-9)
+    for gradient in tape.gradient(log_prob, process.trainable_variables):
+        assert np.all(np.isfinite(gradient))
+        assert np.all(gradient != 0)
+
+
+def test_default_constraints_keep_parameters_in_range():
+    constraints = ExchangeableStudentTProcess.parameter_properties(tf.float32)
+    extremes = tf.constant([-50.0, 0.0, 5.0])
+    df, variance, correlation = (
+        constraints[name].default_constraining_bijector_fn().forward(extremes).numpy()
+        for name in ('df', 'variance', 'correlation')
+    )
+    assert df.min() >= 2.0
+    assert variance.min() > 0.0
+    assert correlation.min() >= 0.0
+    assert correlation.max() < 1.0
+
+
+@pytest.mark.parametrize('jit_compile', [False, True])
+def test_functions_agree_with_eager(jit_compile):
+    process, z = make(4, np.float32), draw(4, DIMENSION).astype(np.float32)
+
+    def both(z):
+        return process.log_prob(z), process.posterior(z, 2).variance()
+
+    for out, expected in zip(tf.function(both, jit_compile=jit_compile)(z), both(z), strict=True):
+        np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_a_process_crosses_a_function_both_ways():
+    process = make(4, variance=tf.Variable(PARAMETERS['variance']))
+    z = draw(4, DIMENSION)
+
+    @tf.function
+    def condition(process, z):
+        return process.log_prob(z), process.posterior(z, 2)
+
+    log_prob, posterior = condition(process, z)
+    np.testing.assert_allclose(log_prob, scipy_log_prob(z, **PARAMETERS), rtol=1e-10)
+    assert isinstance(posterior, ExchangeableStudentTProcess)
+    assert posterior.event_shape == [2, DIMENSION]
+    expected = process.posterior(z, 2)
+    np.testing.assert_allclose(posterior.variance(), expected.variance(), rtol=1e-10)
+    np.testing.assert_allclose(posterior.loc, expected.loc, rtol=1e-10)
+    parts = tf.nest.flatten(process, expand_composites=True)
+    rebuilt = tf.nest.pack_sequence_as(process, parts, expand_composites=True)
+    np.testing.assert_allclose(rebuilt.log_prob(z), log_prob, rtol=1e-12)
+
+
+def test_a_number_of_steps_known_only_at_run_time():
+    z = draw(5, DIMENSION)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, DIMENSION], tf.float64), tf.TensorSpec([], tf.int32)])
+    def run(z, num_steps):
+        process = make(num_steps)
+        assert process.event_shape.as_list() == [None, DIMENSION]
+        return process.log_prob(z), process.sample(seed=(1, 2)), process.posterior(z, num_steps).mean()
+
+    log_prob, sample, mean = run(z, 5)
+    np.testing.assert_allclose(log_prob, scipy_log_prob(z, **PARAMETERS), rtol=1e-10)
+    np.testing.assert_allclose(sample, make(5).sample(seed=(1, 2)), rtol=1e-10)
+    assert mean.shape == (5, DIMENSION)
+
+
+def test_copies():
+    process = make(4, name='subjects')
+    copy = process.copy(num_steps=7)
+    assert copy.event_shape == [7, DIMENSION]
+    assert copy.num_steps == 7
+    z = draw(7, DIMENSION)
+    np.testing.assert_allclose(copy.log_prob(z), make(7).log_prob(z), rtol=1e-12)
+    assert process.posterior(z, 2).name.startswith('subjects')
+
+
+def test_checkpoint_round_trip(tmp_path):
+    process, other = (make(2, loc=tf.Variable(draw(DIMENSION, seed=seed))) for seed in (1, 2))
+    path = tf.train.Checkpoint(process=process).write(str(tmp_path / 'process'))
+    tf.train.Checkpoint(process=other).read(path).assert_consumed()
+    np.testing.assert_array_equal(other.loc, process.loc)

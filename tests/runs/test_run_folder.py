@@ -1,0 +1,90 @@
+"""The settings of a run come back as they were written, or a line says why not."""
+
+import json
+
+import pytest
+
+from tfp_bruno.errors import UserError
+from tfp_bruno.runs import read_run
+from tfp_bruno.version import __version__
+
+
+@pytest.mark.parametrize('process', ['factor', 'exchangeable'])
+def test_round_trip(make_run, process):
+    run = make_run(process)
+    found = read_run(str(run.folder))
+    assert (found.folder, found.definition, found.model, found.training) == (
+        run.folder,
+        run.definition,
+        run.model,
+        run.training,
+    )
+    assert found.info == {**run.info, 'version': __version__, 'split_file': str(run.split_file)}
+    assert hash(found.definition) == hash(run.definition)
+
+
+def test_a_moved_run_finds_its_split(make_run, tmp_path):
+    run = make_run()
+    moved = run.folder.rename(tmp_path / 'moved')
+    assert read_run(moved).info['split_file'] == str(moved / 'split.tsv')
+
+
+@pytest.mark.parametrize('what', ['missing', 'empty', 'file'])
+def test_a_folder_that_is_no_run(tmp_path, what):
+    folder = tmp_path / 'run'
+    if what == 'empty':
+        folder.mkdir()
+    elif what == 'file':
+        folder.write_text('mine')
+    with pytest.raises(UserError, match='is not the folder of a run') as caught:
+        read_run(folder)
+    assert str(caught.value).startswith(f'{folder}: ')
+    assert '\n' not in str(caught.value)
+
+
+def damage(values, name):
+    """Returns the content of a run.json that somebody or something spoilt."""
+    text = json.dumps(values)
+    if name == 'cut short':
+        return text[: len(text) // 2].encode()
+    if name == 'not text':
+        return b'\xff\xfe\x00run'
+    if name == 'a list':
+        return b'[1, 2]'
+    if name == 'of another format':
+        return json.dumps({**values, 'format': 99}).encode()
+    section, key, value = name
+    changed = {**values, section: {**values[section], key: value}}
+    if value is None:
+        del changed[section][key]
+    return json.dumps(changed).encode()
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cut short',
+        'not text',
+        'a list',
+        'of another format',
+        ('dataset', 'field_of_view', None),
+        ('dataset', 'colour', 'red'),
+        ('model', 'process', 'unknown'),
+        ('model', 'flow', None),
+        ('model', 'image_shape', 5),
+        ('training', 'sequence_length', None),
+        ('training', 'seed', None),
+        ('info', 'preset', None),
+        ('info', 'seed', None),
+    ],
+    ids=str,
+)
+def test_damaged_settings(make_run, name):
+    run = make_run()
+    spoilt = damage(json.loads(run.settings_file.read_text()), name)
+    run.settings_file.write_bytes(spoilt)
+    with pytest.raises(UserError, match=r'run\.json: (is damaged|was written in format 99)') as caught:
+        read_run(run.folder)
+    assert '\n' not in str(caught.value)
+    assert 'train the run again' in str(caught.value)
+    assert run.settings_file.read_bytes() == spoilt

@@ -1,0 +1,118 @@
+"""A run on disk: what training leaves there, and what it says when it cannot go on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_bruno.data import Population, get_definition
+from tfp_bruno.errors import UserError
+from tfp_bruno.runs import Run, load, read_run, write_run
+from tfp_bruno.training import train_run
+from tfp_bruno.training.run import choose_strategy
+
+
+@pytest.fixture(scope='module')
+def population(discs):
+    splits = ('train',) * 12 + ('test',) * 4
+    return Population(discs, tuple(f'sub-{number:02d}' for number in range(16)), splits, True, 'balls in boxes')
+
+
+@pytest.fixture(scope='module')
+def make_run(make_settings):
+    """Writes the settings of a run into a folder."""
+
+    def make(folder, **training):
+        model, settings = make_settings(**{'steps': 3, 'evaluate_every': 2, **training})
+        definition = dataclasses.replace(
+            get_definition('fetal'), num_slices=12, image_size=16, context_slices={0: (), 4: (1, 4, 7, 10)}
+        )
+        info = {'data_dir': None, 'data': 'balls', 'is_phantom': True, 'phantom_subjects': 16, 'seed': 0}
+        run = Run(folder, definition, model, settings.to_json(), {**info, 'preset': 'cpu'})
+        write_run(run)
+        return run
+
+    return make
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, make_run, population):
+    run = make_run(tmp_path_factory.mktemp('run'))
+    train_run(run, population)
+    return run
+
+
+def curve_of(run):
+    lines = (run.folder / 'learning_curve.jsonl').read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_the_learning_curve(trained):
+    points = curve_of(trained)
+    assert [point['step'] for point in points][-2:] == [2, 3]
+    for name in ('train/loss', 'train/joint', 'held_out/joint', 'held_out/conditional'):
+        assert np.isfinite(points[-1][name])
+    assert points[-1]['seconds'] > points[-2]['seconds'] > 0
+    assert list(trained.logs.glob('events.out.tfevents.*'))
+
+
+def test_the_weights_are_ready_to_use(trained, population):
+    model = load(trained.folder)
+    assert model.predict(population.images[:1, [4]], [4], [2, 9]).shape == (1, 2, 16, 16)
+
+
+def test_a_longer_run_goes_on_from_the_checkpoint(trained, population, tmp_path):
+    before = curve_of(trained)
+    longer = dataclasses.replace(trained, training={**trained.training, 'steps': 5})
+    write_run(longer)
+    train_run(read_run(trained.folder), population)
+    points = curve_of(trained)
+    assert points[: len(before)] == before
+    assert [point['step'] for point in points[len(before) :]] == [4, 5]
+    assert points[-1]['seconds'] > before[-1]['seconds']
+    # Once it is done, nothing happens.
+    train_run(read_run(trained.folder), population)
+    assert curve_of(trained) == points
+
+
+def assert_one_line(error, *words):
+    assert '\n' not in str(error.value)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_loss_that_is_not_finite(make_run, population, tmp_path):
+    run = make_run(tmp_path, learning_rate=1e30, warmup_steps=0, evaluate_every=1)
+    with pytest.raises(UserError) as caught:
+        train_run(run, population)
+    assert_one_line(caught, str(tmp_path), 'the loss is not finite', '--learning_rate')
+    weights = tf.train.list_variables(str(run.weights)) if run.weights.with_suffix('.index').exists() else []
+    for name, _ in weights:
+        value = tf.train.load_variable(str(run.weights), name)
+        assert value.dtype.kind not in 'fc' or np.isfinite(value).all(), name
+
+
+def test_a_damaged_checkpoint(make_run, population, tmp_path):
+    run = make_run(tmp_path)
+    run.checkpoints.mkdir()
+    tf.train.Checkpoint(step=tf.Variable(0)).save(str(run.checkpoints / 'ckpt'))
+    for part in run.checkpoints.glob('ckpt-1.*'):
+        part.write_bytes(part.read_bytes()[:3])
+    with pytest.raises(UserError) as caught:
+        train_run(run, population)
+    assert_one_line(caught, 'ckpt-1', 'cannot be restored')
+
+
+@pytest.mark.parametrize('change', [{'objective': None}, {'colour': 'red'}, {'bending': {'colour': 'red'}}])
+def test_damaged_settings(make_run, population, tmp_path, change):
+    run = make_run(tmp_path)
+    changed = {name: value for name, value in {**run.training, **change}.items() if value is not None}
+    with pytest.raises(UserError) as caught:
+        train_run(dataclasses.replace(run, training=changed), population)
+    assert_one_line(caught, 'run.json', 'is damaged')
+
+
+def test_one_device_needs_no_strategy():
+    for devices in ('auto', 'one', 'all'):
+        assert choose_strategy(devices).num_replicas_in_sync == 1
