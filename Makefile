@@ -5,7 +5,7 @@ VENV ?= .venv
 DEMO ?= demo
 # The last subject is a test subject; its name has four digits.
 DEMO_SUBJECTS ?= 130
-DEMO_MINUTES ?= 4
+DEMO_MINUTES ?= 3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help

@@ -83,14 +83,12 @@ def assert_one_line(error, *words):
 
 
 def test_a_loss_that_is_not_finite(make_run, population, tmp_path):
-    run = make_run(tmp_path, learning_rate=1e30, warmup_steps=0, evaluate_every=1)
+    run = make_run(tmp_path, learning_rate=1e30, warmup_steps=0, evaluate_every=3)
     with pytest.raises(UserError) as caught:
         train_run(run, population)
     assert_one_line(caught, str(tmp_path), 'the loss is not finite', '--learning_rate')
-    weights = tf.train.list_variables(str(run.weights)) if run.weights.with_suffix('.index').exists() else []
-    for name, _ in weights:
-        value = tf.train.load_variable(str(run.weights), name)
-        assert value.dtype.kind not in 'fc' or np.isfinite(value).all(), name
+    assert not list(tmp_path.rglob('ckpt*'))
+    assert not run.weights.parent.exists()
 
 
 def test_a_damaged_checkpoint(make_run, population, tmp_path):

@@ -90,6 +90,23 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
     def _parameter_properties(cls, dtype):
         return {}
 
+    def _broadcast_parameters_with_batch_shape(self, batch_shape, x_event_ndims=None):
+        # The weights have no batch; TFP would build the bijector anew, with other weights, when a distribution is sliced.
+        return self
+
+    def copy(self, **override_parameters_kwargs):
+        """Returns a bijector of its own with the same weights and some constructor arguments changed.
+
+        Args:
+            **override_parameters_kwargs: Constructor arguments to change. Where they change the shape of any weight, all weights
+                start anew.
+        """
+        copied = super().copy(**override_parameters_kwargs)
+        if [variable.shape for variable in copied.variables] == [variable.shape for variable in self.variables]:
+            for new, old in zip(copied.variables, self.variables, strict=True):
+                new.assign(tf.cast(old, new.dtype))
+        return copied
+
     @property
     def condition_size(self):
         """The size of the condition vector, or `None` where no condition is taken."""

@@ -176,15 +176,17 @@ class ExchangeableStudentTProcess(tfd_distribution.Distribution, auto_composite_
     def _batch_shape_tensor(self, **parameter_kwargs):
         return super()._batch_shape_tensor(**{**self._tensor_parameters(), **parameter_kwargs})
 
+    def _broadcast_parameters_with_batch_shape(self, batch_shape):
+        batch_shape = ps.broadcast_shape(batch_shape, self.batch_shape_tensor())
+        shape = ps.concat([batch_shape, self.event_shape_tensor()[1:]], axis=0)
+        return self.copy(**{name: tf.broadcast_to(value, shape) for name, value in self._tensor_parameters().items()})
+
     def __getitem__(self, slices):
         slices = slices if isinstance(slices, tuple) else (slices,)
         over_batch = slices if any(part is Ellipsis for part in slices) else (*slices, Ellipsis)
-        shape = ps.concat([self.batch_shape_tensor(), self.event_shape_tensor()[1:]], axis=0)
+        whole = self._broadcast_parameters_with_batch_shape(self.batch_shape_tensor())
         return self.copy(
-            **{
-                name: tf.broadcast_to(parameter, shape)[(*over_batch, slice(None))]
-                for name, parameter in self._tensor_parameters().items()
-            }
+            **{name: value[(*over_batch, slice(None))] for name, value in whole._tensor_parameters().items()}
         )
 
     @property

@@ -156,12 +156,21 @@ class ConditionalBruno(tfd.TransformedDistribution):
             name: Python `str`. Default value: `None`.
 
         Returns:
-            A `tfd.Distribution` with event shape `[num_steps, H, W, C]`; it works in a `tfd.JointDistribution`.
+            A `tfd.Distribution` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, broadcast with this model's; it
+            works in a `tfd.JointDistribution`.
         """
+        poses = tf.convert_to_tensor(poses, dtype_hint=self.dtype)
+        process = self.distribution
+        batch = poses.shape[:-2]
+        if tf.broadcast_static_shape(batch, process.batch_shape) != process.batch_shape:
+            # Given no observation, once for every set of poses, it is the same process with their batch shape.
+            nothing = tf.zeros([*batch, 0, process.event_shape[-1]], self.dtype)
+            num_steps = process.event_shape_tensor()[0]
+            process = process.posterior(nothing, num_steps, **_pose_kwargs(process, poses[..., :0, :]))
         return tfd.TransformedDistribution(
-            self.distribution,
+            process,
             BoundCondition(self.bijector, poses),
-            kwargs_split_fn=lambda kwargs: (_pose_kwargs(self.distribution, poses), {}),
+            kwargs_split_fn=lambda kwargs: (_pose_kwargs(process, poses), {}),
             validate_args=self.validate_args,
             name=name or f'{self._name.rstrip("/")}_at_poses',
         )

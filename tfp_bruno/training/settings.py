@@ -37,7 +37,7 @@ class TrainingSettings:
     warmup_steps: int = 100
     clip_norm: float = 1.0
     average_decay: float = 0.998
-    evaluate_every: int = 200
+    evaluate_every: int = 100
     seed: int = 0
     objective: ObjectiveSettings = dataclasses.field(default_factory=ObjectiveSettings)
     bending: BendingSettings = dataclasses.field(default_factory=BendingSettings)
@@ -71,7 +71,7 @@ PRESETS = {
         flow=FlowSettings(),
         training=TrainingSettings(
             steps=6000,
-            max_minutes=12.0,
+            max_minutes=6.0,
             learning_rate=1e-4,
             objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=1.0),
             bending=BendingSettings(probability=0.9),

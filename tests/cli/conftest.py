@@ -1,0 +1,138 @@
+"""The binaries as a user calls them, and a small population with a run of two steps."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tfp_bruno import data
+
+BIN = pathlib.Path(__file__).resolve().parents[2] / 'bin'
+
+# TensorFlow takes ten seconds to import. This process imports it once, starts no computation, and becomes a binary by
+# forking: each call is a process of its own, with its own flags, but at once.
+WARM = """
+import json, os, runpy, signal, sys, traceback
+import matplotlib.pyplot, skimage.metrics, tensorflow, tensorflow_probability
+import tfp_bruno.evaluation, tfp_bruno.phantoms, tfp_bruno.runs, tfp_bruno.training, tfp_bruno.volumes
+
+def become(request):
+    for name, descriptor in (('stdout', 1), ('stderr', 2)):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    signal.alarm(240)
+    sys.argv = request['argv']
+    code = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name='__main__')
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+while line := sys.stdin.readline():
+    child = os.fork()
+    if not child:
+        become(json.loads(line))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def _call(name, *flags):
+    return subprocess.run([sys.executable, BIN / name, *map(str, flags)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope='session')
+def call():
+    """Runs a binary in a fresh process: `call('train', '--steps=2')`."""
+    return _call
+
+
+@pytest.fixture(scope='session')
+def call_warm(tmp_path_factory):
+    """Like `call`, in a process that has imported TensorFlow already."""
+    folder = tmp_path_factory.mktemp('warm')
+    command = [sys.executable, '-c', WARM]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=BIN.parent
+    ) as server:
+
+        def call_it(name, *flags):
+            argv = [str(BIN / name), *map(str, flags)]
+            request = {'argv': argv, 'stdout': str(folder / 'stdout'), 'stderr': str(folder / 'stderr')}
+            server.stdin.write(json.dumps(request) + '\n')
+            server.stdin.flush()
+            code = int(server.stdout.readline())
+            return types.SimpleNamespace(
+                returncode=code, stdout=(folder / 'stdout').read_text(), stderr=(folder / 'stderr').read_text()
+            )
+
+        yield call_it
+        server.stdin.close()
+
+
+@pytest.fixture(scope='session')
+def assert_one_line():
+    """Checks that a call ended in one line on stderr that holds all the given words."""
+
+    def check(done, program, *words):
+        assert done.returncode in (1, 2), done.stderr
+        assert done.stderr.startswith(f'bin/{program}: error: '), done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.endswith('\n')
+        assert done.stdout == ''
+        for word in words:
+            assert str(word) in done.stderr, done.stderr
+
+    return check
+
+
+@pytest.fixture(scope='session')
+def write_blobs():
+    """Writes a small volume of random blobs, the same for the same seed."""
+
+    def write(path, seed=0):
+        noise = np.random.default_rng(seed).normal(size=(20, 20, 20))
+        blobs = np.clip(ndimage.gaussian_filter(noise, 2) * 2000 + 300, 0, None).astype(np.float32)
+        data.write_volume(path, blobs, np.diag([8.0, 8, 8, 1]))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def workplace(tmp_path_factory):
+    """One folder for everything that the calls of a session share."""
+    return tmp_path_factory.mktemp('workplace')
+
+
+@pytest.fixture(scope='session')
+def phantom_call(workplace):
+    """The call of `bin/phantom` that made six subjects, and their folder."""
+    folder = workplace / 'population'
+    return _call('phantom', '--dataset=fetal', f'--output_dir={folder}', '--subjects=6'), folder
+
+
+@pytest.fixture(scope='session')
+def train_call(workplace, phantom_call):
+    """The call of `bin/train` that took two steps on them, and its run."""
+    flag_file = workplace / 'flags.txt'
+    flag_file.write_text('# as small as it gets\n--steps=2\n--batch_size=1\n--sequence_length=5\n--factors=4\n')
+    flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={workplace / "run"}', f'--cache_dir={workplace / "cache"}']
+    return _call('train', '--dataset=fetal', *flags, f'--flagfile={flag_file}'), workplace / 'run'
+
+
+@pytest.fixture(scope='session')
+def run_dir(train_call):
+    """The run of `train_call`."""
+    done, folder = train_call
+    assert done.returncode == 0, done.stderr
+    return folder

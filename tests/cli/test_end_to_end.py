@@ -1,0 +1,144 @@
+"""From nothing to a completed volume, with the four binaries."""
+
+import json
+import re
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from tfp_bruno import data
+
+
+def assert_quiet(done, *patterns):
+    """Checks that a call ended well and that every line of stderr is one that is meant for the user."""
+    assert done.returncode == 0, done.stderr
+    for line in done.stderr.splitlines():
+        assert any(re.match(pattern, line) for pattern in patterns), line
+
+
+def test_phantom_makes_a_population(phantom_call):
+    done, folder = phantom_call
+    assert_quiet(done, r'fetal phantom: 6/6 subjects$')
+    assert done.stdout == f'{folder}\n'
+    assert len(list(folder.glob('sub-*/anat/*_T2w.nii.gz'))) == 6
+    splits = data.read_split(folder / 'participants.tsv')
+    assert sorted(splits.values()) == ['test'] + ['train'] * 5
+
+
+def test_train_makes_a_run(train_call, phantom_call):
+    done, folder = train_call
+    assert_quiet(done, r'Data: ', r'step 2  ')
+    # What the data are comes first, and here they are synthetic.
+    assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1]}, 6 volumes.'
+    assert done.stdout == f'{folder}\n'
+    settings = json.loads((folder / 'run.json').read_text())
+    assert settings['info']['is_phantom'] is True
+    assert (settings['info']['preset'], settings['info']['data_dir']) == ('cpu', str(phantom_call[1]))
+    training = settings['training']
+    assert (training['steps'], training['batch_size'], training['sequence_length']) == (2, 1, 5)
+    assert settings['model']['factors'] == 4
+    assert data.read_split(folder / 'split.tsv') == data.read_split(phantom_call[1] / 'participants.tsv')
+    names = {path.name for path in folder.iterdir()}
+    assert names == {'run.json', 'split.tsv', 'learning_curve.jsonl', 'weights', 'checkpoints', 'logs'}
+
+
+def test_train_resumes(run_dir, call_warm, workplace, tmp_path):
+    folder = shutil.copytree(run_dir, tmp_path / 'run')
+    # TensorFlow notes where a checkpoint lies relative to its folder, so a run can be moved.
+    settings = json.loads((folder / 'run.json').read_text())
+    settings['training']['steps'] = 3
+    (folder / 'run.json').write_text(json.dumps(settings))
+    done = call_warm('train', f'--output_dir={folder}', '--resume', f'--cache_dir={workplace / "cache"}')
+    assert_quiet(done, r'Data: phantom', r'Resumed at step 2\.$', r'step 3  ')
+    assert 'Resumed at step 2.' in done.stderr
+    steps = [json.loads(line)['step'] for line in (folder / 'learning_curve.jsonl').read_text().splitlines()]
+    assert steps[-2:] == [2, 3]
+
+
+def test_evaluate_writes_its_report(run_dir, call, workplace):
+    flags = ['--contexts=0,4', '--num_samples=2', '--score_samples=1', '--max_subjects=1']
+    done = call('evaluate', f'--run_dir={run_dir}', *flags, f'--cache_dir={workplace / "cache"}')
+    assert_quiet(done, r'Evaluating on phantom \(synthetic\) volumes of ', r'\d+ contexts: in-mask SSIM ')
+    folder = run_dir / 'evaluation'
+    for name in ('metrics.json', 'metrics.md', 'ssim_over_slices.png', 'completions.png'):
+        assert (folder / name).stat().st_size > 0
+        assert str(folder / name) in done.stdout
+    assert 'synthetic' in done.stdout
+    metrics = json.loads((folder / 'metrics.json').read_text())
+    assert list(metrics['contexts']) == ['0', '4']
+    for scores in metrics['contexts'].values():
+        methods = {'mean_image', 'sample_average', 'samples', 'training_mean', 'nearest_subject', 'linear'}
+        assert methods <= set(scores) | {'linear'}
+        for method in methods & set(scores):
+            figures = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
+            assert figures <= set(scores[method])
+    assert np.isfinite(metrics['contexts']['4']['mean_image']['ssim'])
+
+
+@pytest.fixture(scope='module')
+def oblique_scan(phantom_call, workplace):
+    """A test subject in another place: its axes reordered and flipped in the file, and turned by 21 degrees."""
+    [name] = [n for n, split in data.read_split(phantom_call[1] / 'participants.tsv').items() if split == 'test']
+    volume = data.read_volume(phantom_call[1] / name / 'anat' / f'{name}_T2w.nii.gz')
+    turn = nibabel.affines.from_matvec(Rotation.from_rotvec([0.25, -0.15, 0.2]).as_matrix(), [12.0, -30.0, 45.0])
+    image = nibabel.Nifti1Image(volume.data, turn @ volume.affine)
+    reordered = image.as_reoriented(nibabel.orientations.axcodes2ornt(('P', 'S', 'R')))
+    path = workplace / 'oblique.nii.gz'
+    nibabel.save(reordered, path)
+    return path
+
+
+def sample_at(volume, points):
+    """Intensities of a volume at world points `[N, 3]`."""
+    voxels = nibabel.affines.apply_affine(np.linalg.inv(volume.affine), points)
+    return ndimage.map_coordinates(volume.data, voxels.T, order=1)
+
+
+def test_reconstruct_completes_an_oblique_scan(run_dir, call, oblique_scan, tmp_path):
+    out = tmp_path / 'out'
+    flags = ['--slices=10,30,50,70', '--num_samples=2', '--spacing=1.5', f'--output_dir={out}']
+    done = call('reconstruct', f'--run_dir={run_dir}', f'--stack={oblique_scan}', *flags)
+    assert_quiet(done)
+    assert done.stdout == f'{out / "mean.nii.gz"}\n{out / "mosaic.png"}\n'
+    volumes = ['mean.nii.gz', 'std.nii.gz', 'mask.nii.gz', 'samples/sample_000.nii.gz', 'samples/sample_001.nii.gz']
+    files = {str(path.relative_to(out)) for path in out.rglob('*') if path.is_file()}
+    assert files == {*volumes, 'mosaic.png', 'reconstruction.json'}
+    sidecar = json.loads((out / 'reconstruction.json').read_text())
+    assert (sidecar['contexts'], sidecar['scan']) == ([10, 30, 50, 70], str(oblique_scan))
+    assert sidecar['training']['is_phantom'] is True
+    scan, mean = data.read_volume(oblique_scan), data.read_volume(out / 'mean.nii.gz')
+    # On the planes of the contexts, the completed volume shows the scan, at the same place in the world.
+    stack = data.extract_stack(scan, data.get_definition('fetal'))
+    h, w = np.meshgrid(np.arange(64), np.arange(64), indexing='ij')
+    planes = [np.stack([w, h, np.full_like(w, k)], -1).reshape(-1, 3) for k in (10, 30, 50, 70)]
+    points = nibabel.affines.apply_affine(stack.affine, np.concatenate(planes))
+    truth = sample_at(scan, points)
+    assert (truth > 0).sum() > 1000
+
+    def agreement(where):
+        return np.corrcoef(sample_at(mean, where), truth)[0, 1]
+
+    assert agreement(points) > 0.97
+    along_the_slices = stack.affine[:3, :2] / np.linalg.norm(stack.affine[:3, :2], axis=0)
+    for direction in along_the_slices.T:
+        assert agreement(points + 5.0 * direction) < agreement(points) - 0.05
+        assert agreement(points - 5.0 * direction) < agreement(points) - 0.05
+
+
+def test_reconstruct_without_slices_writes_the_atlas(run_dir, call_warm, tmp_path):
+    out = tmp_path / 'out'
+    done = call_warm('reconstruct', f'--run_dir={run_dir}', '--slices=', '--spacing=4', f'--output_dir={out}')
+    assert_quiet(done)
+    assert json.loads((out / 'reconstruction.json').read_text())['contexts'] == []
+    assert data.read_volume(out / 'mean.nii.gz').data.max() > 0
+
+
+def test_help_needs_nothing(call_warm):
+    for name in ('train', 'evaluate', 'reconstruct', 'phantom'):
+        done = call_warm(name, '--help')
+        assert 'Traceback' not in done.stderr
+        assert f'bin/{name} --' in done.stdout
