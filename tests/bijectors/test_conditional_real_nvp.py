@@ -223,9 +223,7 @@ def test_every_weight_is_found_and_trained(make_flow):
     assert len(flow.trainable_variables) == 3 * (1 + 2 * 4 + 2 * 2) + 6 + 3 * 3 + 2 + 3
     distribution = tfd.TransformedDistribution(normal(tf.float64), flow)
     with tf.GradientTape() as tape:
-        value = distribution.log_prob(
-            RNG.uniform(size=(3, 8, 8, 1)), bijector_kwargs={'conditional_input': np.eye(3)}
-        )
+        value = distribution.log_prob(RNG.uniform(size=(3, 8, 8, 1)), bijector_kwargs={'conditional_input': np.eye(3)})
     gradients = tape.gradient(value, flow.trainable_variables)
     assert all(gradient is not None and np.any(gradient != 0) for gradient in gradients)
 
@@ -243,3 +241,14 @@ def test_equal_seeds_give_equal_rotations():
     value = RNG.normal(size=(2, 4, 4, 1)).astype(np.float32)
     np.testing.assert_array_equal(first.rotate(value), same.rotate(value))
     assert np.abs(first.rotate(value) - other.rotate(value)).max() > 1e-2
+
+
+def test_copies_keep_the_weights_but_do_not_share_them(make_flow):
+    flow = make_flow()
+    images = flow.forward(LATENTS, conditional_input=POSES).numpy()
+    for copy in (flow.copy(), flow.copy(name='other', validate_args=True)):
+        np.testing.assert_array_equal(copy.forward(LATENTS, conditional_input=POSES), images)
+        copy.trainable_variables[0].assign_add(tf.ones_like(copy.trainable_variables[0]))
+    np.testing.assert_array_equal(flow.forward(LATENTS, conditional_input=POSES), images)
+    smaller = flow.copy(image_shape=(4, 4, 1))
+    assert smaller.inverse_event_shape([4, 4, 1]) == [16]

@@ -1,6 +1,8 @@
 """The binaries as a user calls them, and a small population with a run of two steps."""
 
+import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,6 +13,10 @@ import pytest
 from scipy import ndimage
 
 from tfp_bruno import data
+from tfp_bruno.bijectors import FlowSettings
+from tfp_bruno.models import ModelSettings
+from tfp_bruno.runs import Run, write_run
+from tfp_bruno.training import TrainingSettings
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / 'bin'
 
@@ -61,8 +67,9 @@ def call_warm(tmp_path_factory):
     """Like `call`, in a process that has imported TensorFlow already."""
     folder = tmp_path_factory.mktemp('warm')
     command = [sys.executable, '-c', WARM]
+    environment = {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=BIN.parent
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=BIN.parent, env=environment
     ) as server:
 
         def call_it(name, *flags):
@@ -136,3 +143,46 @@ def run_dir(train_call):
     done, folder = train_call
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope='session')
+def make_tiny_run(phantom_call):
+    """Writes the settings of a run on the six subjects whose model takes seconds; nothing is trained."""
+
+    def make(folder, **training):
+        contexts = {0: (), 4: (1, 4, 7, 10)}
+        definition = dataclasses.replace(
+            data.get_definition('fetal'), num_slices=12, image_size=16, context_slices=contexts
+        )
+        flow = FlowSettings(
+            first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4
+        )
+        settings = TrainingSettings(**{'steps': 2, 'batch_size': 1, 'sequence_length': 4, **training}).to_json()
+        info = {'data_dir': str(phantom_call[1]), 'data': 'phantoms', 'is_phantom': True, 'phantom_subjects': 6}
+        run = Run(
+            folder,
+            definition,
+            ModelSettings((16, 16, 1), 12, flow=flow, factors=2),
+            settings,
+            {**info, 'seed': 0, 'preset': 'cpu'},
+        )
+        write_run(run)
+        data.write_split(run.split_file, data.read_split(phantom_call[1] / 'participants.tsv'))
+        return run
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def tiny_call(workplace, make_tiny_run, call_warm):
+    """The call that resumed a tiny run which had been interrupted before its first checkpoint, and the run."""
+    run = make_tiny_run(workplace / 'tiny')
+    return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tiny_call):
+    """The run of `tiny_call`."""
+    done, run = tiny_call
+    assert done.returncode == 0, done.stderr
+    return run.folder

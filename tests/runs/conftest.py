@@ -19,9 +19,7 @@ NUM_SLICES, SIZE = 12, 16
 @pytest.fixture(scope='session')
 def tiny_definition():
     contexts = {0: (), 4: (1, 4, 7, 10)}
-    return dataclasses.replace(
-        get_definition('fetal'), num_slices=NUM_SLICES, image_size=SIZE, context_slices=contexts
-    )
+    return dataclasses.replace(get_definition('fetal'), num_slices=NUM_SLICES, image_size=SIZE, context_slices=contexts)
 
 
 @pytest.fixture(scope='session')

@@ -8,7 +8,13 @@ import tensorflow as tf
 from scipy import ndimage
 
 from tfp_bruno.models import build_model
-from tfp_bruno.training.objectives import ObjectiveSettings, conditional_terms, joint_loss, predictive_error, training_loss
+from tfp_bruno.training.objectives import (
+    ObjectiveSettings,
+    conditional_terms,
+    joint_loss,
+    predictive_error,
+    training_loss,
+)
 
 BATCH, LENGTH, PIXELS = 3, 5, 16 * 16
 

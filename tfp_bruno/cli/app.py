@@ -30,7 +30,7 @@ def run_main(main):
     # TensorFlow logs through the same handler; of its records only errors are for the user. A filter of the outer
     # handler would not be asked.
     logging.get_absl_handler().python_handler.addFilter(_is_for_user)
-    app.run(lambda argv: _run(main, argv, program), flags_parser=lambda argv: _parse(argv, program))
+    app.run(lambda argv: _run(main, argv, program), flags_parser=lambda argv: _parse(main, argv, program))
 
 
 def _is_for_user(record):
@@ -53,15 +53,16 @@ def import_tensorflow():
     standard_logging.getLogger('tensorflow').setLevel('ERROR')
 
 
-def _parse(argv, program):
+def _parse(main, argv, program):
+    if not {'-h', '-help', '--help', '--helpshort'}.isdisjoint(argv[1:]):
+        # absl would list the flags of the script in bin/, which has none of its own.
+        module = sys.modules[main.__module__]
+        print(f'{module.__doc__}{flags.FLAGS.module_help(module)}')
+        sys.exit(0)
     try:
-        return app.parse_flags_with_usage(argv) if _wants_help(argv) else flags.FLAGS(argv)
+        return flags.FLAGS(argv)
     except flags.Error as error:
         _fail(program, f'{error}; see --help'.replace('\n', ' '))
-
-
-def _wants_help(argv):
-    return any(word.lstrip('-').split('=')[0] in ('help', 'helpfull', 'helpshort') for word in argv[1:])
 
 
 def _run(main, argv, program):

@@ -153,7 +153,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
         Args:
             poses: `Tensor` of shape `[..., num_steps, P]`.
-            name: Python `str`. Default value: `None`.
+            name: Python `str`. Default value: `None`, which leaves the name to TFP.
 
         Returns:
             A `tfd.Distribution` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, broadcast with this model's; it
@@ -172,7 +172,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
             BoundCondition(self.bijector, poses),
             kwargs_split_fn=lambda kwargs: (_pose_kwargs(process, poses), {}),
             validate_args=self.validate_args,
-            name=name or f'{self._name.rstrip("/")}_at_poses',
+            # A name given here would be the component's name in a joint distribution.
+            name=name,
         )
 
 

@@ -23,7 +23,7 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
 
     Args:
         model: A `ConditionalBruno` from `build_model`.
-        images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 2.
+        images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 2, K >= 3.
         poses: float32 array `[K, P]`.
         pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in
             between, a geometric mean of both.
@@ -51,8 +51,13 @@ def _latents(model, standardised):
     return np.concatenate([model.bijector.rotate(part).numpy() for part in parts])
 
 
+def _thinning(num_slices):
+    """Returns the distance between the slices that are looked at; three are left of the shortest stack."""
+    return max(1, min(_THINNING, (num_slices - 1) // 2))
+
+
 def _initialize_exchangeable(model, logits):
-    thinned = logits[:, ::_THINNING]
+    thinned = logits[:, :: _thinning(logits.shape[1])]
     latents = _latents(model, thinned.reshape(-1, *logits.shape[2:])).reshape(*thinned.shape[:2], -1)
     steps = latents.shape[1]
     variance = np.maximum(np.mean(latents**2, axis=(0, 1)), 1e-4)
@@ -69,10 +74,11 @@ def _initialize_factors(model, logits):
     image_shape = logits.shape[2:]
     flat = logits.reshape(len(logits), -1)
     left_out = np.arange(len(logits)) % _LEFT_OUT == 0
-    thinned = logits[:, ::_THINNING].reshape(len(logits), -1)
+    step = _thinning(slices)
+    thinned = logits[:, ::step].reshape(len(logits), -1)
     axes, _ = principal_axes(thinned[~left_out], count)
     residual = thinned[left_out] - (thinned[left_out] @ axes.T) @ axes
-    share, length = fit_exponential(residual.reshape(int(left_out.sum()), -1, size), _THINNING)
+    share, length = fit_exponential(residual.reshape(int(left_out.sum()), -1, size), step)
     process.smooth_share.assign(share)
     process.kernel.kernel.length_scale.assign(length)
     residual = _latents(model, residual.reshape(-1, *image_shape))

@@ -1,0 +1,316 @@
+"""Every mistake of a user is one line on stderr, and leaves what exists as it was."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pytest
+
+AFFINE = np.diag([8.0, 8.0, 8.0, 1.0])
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def save(path, voxels):
+    nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), AFFINE), path)
+
+
+def blobs(shape=(20, 20, 20)):
+    return np.random.default_rng(0).uniform(0, 1000, shape)
+
+
+def write_truncated(path):
+    save(path, blobs())
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def write_not_finite(path):
+    voxels = blobs()
+    voxels[3, 4, 5] = np.nan
+    save(path, voxels)
+
+
+BAD_VOLUMES = {
+    'is cut short': write_truncated,
+    'is 4-D (20 x 20 x 20 x 3)': lambda path: save(path, blobs((20, 20, 20, 3))),
+    '1 voxels are NaN or infinite': write_not_finite,
+    'is constant: every voxel is 7': lambda path: save(path, np.full((20, 20, 20), 7.0)),
+    'is empty: every voxel is 0': lambda path: save(path, np.zeros((20, 20, 20))),
+    'is not a NIfTI file': lambda path: path.write_text('a letter'),
+    'is a single slice': lambda path: save(path, blobs((20, 20, 1))),
+}
+
+
+@pytest.fixture
+def occupied(tmp_path):
+    """A folder that holds a file of the user's; it must not change."""
+    folder = tmp_path / 'occupied'
+    folder.mkdir()
+    (folder / 'notes.txt').write_text('mine')
+    yield folder
+    assert [path.name for path in folder.iterdir()] == ['notes.txt']
+    assert (folder / 'notes.txt').read_text() == 'mine'
+
+
+@pytest.fixture
+def good_folder(tmp_path, write_blobs):
+    """Four volumes that can be trained on."""
+    for number in range(4):
+        write_blobs(tmp_path / 'good' / f'sub-{number}.nii.gz', number)
+    return tmp_path / 'good'
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+@pytest.mark.parametrize('message', BAD_VOLUMES)
+def test_train_on_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path, message):
+    BAD_VOLUMES[message](good_folder / 'sub-bad.nii.gz')
+    before = content_of(good_folder)
+    flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    assert_one_line(call_warm('train', *flags), 'train', good_folder / 'sub-bad.nii.gz', message)
+    assert content_of(good_folder) == before
+    assert not (tmp_path / 'run' / 'run.json').exists()
+
+
+@pytest.mark.parametrize('message', [text for text in BAD_VOLUMES if 'single' not in text])
+def test_reconstruct_a_bad_scan(call_warm, assert_one_line, tmp_path, message):
+    scan = tmp_path / 'scan.nii.gz'
+    BAD_VOLUMES[message](scan)
+    (tmp_path / 'run').mkdir()
+    flags = [f'--run_dir={tmp_path / "run"}', f'--stack={scan}', '--slices=10', f'--output_dir={tmp_path / "out"}']
+    assert_one_line(call_warm('reconstruct', *flags), 'reconstruct', scan, message)
+    assert not (tmp_path / 'out').exists()
+
+
+def make_data_folder(kind, folder):
+    """Makes a data folder that cannot be used."""
+    if kind == 'a file':
+        folder.write_text('no folder')
+    elif kind == 'below a file':
+        folder.parent.write_text('no folder')
+    elif kind != 'missing':
+        folder.mkdir()
+    if kind == 'only masks':
+        save(folder / 'sub-1_mask.nii.gz', blobs())
+    if kind == 'a table without subjects':
+        save(folder / 'sub-1.nii.gz', blobs())
+        (folder / 'participants.tsv').write_text('name\tage\n')
+    if kind == 'unreadable':
+        folder.chmod(0)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('missing', 'there is no such folder'),
+        ('below a file', ''),
+        ('a file', 'is not a folder'),
+        ('empty', 'holds no volumes'),
+        ('only masks', 'holds no volumes'),
+        ('a table without subjects', 'has no column participant_id'),
+        pytest.param(
+            'unreadable',
+            'cannot be read',
+            marks=pytest.mark.skipif(os.geteuid() == 0, reason='root may read everything'),
+        ),
+    ],
+)
+def test_train_on_a_bad_folder(call_warm, assert_one_line, tmp_path, kind, message):
+    folder = tmp_path / 'parent' / 'volumes' if kind == 'below a file' else tmp_path / 'volumes'
+    make_data_folder(kind, folder)
+    flags = [f'--data_dir={folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    assert_one_line(call_warm('train', *flags), 'train', folder, message)
+    assert not (tmp_path / 'run' / 'run.json').exists()
+
+
+def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blobs, tmp_path):
+    for number in range(2):
+        write_blobs(tmp_path / 'two' / f'sub-{number}.nii.gz', number)
+    flags = [f'--data_dir={tmp_path / "two"}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    assert_one_line(call_warm('train', *flags), 'train', tmp_path / 'two', 'holds 2 subjects', 'at least 3')
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--dataset=knee'], ['--dataset=knee', 'fetal', 'adni', 'thorax']),
+        (['--no_such_flag=1'], ['no_such_flag']),
+        (['--steps=many'], ['steps', 'many']),
+        (['--steps=0'], ['steps']),
+        (['--bending=1.5'], ['bending']),
+        (['--preset=huge'], ['preset', 'cpu']),
+        (['--process=linear'], ['process', 'factor']),
+        (['--sequence_length=81'], ['--sequence_length=81', '80 slices']),
+        (['--flagfile=missing.txt'], ['missing.txt']),
+        (['stray'], ['stray']),
+    ],
+    ids=' '.join,
+)
+def test_bad_flags_of_train(call_warm, assert_one_line, good_folder, tmp_path, flags, words):
+    given = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    assert_one_line(call_warm('train', *given, *flags), 'train', *words)
+    assert not (tmp_path / 'run' / 'run.json').exists()
+
+
+def test_train_keeps_an_occupied_folder(call_warm, assert_one_line, good_folder, occupied):
+    done = call_warm('train', f'--data_dir={good_folder}', f'--output_dir={occupied}')
+    assert_one_line(done, 'train', f'--output_dir={occupied}', 'is not empty', '--resume')
+
+
+def test_resume_needs_a_run(call_warm, assert_one_line, occupied, tmp_path):
+    for folder in (occupied, tmp_path / 'missing'):
+        done = call_warm('train', f'--output_dir={folder}', '--resume')
+        assert_one_line(done, 'train', f'--output_dir={folder}', 'holds no run to resume')
+    assert not (tmp_path / 'missing').exists()
+
+
+def test_resume_of_a_damaged_run(call_warm, assert_one_line, make_tiny_run, tmp_path):
+    run = make_tiny_run(tmp_path / 'run')
+    run.split_file.unlink()
+    done = call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={tmp_path / "cache"}')
+    assert_one_line(done, 'train', run.split_file)
+    run.settings_file.write_text('{')
+    assert_one_line(call_warm('train', f'--output_dir={run.folder}', '--resume'), 'train', 'run.json: is damaged')
+    assert run.settings_file.read_text() == '{'
+
+
+@pytest.mark.parametrize(
+    ('name', 'flags'),
+    [
+        ('train', []),
+        ('phantom', ['--dataset=fetal', '--subjects=2']),
+        ('evaluate', ['--run_dir={run}']),
+        ('reconstruct', ['--run_dir={run}', '--slices=']),
+    ],
+)
+def test_an_output_folder_that_cannot_be_written(call_warm, assert_one_line, tmp_path, name, flags):
+    run, file = tmp_path / 'run', tmp_path / 'file'
+    run.mkdir()
+    file.write_text('mine')
+    # Permissions do not stop root; a file in the way stops everybody.
+    for output_dir in (file / 'out', file):
+        done = call_warm(name, *[flag.format(run=run) for flag in flags], f'--output_dir={output_dir}')
+        assert_one_line(done, name, output_dir)
+    assert file.read_text() == 'mine'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'run']
+
+
+def test_phantom_and_reconstruct_keep_an_occupied_folder(call_warm, assert_one_line, occupied, tmp_path):
+    done = call_warm('phantom', '--dataset=fetal', '--subjects=2', f'--output_dir={occupied}')
+    assert_one_line(done, 'phantom', f'--output_dir={occupied}', 'is not empty')
+    done = call_warm('reconstruct', f'--run_dir={tmp_path}', '--slices=', f'--output_dir={occupied}')
+    assert_one_line(done, 'reconstruct', occupied, 'is not empty', '--overwrite')
+
+
+@pytest.mark.parametrize('kind', ['missing', 'empty', 'damaged', 'without weights'])
+@pytest.mark.parametrize('name', ['evaluate', 'reconstruct'])
+def test_a_run_folder_that_is_none(call_warm, assert_one_line, make_tiny_run, write_blobs, tmp_path, name, kind):
+    folder = tmp_path / 'run'
+    if kind == 'empty':
+        folder.mkdir()
+    elif kind != 'missing':
+        run = make_tiny_run(folder)
+        if kind == 'damaged':
+            run.settings_file.write_text('{"format": 1}')
+    scan = write_blobs(tmp_path / 'scan.nii.gz')
+    flags = [] if name == 'evaluate' else [f'--stack={scan}', '--slices=1']
+    done = call_warm(name, f'--run_dir={folder}', *flags, f'--output_dir={tmp_path / "out"}')
+    assert_one_line(done, name, folder, '--resume' if kind == 'without weights' else '')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--slices=1,12'], ['--slices', '12 is outside', 'from 0 to 11']),
+        (['--slices=-1'], ['--slices', '-1 is outside']),
+        (['--scan_slices=40'], ['--scan_slices', '40 is outside', '{scan}']),
+        (['--scan_slices=0'], ['--scan_slices', '0 is outside']),
+        (['--slices=one'], ['--slices=one', 'whole numbers']),
+        (['--slices=1', '--scan_slices=10'], ['--slices', '--scan_slices']),
+        ([], ['--slices', '--scan_slices']),
+        (['--slices=1', '--stack=missing.nii.gz'], ['missing.nii.gz', 'there is no such file']),
+        (['--slices=1', '--num_samples=-1'], ['num_samples']),
+        (['--slices=1', '--spacing=0'], ['spacing']),
+        (['--slices=1', '--intensity=bright'], ['intensity', 'scan']),
+        (['--slices=1', '--no_such_flag'], ['no_such_flag']),
+        (['--slices=1', 'stray'], ['stray']),
+    ],
+    ids=' '.join,
+)
+def test_bad_flags_of_reconstruct(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
+    scan = write_blobs(tmp_path / 'scan.nii.gz')
+    done = call_warm(
+        'reconstruct', f'--run_dir={tiny_run}', f'--stack={scan}', f'--output_dir={tmp_path / "out"}', *flags
+    )
+    assert_one_line(done, 'reconstruct', *[word.format(scan=scan) for word in words])
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--contexts=0,two'], ['--contexts=0,two']),
+        (['--contexts='], ['--contexts=']),
+        (['--contexts=-1'], ['--contexts=-1']),
+        (['--contexts=2'], ['--contexts=2', '[0, 4]']),
+        (['--split=half'], ['split']),
+        (['--num_samples=0'], ['num_samples']),
+        (['--data_dir=missing'], ['missing', 'there is no such folder']),
+        (['--train_data_dir=missing'], ['missing', 'there is no such folder']),
+        (['--no_such_flag'], ['no_such_flag']),
+        (['stray'], ['stray']),
+    ],
+    ids=' '.join,
+)
+def test_bad_flags_of_evaluate(call_warm, assert_one_line, tiny_run, workplace, tmp_path, flags, words):
+    given = [f'--run_dir={tiny_run}', f'--output_dir={tmp_path / "out"}', f'--cache_dir={workplace / "cache"}']
+    assert_one_line(call_warm('evaluate', *given, *flags), 'evaluate', *words)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'flags', 'words'),
+    [
+        ('train', [], ['output_dir']),
+        ('evaluate', [], ['run_dir']),
+        ('reconstruct', ['--slices='], ['run_dir']),
+        ('phantom', ['--dataset=fetal'], ['output_dir']),
+        ('phantom', ['--dataset=knee', '--output_dir={folder}/out'], ['dataset', 'knee', 'fetal']),
+        ('phantom', ['--dataset=fetal', '--output_dir={folder}/out', '--subjects=1'], ['subjects']),
+    ],
+)
+def test_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags, words):
+    assert_one_line(call_warm(name, *[flag.format(folder=tmp_path) for flag in flags]), name, *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('name', 'flags'),
+    [
+        ('train', ['--output_dir=unused', '--dataset=knee']),
+        ('evaluate', ['--run_dir=missing']),
+        ('reconstruct', ['--run_dir=missing', '--output_dir=unused', '--slices=1']),
+    ],
+)
+def test_mistakes_do_not_wait_for_tensorflow(name, flags, tmp_path):
+    code = (
+        f'import sys\nsys.argv = {[name, *flags]!r}\nfrom tfp_bruno.cli import {name}\n'
+        f'try:\n    {name}.run()\nfinally:\n    assert "tensorflow" not in sys.modules\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': os.fspath(REPOSITORY)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'{name}: error: ')
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,87 @@
+"""Models from settings, and settings as JSON."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfp_bruno.distributions import ExchangeableStudentTProcess, FactorGaussianProcess
+from tfp_bruno.models import ModelSettings, build_model
+
+POSES = np.eye(6, dtype=np.float32)[:4]
+KWARGS = {'bijector_kwargs': {'conditional_input': POSES}}
+
+
+@pytest.fixture(params=['exchangeable', 'factor'])
+def settings(request, flow_settings):
+    return ModelSettings((4, 4, 1), 6, request.param, flow_settings, factors=3, df=7.0, correlation=0.25)
+
+
+def test_json_round_trip(settings):
+    assert ModelSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_unknown_process():
+    with pytest.raises(ValueError, match="'factor' or 'exchangeable', got 'gaussian'"):
+        ModelSettings((4, 4, 1), 6, 'gaussian')
+
+
+def test_settings_reach_the_model(settings):
+    model = build_model(settings, num_steps=4)
+    assert model.event_shape == [4, 4, 4, 1]
+    assert model.bijector.settings == settings.flow
+    process = model.distribution
+    if settings.process == 'exchangeable':
+        assert isinstance(process, ExchangeableStudentTProcess)
+        np.testing.assert_allclose(process.df, np.full(16, 7.0), rtol=1e-5)
+        np.testing.assert_allclose(process.correlation, np.full(16, 0.25), rtol=1e-5)
+        np.testing.assert_allclose(process.variance(), np.ones((4, 16)), rtol=1e-5)
+        assert len(process.trainable_variables) == 4
+    else:
+        assert isinstance(process, FactorGaussianProcess)
+        assert process.loadings.shape == (6, 16, 3)
+        # Fitted to the data once, not trained.
+        assert process.trainable_variables == ()
+        assert len(process.variables) == 4
+
+
+def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):
+    settings = ModelSettings((4, 4, 1), 6, 'factor', flow_settings, length=2.0)
+    poses = np.eye(6, dtype=np.float32)
+    distance = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    matrix = build_model(settings, 4).distribution.kernel.matrix(poses, poses)
+    np.testing.assert_allclose(matrix, np.exp(-distance / 2.0), rtol=1e-5)
+
+
+def test_seeds_repeat(settings):
+    weights = [[variable.numpy() for variable in build_model(settings, 4, seed).variables] for seed in (1, 1, 2)]
+    for first, same in zip(*weights[:2], strict=True):
+        np.testing.assert_array_equal(first, same)
+    assert any(np.any(first != other) for first, other in zip(weights[0], weights[2], strict=True))
+
+
+def test_checkpoint_round_trip(settings, randomise, tmp_path):
+    # The seed belongs to the settings: the signs and permutations of the 1 x 1 convolutions are drawn from it.
+    model, other = randomise(build_model(settings, 4, seed=1)), build_model(settings, 4, seed=1)
+    images = model.sample(2, seed=(1, 2), **KWARGS)
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / 'model'))
+    tf.train.Checkpoint(model=other).read(path).assert_consumed()
+    np.testing.assert_array_equal(other.log_prob(images, **KWARGS), model.log_prob(images, **KWARGS))
+
+
+def test_other_numbers_of_slices_share_weights(settings, randomise):
+    model = randomise(build_model(settings, 4))
+    images = model.sample(seed=(1, 2), **KWARGS)
+    fewer = model.copy(distribution=model.distribution.copy(num_steps=2))
+    log_prob = fewer.log_prob(images[:2], bijector_kwargs={'conditional_input': POSES[:2]})
+    rest = fewer.posterior(images[:2], POSES[:2], 2).log_prob(
+        images[2:], bijector_kwargs={'conditional_input': POSES[2:]}
+    )
+    np.testing.assert_allclose(log_prob + rest, model.log_prob(images, **KWARGS), rtol=1e-4, atol=1e-3)
+
+
+def test_settings_are_frozen(settings):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.df = 3.0

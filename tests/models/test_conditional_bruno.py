@@ -1,0 +1,247 @@
+"""The model of whole subjects: exact densities, exact conditioning, samples, and its life inside TFP."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_bruno.bijectors import ConditionalRealNVP
+from tfp_bruno.distributions import ExchangeableStudentTProcess
+from tfp_bruno.models import ConditionalBruno, ModelSettings, build_model
+from tfp_bruno.networks import PoseEncoder
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(3, 4, 4, 4, 1))
+
+
+def at(poses):
+    return {'bijector_kwargs': {'conditional_input': poses}}
+
+
+def test_log_prob_is_the_process_plus_the_log_determinants(model, poses):
+    latents = model.bijector.inverse(IMAGES, conditional_input=poses)
+    log_det = model.bijector.inverse_log_det_jacobian(IMAGES, conditional_input=poses)
+    kwargs = {'conditional_input': poses} if hasattr(model.distribution, 'needs_poses') else {}
+    expected = model.distribution.log_prob(latents, **kwargs) + tf.reduce_sum(log_det, -1)
+    np.testing.assert_allclose(model.log_prob(IMAGES, **at(poses)), expected, rtol=1e-10)
+    encoded = model.encode(IMAGES, poses)
+    np.testing.assert_allclose(encoded[0], latents, rtol=1e-10)
+    np.testing.assert_allclose(encoded[1], log_det, rtol=1e-10)
+    np.testing.assert_allclose(model.decode(*encoded[:1], poses), IMAGES, atol=1e-10)
+    np.testing.assert_allclose(model.latent_log_prob(latents, poses), expected - tf.reduce_sum(log_det, -1), rtol=1e-10)
+
+
+@pytest.mark.parametrize('seen', [1, 3])
+def test_posterior_is_joint_over_marginal(model, poses, seen):
+    posterior = model.posterior(IMAGES[:, :seen], poses[:seen], 4 - seen)
+    assert isinstance(posterior, ConditionalBruno)
+    assert posterior.event_shape == [4 - seen, 4, 4, 1]
+    assert posterior.batch_shape == [3]
+    marginal = ConditionalBruno(model.distribution.copy(num_steps=seen), model.bijector)
+    expected = model.log_prob(IMAGES, **at(poses)) - marginal.log_prob(IMAGES[:, :seen], **at(poses[:seen]))
+    np.testing.assert_allclose(posterior.log_prob(IMAGES[:, seen:], **at(poses[seen:])), expected, rtol=1e-9)
+
+
+def test_conditioning_twice_equals_conditioning_once(model, poses):
+    once = model.posterior(IMAGES[:, :3], poses[:3], 1)
+    twice = model.posterior(IMAGES[:, :1], poses[:1], 2).posterior(IMAGES[:, 1:3], poses[1:3], 1)
+    log_prob = once.log_prob(IMAGES[:, 3:], **at(poses[3:]))
+    np.testing.assert_allclose(twice.log_prob(IMAGES[:, 3:], **at(poses[3:])), log_prob, rtol=1e-9)
+
+
+def test_order_does_not_matter(model, poses):
+    order = [2, 0, 3, 1]
+    log_prob = model.log_prob(IMAGES, **at(poses))
+    np.testing.assert_allclose(model.log_prob(IMAGES[:, order], **at(poses[order])), log_prob, rtol=1e-10)
+    one = model.posterior(IMAGES[:, :3], poses[:3], 1).mean_image(poses[3:])
+    other = model.posterior(IMAGES[:, [2, 0, 1]], poses[[2, 0, 1]], 1).mean_image(poses[3:])
+    np.testing.assert_allclose(other, one, rtol=1e-9)
+
+
+def test_no_contexts_give_the_prior(model, poses):
+    prior = model.posterior(IMAGES[0, :0], poses[:0], 4)
+    assert prior.batch_shape == []
+    np.testing.assert_allclose(prior.log_prob(IMAGES, **at(poses)), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
+    np.testing.assert_allclose(prior.mean_image(poses), model.mean_image(poses), rtol=1e-10)
+    batch = model.posterior(IMAGES[:, :0], poses[:0], 2)
+    assert batch.batch_shape == [3]
+    assert batch.sample(seed=(1, 2), **at(poses[:2])).shape == (3, 2, 4, 4, 1)
+
+
+def test_sample_shapes(model, poses):
+    assert model.sample(seed=(1, 2), **at(poses)).shape == (4, 4, 4, 1)
+    assert model.sample([5, 2], seed=(1, 2), **at(poses)).shape == (5, 2, 4, 4, 4, 1)
+    posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
+    assert posterior.sample(5, seed=(1, 2), **at(poses[2:])).shape == (5, 3, 2, 4, 4, 1)
+    samples, log_prob = posterior.experimental_sample_and_log_prob(5, seed=(1, 2), **at(poses[2:]))
+    assert log_prob.shape == (5, 3)
+    np.testing.assert_allclose(log_prob, posterior.log_prob(tf.identity(samples), **at(poses[2:])), rtol=1e-8)
+
+
+def test_samples_are_joint_and_follow_the_process(model, poses):
+    posterior = model.posterior(IMAGES[0, :2], poses[:2], 2)
+    samples = posterior.sample(8000, seed=(1, 2), **at(poses[2:]))
+    latents = model.encode(samples, poses[2:])[0].numpy()
+    kwargs = {'conditional_input': poses[2:]} if hasattr(model.distribution, 'needs_poses') else {}
+    mean, variance = posterior.distribution.mean(**kwargs), posterior.distribution.variance(**kwargs).numpy()
+    np.testing.assert_allclose(latents.mean(0), mean, atol=0.08)
+    np.testing.assert_allclose(latents.var(0), variance, rtol=0.25)
+    centred = latents - latents.mean(0)
+    # Two slices of one sample belong to one subject.
+    together = (centred[:, 0] * centred[:, 1]).mean(0)
+    assert np.all(np.abs(together).mean() > 0.05)
+
+
+def test_mean_image_decodes_the_mean(model, poses):
+    posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
+    kwargs = {'conditional_input': poses[2:]} if hasattr(model.distribution, 'needs_poses') else {}
+    expected = model.bijector.forward(posterior.distribution.mean(**kwargs), conditional_input=poses[2:])
+    images = posterior.mean_image(poses[2:])
+    assert images.shape == (3, 2, 4, 4, 1)
+    np.testing.assert_allclose(images, expected, rtol=1e-10)
+
+
+def test_condition_on_takes_no_arguments(model, poses):
+    fixed = model.condition_on(poses)
+    assert fixed.event_shape == [4, 4, 4, 1]
+    assert fixed.sample([5, 2], seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
+    np.testing.assert_allclose(fixed.log_prob(IMAGES), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
+    posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
+    fixed = posterior.condition_on(poses[2:], name='rest')
+    assert fixed.name == 'rest'
+    assert fixed.batch_shape == [3]
+    expected = posterior.log_prob(IMAGES[:, 2:], **at(poses[2:]))
+    np.testing.assert_allclose(fixed.log_prob(IMAGES[:, 2:]), expected, rtol=1e-10)
+
+
+def test_condition_on_a_batch_of_poses(model, poses):
+    batch = np.stack([poses, poses[::-1]])
+    fixed = model.condition_on(batch)
+    assert fixed.batch_shape == [2]
+    assert fixed.event_shape == [4, 4, 4, 1]
+    assert fixed.sample(5, seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
+    expected = [model.log_prob(IMAGES[0], **at(each)) for each in batch]
+    np.testing.assert_allclose(fixed.log_prob(IMAGES[0]), expected, rtol=1e-9)
+
+
+def test_in_a_joint_distribution(model, poses):
+    joint = tfd.JointDistributionSequential(
+        [
+            model.condition_on(poses),
+            lambda images: tfd.Normal(tf.reduce_mean(images, [-4, -3, -2, -1]), np.float64(0.1)),
+        ]
+    )
+    images, mean = joint.sample(5, seed=(1, 2))
+    assert images.shape == (5, 4, 4, 4, 1)
+    images = tf.identity(images)
+    expected = model.log_prob(images, **at(poses))
+    expected += tfd.Normal(tf.reduce_mean(images, [1, 2, 3, 4]), np.float64(0.1)).log_prob(mean)
+    np.testing.assert_allclose(joint.log_prob([images, mean]), expected, rtol=1e-8)
+
+
+def test_missing_and_mis_shaped_poses(model, poses):
+    for use in (
+        lambda: model.log_prob(IMAGES),
+        lambda: model.sample(seed=(1, 2)),
+        lambda: model.posterior(IMAGES, None, 1),
+    ):
+        with pytest.raises(ValueError, match='`conditional_input`'):
+            use()
+    with pytest.raises(ValueError, match=r'\(3, 4, 4, 4, 1\).*does not broadcast.*\(3, 6\)'):
+        model.log_prob(IMAGES, **at(poses[:3]))
+    with pytest.raises(ValueError, match=r'must have shape \[\.\.\., 6\], got \(4, 5\)'):
+        model.log_prob(IMAGES, **at(poses[:, :5]))
+
+
+def test_every_network_runs_once(model, poses, monkeypatch):
+    calls = []
+    original = PoseEncoder.__call__
+    monkeypatch.setattr(PoseEncoder, '__call__', lambda self, *args: calls.append(1) or original(self, *args))
+    for use in (
+        lambda: model.log_prob(IMAGES, **at(poses)),
+        lambda: model.posterior(IMAGES, poses, 1),
+        lambda: model.mean_image(poses),
+        lambda: model.sample(2, seed=(1, 2), **at(poses)),
+    ):
+        calls.clear()
+        use()
+        assert len(calls) == 1
+
+
+def test_samples_drawn_outside_the_tape_have_right_gradients(model, poses):
+    images = model.sample(3, seed=(1, 2), **at(poses))
+    variable = model.bijector.trainable_variables[3]
+    direction, step = RNG.normal(size=variable.shape), 1e-5
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model.log_prob(images, **at(poses)))
+    gradient = tape.gradient(loss, variable)
+    start = variable.numpy()
+    losses = []
+    for sign in (1, -1):
+        variable.assign(start + sign * step * direction)
+        losses.append(tf.reduce_sum(model.log_prob(images, **at(poses))))
+    np.testing.assert_allclose(np.sum(gradient * direction), (losses[0] - losses[1]) / (2 * step), rtol=1e-5)
+
+
+def test_functions_agree_with_eager(model, poses):
+    compiled = tf.function(lambda images: model.posterior(images, poses[:2], 2).log_prob(images, **at(poses[2:])))
+    expected = model.posterior(IMAGES[:, :2], poses[:2], 2).log_prob(IMAGES[:, :2], **at(poses[2:]))
+    np.testing.assert_allclose(compiled(IMAGES[:, :2]), expected, rtol=1e-10)
+
+
+def test_copies_share_the_flow(model, poses):
+    copy = model.copy(name='other')
+    assert copy.bijector is model.bijector
+    np.testing.assert_array_equal(copy.log_prob(IMAGES, **at(poses)), model.log_prob(IMAGES, **at(poses)))
+
+
+@pytest.mark.parametrize('kind', ['exchangeable', 'factor'])
+def test_gradients_reach_every_weight(kind, flow_settings, randomise):
+    model = randomise(build_model(ModelSettings((4, 4, 1), 6, kind, flow_settings, factors=3), num_steps=4))
+    images, poses = IMAGES.astype(np.float32), np.eye(6, dtype=np.float32)
+    with tf.GradientTape() as tape:
+        # All slices take part: every row of the tables per pose is used.
+        log_prob = model.log_prob(images, **at(poses[:4])) + model.log_prob(images, **at(poses[2:]))
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(log_prob, model.trainable_variables), strict=True
+    ):
+        assert gradient is not None, variable.name
+        assert np.all(np.isfinite(gradient)), variable.name
+        assert np.any(gradient != 0), variable.name
+
+
+def test_an_exchangeable_model_can_be_sliced_and_crosses_a_function(randomise, flow_settings, poses):
+    flow = randomise(ConditionalRealNVP((4, 4, 1), 6, flow_settings, dtype=tf.float64))
+    ones = np.ones(16)
+    model = ConditionalBruno(ExchangeableStudentTProcess(5 * ones, 0 * ones, ones, 0.5 * ones, num_steps=4), flow)
+    log_prob = model.log_prob(IMAGES, **at(poses))
+    crossed = tf.function(lambda model, images: model.log_prob(images, **at(poses)))(model, IMAGES)
+    np.testing.assert_allclose(crossed, log_prob, rtol=1e-10)
+    posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
+    assert posterior[1].batch_shape == []
+    np.testing.assert_allclose(
+        posterior[1].log_prob(IMAGES[1, 2:], **at(poses[2:])),
+        posterior.log_prob(IMAGES[:, 2:], **at(poses[2:]))[1],
+        rtol=1e-10,
+    )
+
+
+def test_any_conditional_bijector_will_do(poses):
+    """A bijector of TFP's kind: value and log-determinant come from two calls."""
+    shift = tfb.Inline(
+        forward_fn=lambda x, conditional_input: tf.reshape(x, [*x.shape[:-1], 2, 2, 1]) * 2.0,
+        inverse_fn=lambda y, conditional_input: tf.reshape(y, [*y.shape[:-3], 4]) / 2.0,
+        inverse_log_det_jacobian_fn=lambda y, conditional_input: tf.fill(y.shape[:-3], np.float64(-4 * np.log(2.0))),
+        forward_event_shape_fn=lambda shape: shape[:-1].concatenate([2, 2, 1]),
+        forward_event_shape_tensor_fn=lambda shape: tf.concat([shape[:-1], [2, 2, 1]], 0),
+        inverse_event_shape_fn=lambda shape: shape[:-3].concatenate([4]),
+        inverse_event_shape_tensor_fn=lambda shape: tf.concat([shape[:-3], [4]], 0),
+        forward_min_event_ndims=1,
+        inverse_min_event_ndims=3,
+    )
+    ones = np.ones(4)
+    process = ExchangeableStudentTProcess(5 * ones, 0 * ones, ones, 0.5 * ones, num_steps=4)
+    images = IMAGES[:, :, :2, :2]
+    expected = process.log_prob(images.reshape(3, 4, 4) / 2.0) - 16 * np.log(2.0)
+    np.testing.assert_allclose(ConditionalBruno(process, shift).log_prob(images, **at(poses)), expected, rtol=1e-10)

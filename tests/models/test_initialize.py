@@ -1,0 +1,142 @@
+"""The start of training: the moments of the data, by NumPy."""
+
+import numpy as np
+import pytest
+import scipy.special
+
+from tfp_bruno.models import ModelSettings, build_model, initialize_model
+from tfp_bruno.models.initialize import fit_exponential, principal_axes
+
+SUBJECTS, SLICES, SIDE = 30, 9, 4
+POSES = np.eye(SLICES, dtype=np.float32)
+
+
+def make_images(seed=0, num_slices=SLICES):
+    """Subjects that differ in two smooth patterns, and noise."""
+    rng = np.random.default_rng(seed)
+    shape = (num_slices, SIDE, SIDE, 1)
+    patterns = np.random.default_rng(7).normal(size=(3, *shape))
+    logits = 0.5 * patterns[0] + np.einsum('sp,p...->s...', rng.normal(size=(SUBJECTS, 2)), 0.7 * patterns[1:])
+    logits += 0.2 * rng.normal(size=(SUBJECTS, *shape))
+    return (scipy.special.expit(logits) * 0.9 + 0.05).astype(np.float32)
+
+
+def flow_logits(images):
+    """The logit of the flow, with its margin of 0.2."""
+    return scipy.special.logit(0.8 * images.astype(np.float64) + 0.1)
+
+
+@pytest.fixture(params=['exchangeable', 'factor'])
+def model(request, flow_settings):
+    return build_model(
+        ModelSettings((SIDE, SIDE, 1), SLICES, request.param, flow_settings, factors=4), num_steps=SLICES
+    )
+
+
+def test_mean_image_is_the_mean_of_the_training_images(model):
+    images = make_images()
+    initialize_model(model, images, POSES)
+    mean = flow_logits(images).mean(0)
+    np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)
+    np.testing.assert_allclose(model.mean_image(POSES), images.mean(0), atol=0.03)
+
+
+def test_unseen_subjects_become_likelier(model):
+    unseen = make_images(seed=1)
+    kwargs = {'bijector_kwargs': {'conditional_input': POSES}}
+    before = model.log_prob(unseen, **kwargs).numpy().mean()
+    initialize_model(model, make_images(), POSES)
+    after = model.log_prob(unseen, **kwargs).numpy().mean()
+    assert after > before + 20.0
+
+
+def test_a_context_moves_the_prediction_towards_the_subject(model):
+    unseen = make_images(seed=1)
+    initialize_model(model, make_images(), POSES)
+    errors = []
+    for contexts in ([], [2, 6]):
+        posterior = model.posterior(unseen[:, contexts], POSES[contexts], SLICES)
+        errors.append(np.mean((posterior.mean_image(POSES).numpy() - unseen)[:, [1, 4, 8]] ** 2))
+    if model.distribution.name.startswith('Factor'):
+        assert errors[1] < 0.3 * errors[0]
+    else:
+        # Patterns that differ from slice to slice are not what an exchangeable process carries over.
+        assert errors[1] < 1.1 * errors[0]
+
+
+def test_exchangeable_moments(flow_settings):
+    settings = ModelSettings((SIDE, SIDE, 1), SLICES, 'exchangeable', flow_settings)
+    model = build_model(settings, SLICES)
+    images = make_images()
+    initialize_model(model, images, POSES, pixel_share=1.0)
+    logits = flow_logits(images)
+    logits -= logits.mean(0)
+    logits /= np.sqrt((logits**2).mean(0) + 1e-2)
+    # Every fourth slice.
+    latents = model.bijector.rotate(logits[:, ::4].reshape(-1, SIDE, SIDE, 1).astype(np.float32)).numpy()
+    latents = latents.reshape(SUBJECTS, 3, -1)
+    variance = (latents**2).mean((0, 1))
+    products = sum((latents[:, i] * latents[:, j]).mean(0) for i in range(3) for j in range(3) if i != j) / 6
+    np.testing.assert_allclose(model.distribution.variance()[0], variance, rtol=1e-3)
+    expected = np.clip(products / variance, 0.02, 0.95)
+    np.testing.assert_allclose(model.distribution.correlation, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_factor_loadings_are_the_principal_components(flow_settings):
+    settings = ModelSettings((SIDE, SIDE, 1), SLICES, 'factor', flow_settings, factors=4)
+    model = build_model(settings, SLICES)
+    images = make_images()
+    initialize_model(model, images, POSES, pixel_share=1.0)
+    logits = flow_logits(images)
+    logits -= logits.mean(0)
+    logits /= np.sqrt((logits**2).mean(0) + 1e-2)
+    latents = model.bijector.rotate(logits.reshape(-1, SIDE, SIDE, 1).astype(np.float32)).numpy()
+    _, singular, axes = np.linalg.svd(latents.reshape(SUBJECTS, -1), full_matrices=False)
+    expected = axes[:4].T * (singular[:4] ** 2 / SUBJECTS) @ axes[:4]
+    loadings = model.distribution.loadings.numpy().reshape(-1, 4)
+    np.testing.assert_allclose(loadings @ loadings.T, expected, atol=1e-3)
+    assert np.all(model.distribution.scale > 0)
+
+
+@pytest.mark.parametrize('num_slices', [3, 5, 8])
+def test_short_stacks(flow_settings, num_slices):
+    images, poses = make_images(num_slices=num_slices), np.eye(num_slices, dtype=np.float32)
+    for kind in ('exchangeable', 'factor'):
+        settings = ModelSettings((SIDE, SIDE, 1), num_slices, kind, flow_settings, factors=4)
+        model = build_model(settings, num_slices)
+        initialize_model(model, images, poses)
+        log_prob = model.log_prob(images, bijector_kwargs={'conditional_input': poses})
+        assert np.all(np.isfinite(log_prob))
+
+
+@pytest.mark.parametrize('count', [3, 50])
+def test_principal_axes_are_those_of_the_svd(count):
+    samples = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
+    samples -= samples.mean(0)
+    axes, deviations = principal_axes(samples, count)
+    _, singular, expected = np.linalg.svd(samples.astype(np.float64), full_matrices=False)
+    kept = min(count, 7)
+    assert axes.shape == (kept, 40)
+    np.testing.assert_allclose(deviations, singular[:kept] / np.sqrt(8), rtol=1e-4)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(kept), atol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(axes * expected[:kept], 1)), np.ones(kept), atol=1e-4)
+
+
+@pytest.mark.parametrize(('share', 'length'), [(0.9, 8.0), (0.5, 20.0), (0.7, 4.0)])
+def test_fit_exponential_recovers_a_process(share, length):
+    rng = np.random.default_rng(0)
+    step, slices = 4, 12
+    distance = step * np.abs(np.subtract.outer(np.arange(slices), np.arange(slices)))
+    covariance = share * np.exp(-distance / length) + (1 - share) * np.eye(slices)
+    residual = np.einsum('ij,sjd->sid', np.linalg.cholesky(covariance), rng.normal(size=(100, slices, 60)))
+    fitted_share, fitted_length = fit_exponential(3.0 * residual.astype(np.float32), step)
+    np.testing.assert_allclose(fitted_share, share, rtol=0.05)
+    np.testing.assert_allclose(fitted_length, length, rtol=0.08)
+
+
+def test_fit_exponential_stays_in_its_range():
+    noise = np.random.default_rng(0).normal(size=(20, 10, 30)).astype(np.float32)
+    for residual in (noise, np.repeat(noise[:, :1], 10, axis=1), noise * (-1.0) ** np.arange(10)[:, np.newaxis]):
+        share, length = fit_exponential(residual, 4)
+        assert 0.05 <= share <= 0.97
+        assert 0.99 <= length <= 40.1
