@@ -34,7 +34,7 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 	$(BIN)/python bin/phantom --dataset=fetal --output_dir=$(DEMO)/population --subjects=$(DEMO_SUBJECTS)
 	$(BIN)/python bin/train --dataset=fetal --data_dir=$(DEMO)/population --output_dir=$(DEMO)/run \
 	  --cache_dir=$(DEMO)/cache --preset=cpu --max_minutes=$(DEMO_MINUTES)
-	$(BIN)/python bin/evaluate --run_dir=$(DEMO)/run --cache_dir=$(DEMO)/cache --num_samples=20 --score_samples=4
+	$(BIN)/python bin/evaluate --run_dir=$(DEMO)/run --cache_dir=$(DEMO)/cache --num_samples=6 --score_samples=2
 	$(BIN)/python bin/reconstruct --run_dir=$(DEMO)/run --output_dir=$(DEMO)/completed --slices=10,30,50,70 \
 	  --stack=$(DEMO)/population/sub-0$(DEMO_SUBJECTS)/anat/sub-0$(DEMO_SUBJECTS)_T2w.nii.gz --num_samples=3
 

@@ -24,7 +24,7 @@ def event_shapes(bijector):
 def log_abs_det(function, value):
     """Log-determinant of the autodiff Jacobian at one event.
 
-    Row i of the Jacobian is the gradient of output i of the i-th copy of the event: one backward pass gives all of them.
+    Row i is the gradient of output i of the i-th copy of the event, so one backward pass gives all rows.
     """
     size = int(np.prod(value.shape))
     copies = tf.stack([value] * size)
@@ -134,7 +134,8 @@ def test_unknown_batch_in_a_function(make_bijector):
         input_signature=[
             tf.TensorSpec([None, *event], tf.float64),
             tf.TensorSpec([None, CONDITION_SIZE], tf.float64),
-        ]
+        ],
+        autograph=False,
     )
     def forward(x, condition):
         return bijector.forward_and_log_det(x, condition)

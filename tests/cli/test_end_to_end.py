@@ -95,10 +95,10 @@ def sample_at(volume, points):
     return ndimage.map_coordinates(volume.data, voxels.T, order=1)
 
 
-def test_reconstruct_completes_an_oblique_scan(run_dir, call, oblique_scan, tmp_path):
+def test_reconstruct_completes_an_oblique_scan(run_dir, call_warm, oblique_scan, tmp_path):
     out = tmp_path / 'out'
     flags = ['--slices=10,30,50,70', '--num_samples=2', '--spacing=1.5', f'--output_dir={out}']
-    done = call('reconstruct', f'--run_dir={run_dir}', f'--stack={oblique_scan}', *flags)
+    done = call_warm('reconstruct', f'--run_dir={run_dir}', f'--stack={oblique_scan}', *flags)
     assert_quiet(done)
     assert done.stdout == f'{out / "mean.nii.gz"}\n{out / "mosaic.png"}\n'
     volumes = ['mean.nii.gz', 'std.nii.gz', 'mask.nii.gz', 'samples/sample_000.nii.gz', 'samples/sample_001.nii.gz']

@@ -98,7 +98,7 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     assert np.all(model.distribution.scale > 0)
 
 
-@pytest.mark.parametrize('num_slices', [3, 5, 8])
+@pytest.mark.parametrize('num_slices', [3, 5])
 def test_short_stacks(flow_settings, num_slices):
     images, poses = make_images(num_slices=num_slices), np.eye(num_slices, dtype=np.float32)
     for kind in ('exchangeable', 'factor'):

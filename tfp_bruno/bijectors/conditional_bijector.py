@@ -91,15 +91,15 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         return {}
 
     def _broadcast_parameters_with_batch_shape(self, batch_shape, x_event_ndims=None):
-        # The weights have no batch; TFP would build the bijector anew, with other weights, when a distribution is sliced.
+        # The weights have no batch. TFP would build a bijector with other weights when a distribution is sliced.
         return self
 
     def copy(self, **override_parameters_kwargs):
         """Returns a bijector of its own with the same weights and some constructor arguments changed.
 
         Args:
-            **override_parameters_kwargs: Constructor arguments to change. Where they change the shape of any weight, all weights
-                start anew.
+            **override_parameters_kwargs: Constructor arguments to change. Where they change the shape of any weight,
+                all weights start anew.
         """
         copied = super().copy(**override_parameters_kwargs)
         if [variable.shape for variable in copied.variables] == [variable.shape for variable in self.variables]:

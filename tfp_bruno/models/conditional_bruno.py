@@ -156,8 +156,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
             name: Python `str`. Default value: `None`, which leaves the name to TFP.
 
         Returns:
-            A `tfd.Distribution` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, broadcast with this model's; it
-            works in a `tfd.JointDistribution`.
+            A `tfd.Distribution` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, broadcast with this
+            model's; it works in a `tfd.JointDistribution`.
         """
         poses = tf.convert_to_tensor(poses, dtype_hint=self.dtype)
         process = self.distribution
