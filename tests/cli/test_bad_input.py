@@ -73,7 +73,7 @@ def test_train_on_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path
     flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
     assert_one_line(call_warm('train', *flags), 'train', good_folder / 'sub-bad.nii.gz', message)
     assert content_of(good_folder) == before
-    assert not (tmp_path / 'run' / 'run.json').exists()
+    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('message', [text for text in BAD_VOLUMES if 'single' not in text])
@@ -166,6 +166,13 @@ def test_resume_needs_a_run(call_warm, assert_one_line, occupied, tmp_path):
         done = call_warm('train', f'--output_dir={folder}', '--resume')
         assert_one_line(done, 'train', f'--output_dir={folder}', 'holds no run to resume')
     assert not (tmp_path / 'missing').exists()
+
+
+@pytest.mark.parametrize('flag', ['--batch_size=2', '--process=exchangeable', '--seed=3', '--preset=paper'])
+def test_resume_refuses_other_settings(call_warm, assert_one_line, make_tiny_run, tmp_path, flag):
+    run = make_tiny_run(tmp_path / 'run')
+    done = call_warm('train', f'--output_dir={run.folder}', '--resume', flag)
+    assert_one_line(done, 'train', flag.split('=')[0], 'cannot change with --resume')
 
 
 def test_resume_of_a_damaged_run(call_warm, assert_one_line, make_tiny_run, tmp_path):

@@ -31,7 +31,7 @@ def test_phantom_makes_a_population(phantom_call):
 
 def test_train_makes_a_run(train_call, phantom_call):
     done, folder = train_call
-    assert_quiet(done, r'Data: ', r'step 2  ')
+    assert_quiet(done, r'Data: ', r'Training has begun: step 1, ', r'step 2  ')
     # What the data are comes first, and here they are synthetic.
     assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1]}, 6 volumes.'
     assert done.stdout == f'{folder}\n'
@@ -46,14 +46,13 @@ def test_train_makes_a_run(train_call, phantom_call):
     assert names == {'run.json', 'split.tsv', 'learning_curve.jsonl', 'weights', 'checkpoints', 'logs'}
 
 
-def test_train_resumes(tiny_call, make_tiny_run, call_warm, workplace, tmp_path):
+def test_train_resumes(tiny_call, call_warm, workplace, tmp_path):
     interrupted, run = tiny_call
-    assert_quiet(interrupted, r'Data: phantom', r'step 2  ')
+    assert_quiet(interrupted, r'Data: phantom', r'Training has begun: step 1, ', r'step 2  ')
     folder = shutil.copytree(run.folder, tmp_path / 'run')
     # A run can be moved: its checkpoints are found relative to their folder.
-    make_tiny_run(folder, steps=3)
-    done = call_warm('train', f'--output_dir={folder}', '--resume', f'--cache_dir={workplace / "cache"}')
-    assert_quiet(done, r'Data: phantom', r'Resumed at step 2\.$', r'step 3  ')
+    done = call_warm('train', f'--output_dir={folder}', '--resume', '--steps=3', f'--cache_dir={workplace / "cache"}')
+    assert_quiet(done, r'Data: phantom', r'Resumed at step 2\.$', r'Training has begun: step 3, ', r'step 3  ')
     assert 'Resumed at step 2.' in done.stderr
     steps = [json.loads(line)['step'] for line in (folder / 'learning_curve.jsonl').read_text().splitlines()]
     assert steps[-2:] == [2, 3]

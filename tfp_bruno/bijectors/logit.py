@@ -16,7 +16,7 @@ class ImageLogit(ConditionalBijector):
 
     ```none
     y = (sigmoid(x) - alpha / 2) / (1 - alpha)
-    x = log(p) - log(1 - p),   p = (1 - alpha) y + alpha / 2
+    x = log(p / (1 - p)),   p = (1 - alpha) y + alpha / 2
     log |det dx/dy| = sum of log(1 - alpha) - log(p) - log(1 - p)
     ```
 
@@ -64,10 +64,13 @@ class ImageLogit(ConditionalBijector):
         return y, self._log_det(x)
 
     def _inverse_and_log_det(self, y, condition):
+        x = self._inverse(y)
+        return x, -self._log_det(x)
+
+    def _inverse(self, y, conditional_input=None):
         p = (1.0 - self._alpha) * y + 0.5 * self._alpha
         with tf.control_dependencies(self._assertions(p)):
-            x = tf.math.log(p) - tf.math.log1p(-p)
-        return x, -self._log_det(x)
+            return tf.math.log(p / (1.0 - p))
 
     def _assertions(self, p):
         if not self.validate_args:

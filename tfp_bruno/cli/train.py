@@ -20,7 +20,11 @@ DATASET = flags.DEFINE_string('dataset', 'fetal', 'Anatomy: fetal, adni or thora
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
 PRESET = flags.DEFINE_enum('preset', 'cpu', ['cpu', 'paper'], 'Settings to start from.')
-RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in --output_dir, with its own settings.')
+RESUME = flags.DEFINE_bool(
+    'resume',
+    False,
+    'Go on with the run in --output_dir and its settings; a new --steps or --max_minutes extends it.',
+)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 PHANTOM_SUBJECTS = flags.DEFINE_integer('phantom_subjects', 120, 'Size of the built-in population.', lower_bound=4)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
@@ -60,7 +64,7 @@ def main(argv):
     folder = pathlib.Path(OUTPUT_DIR.value)
     definition = data.get_definition(DATASET.value)
     _check_folder(folder)
-    if DATA_DIR.value is not None and not RESUME.value:
+    if DATA_DIR.value is not None:
         data.find_subjects(DATA_DIR.value)
     # TensorFlow takes seconds to import: everything above fails, if it must, at once.
     app.import_tensorflow()
@@ -68,13 +72,13 @@ def main(argv):
     from tfp_bruno.training.run import train_run
 
     if RESUME.value:
-        run = runs.read_run(folder)
+        run = _resumed_run(runs.read_run(folder))
         splits = data.read_split(run.split_file)
     else:
         run, splits = _new_run(folder, definition), None
     population = data.load_population(
         run.definition,
-        run.info['data_dir'],
+        DATA_DIR.value or run.info['data_dir'],
         CACHE_DIR.value,
         run.info['seed'],
         phantom_subjects=run.info['phantom_subjects'],
@@ -98,9 +102,13 @@ def _check_folder(folder):
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f'--output_dir={folder}: exists and is not empty; give another folder, or --resume.')
     try:
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / '.writable').touch()
         (folder / '.writable').unlink()
+        if is_new:
+            # Nothing is left behind if the volumes turn out to be unusable.
+            folder.rmdir()
     except OSError as error:
         raise UserError(
             f'--output_dir={folder}: cannot be written ({error.strerror}); give a folder you can write.'
@@ -138,6 +146,17 @@ def _new_run(folder, definition):
         'preset': PRESET.value,
     }
     return Run(folder, definition, model, training.to_json(), info)
+
+
+def _resumed_run(run):
+    """Returns the run with what may change when it is resumed; other flags of the model or the training are refused."""
+    own = {flag.name: flag for flag in (STEPS, MAX_MINUTES, EVALUATE_EVERY)}
+    free = {*own, 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices'}
+    for flag in flags.FLAGS.flags_by_module_dict()[__name__]:
+        if flag.present and flag.name not in free:
+            raise UserError(f'--{flag.name}: cannot change with --resume; leave it out, or start a run of its own.')
+    given = {name: flag.value for name, flag in own.items() if flag.value is not None}
+    return dataclasses.replace(run, training={**run.training, **given})
 
 
 def _override(settings, **given):

@@ -64,7 +64,10 @@ class Population:
         if not chosen:
             raise UserError(f'--split={split}: no subject is in it; give train, test or all.')
         names, splits = tuple(self.names[i] for i in chosen), tuple(self.splits[i] for i in chosen)
-        return dataclasses.replace(self, images=self.images[chosen], names=names, splits=splits)
+        # Subjects side by side need no copy.
+        together = chosen[-1] - chosen[0] + 1 == len(chosen)
+        images = self.images[chosen[0] : chosen[-1] + 1] if together else self.images[chosen]
+        return dataclasses.replace(self, images=images, names=names, splits=splits)
 
 
 def load_population(

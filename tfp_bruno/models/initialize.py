@@ -30,9 +30,7 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
         smoothing: `float`, variance in logit space that is added, so that constant background keeps a scale.
     """
     flow = model.bijector
-    logits = np.empty(images.shape, np.float32)
-    for index, subject in enumerate(images):
-        logits[index] = flow.logit(subject)
+    logits = _to_logits(images, flow.settings.alpha)
     mean = logits.mean(0)
     logits -= mean
     scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + smoothing)
@@ -43,6 +41,15 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
         _initialize_factors(model, logits)
     else:
         _initialize_exchangeable(model, logits)
+
+
+def _to_logits(images, alpha):
+    """Returns what `ImageLogit` makes of images, many times faster, for whole populations are large."""
+    logits = images * np.float32(1.0 - alpha)
+    logits += np.float32(0.5 * alpha)
+    for subject in logits:
+        np.log(subject / (1.0 - subject), out=subject)
+    return logits
 
 
 def _latents(model, standardised):

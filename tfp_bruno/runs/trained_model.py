@@ -30,9 +30,9 @@ class TrainedModel:
         self.definition = definition
         self.name = name
         self.info = info
-        self._predict = tf.function(self._mean_images, reduce_retracing=True)
-        self._sample = tf.function(self._sample_images, reduce_retracing=True)
-        self._log_prob = tf.function(self._joint_log_prob, reduce_retracing=True)
+        self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
+        self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
+        self._log_prob = tf.function(self._joint_log_prob, autograph=False, reduce_retracing=True)
 
     def poses(self, slices):
         """Returns the pose vectors `[..., P]` of slices `[...]`."""

@@ -24,18 +24,22 @@ class HeldOut:
             settings: `TrainingSettings`.
             spacing: Three floats, distance between voxels along (K, H, W), mm.
         """
-        sequences = make_sequences(
+        self._sequences = make_sequences(
             images, settings.sequence_length, settings.batch_size, spacing, BendingSettings(), _SEED
         )
-        self._batches = list(sequences.take(_BATCHES))
         self._settings = settings
+        self._batches = None
         self._measure = None
 
     def measure(self, model):
         """Returns the parts of the training loss of a model, averaged over the batches, with four contexts."""
         if self._measure is None:
+            # Only now, so that the first step of the training need not wait.
+            self._batches = list(self._sequences.take(_BATCHES))
             contexts = tf.constant(min(4, self._settings.sequence_length - 1))
             objective = self._settings.objective
-            self._measure = tf.function(lambda x, poses: training_loss(model, x, poses, objective, contexts)[1])
+            self._measure = tf.function(
+                lambda x, poses: training_loss(model, x, poses, objective, contexts)[1], autograph=False
+            )
         measured = [self._measure(images, poses) for images, poses in self._batches]
         return {name: float(np.mean([part[name] for part in measured])) for name in measured[0]}

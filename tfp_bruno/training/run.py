@@ -79,10 +79,13 @@ def _restore(trainer, path):
 def _loop(run, trainer, sequences, held_out, manager):
     settings = trainer.settings
     recent, step = [], int(trainer.step)
+    first = step + 1
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
         try:
             for step, parts in trainer.train(sequences):
                 recent.append({name: float(part) for name, part in parts.items()})
+                if step == first:
+                    logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
                 bar.update()
                 if step % settings.evaluate_every == 0:
                     _record(run, trainer, held_out, _means(recent))

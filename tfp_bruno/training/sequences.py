@@ -39,8 +39,9 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         `[batch_size, M, K]`.
     """
     num_subjects, num_slices = images.shape[:2]
-    volumes = tf.constant(images)
+    volumes = tf.convert_to_tensor(images)
 
+    @tf.autograph.experimental.do_not_convert
     def draw(seed):
         seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
         subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)

@@ -77,8 +77,11 @@ class Trainer:
             poses: float32 array `[K, P]`.
         """
         # The noise of the grey levels belongs in: without it, flat background would have no variance at all.
-        noise = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
-        initialize_model(self.model, (images * (LEVELS - 1) + noise) / LEVELS, poses)
+        dequantised = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
+        for noisy, image in zip(dequantised, images, strict=True):
+            noisy += image * (LEVELS - 1)
+            noisy /= LEVELS
+        initialize_model(self.model, dequantised, poses)
         self.copy_to_average()
 
     def restore(self, path):
@@ -93,7 +96,8 @@ class Trainer:
         for average, variable in zip(self.averaged_model.variables, self.model.variables, strict=True):
             average.assign(variable)
 
-    @tf.function
+    # Nothing in a step needs AutoGraph, whose conversion would take half the time of the first step.
+    @tf.function(autograph=False)
     def _train_step(self, images, poses, learning_rate, decay):
         self._optimizer.learning_rate.assign(learning_rate)
         parts = self.strategy.run(self._replica_step, args=(images, poses))
