@@ -3,5 +3,15 @@
 from tfp_bruno.distributions.exchangeable_gaussian_process import ExchangeableGaussianProcess
 from tfp_bruno.distributions.exchangeable_student_t_process import ExchangeableStudentTProcess
 from tfp_bruno.distributions.factor_gaussian_process import FactorGaussianProcess
+from tfp_bruno.distributions.factor_student_t_process import FactorStudentTProcess
+from tfp_bruno.distributions.pose_gaussian_process import PoseGaussianProcess
+from tfp_bruno.distributions.pose_student_t_process import PoseStudentTProcess
 
-__all__ = ['ExchangeableGaussianProcess', 'ExchangeableStudentTProcess', 'FactorGaussianProcess']
+__all__ = [
+    'ExchangeableGaussianProcess',
+    'ExchangeableStudentTProcess',
+    'FactorGaussianProcess',
+    'FactorStudentTProcess',
+    'PoseGaussianProcess',
+    'PoseStudentTProcess',
+]

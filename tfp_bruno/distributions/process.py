@@ -113,6 +113,10 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             shapes = ', '.join(f'`{name}` {shape}' for name, shape in self._all_shapes().items())
             raise ValueError(f'{self.name}: the shapes of the parameters do not broadcast: {shapes}.') from error
 
+    def _unbatched_names(self):
+        """Returns the names of the parameters that never have a batch."""
+        return ()
+
     def _all_shapes(self):
         return {name: value.shape for name, value in self._tensor_parameters().items()}
 
@@ -129,14 +133,18 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
         return functools.reduce(ps.broadcast_shape, shapes)
 
     def _batch_shape(self):
-        shapes = (shape[: max(0, shape.rank - self._event_ndims(name))] for name, shape in self._all_shapes().items())
+        shapes = (
+            shape[: max(0, shape.rank - self._event_ndims(name))]
+            for name, shape in self._all_shapes().items()
+            if name not in self._unbatched_names()
+        )
         return functools.reduce(tf.broadcast_static_shape, shapes, tf.TensorShape([]))
 
     def _batch_shape_tensor(self, **parameter_kwargs):
         values = {**self._tensor_parameters(), **parameter_kwargs}
         batch = ps.convert_to_shape_tensor([], dtype=tf.int32)
         for name, value in values.items():
-            if name in self._tensor_names:
+            if name in self._tensor_names and name not in self._unbatched_names():
                 batch = ps.broadcast_shape(batch, _split_shape(value, self._event_ndims(name))[0])
         return batch
 
@@ -158,6 +166,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             **{
                 name: _with_batch(value, self._event_ndims(name), batch_shape)
                 for name, value in self._tensor_parameters().items()
+                if name not in self._unbatched_names()
             }
         )
 
@@ -169,6 +178,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             **{
                 name: value[(*over_batch, *[slice(None)] * self._event_ndims(name))]
                 for name, value in whole._tensor_parameters().items()
+                if name not in self._unbatched_names()
             }
         )
 
@@ -242,7 +252,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             if is_init != tensor_util.is_ref(parameter)
         ]
 
-    def _sample_control_dependencies(self, value):
+    def _sample_control_dependencies(self, value, **kwargs):
         if not self.validate_args:
             return []
         message = 'The observations (argument `value` or `observations`) must not hold NaN or infinity.'

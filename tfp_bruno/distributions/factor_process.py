@@ -1,0 +1,343 @@
+"""What the factor processes share: a few factors of the subject that show in every slice and many dimensions."""
+
+import typing
+
+import tensorflow as tf
+from tensorflow_probability.python.internal import prefer_static as ps
+from tensorflow_probability.python.internal import samplers
+
+from tfp_bruno.distributions import radial
+from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
+from tfp_bruno.distributions.steps import block_covariance, expand_groups, mix_steps
+
+__all__ = ['FactorProcess']
+
+
+class _Moments(typing.NamedTuple):
+    """What the density needs of some numbers: how many, `beta` and log|K|, each `[...]`."""
+
+    n: tf.Tensor
+    beta: tf.Tensor
+    log_det: tf.Tensor
+
+
+class _Knowledge(typing.NamedTuple):
+    """What the observations tell of vectors at other poses, in units of the residual's standard deviations.
+
+    Attributes:
+        df: Degrees of freedom given the observations, or `None`.
+        inflation: Factor of the Gaussian's conditional covariance, `[...]`.
+        mean: `[..., m, D]`.
+        loadings: Of q independent standard factors, `[..., m, D, q]`.
+        residual: Covariance of what the factors leave, between steps, `[..., G, m, m]`.
+    """
+
+    df: tf.Tensor | None
+    inflation: tf.Tensor
+    mean: tf.Tensor
+    loadings: tf.Tensor
+    residual: tf.Tensor
+
+
+class FactorProcess(PoseConditionedProcess):
+    """`z_i = loc + L(v_i) h + r_i` with factors `h ~ N(0, I_q)` of the subject and a residual that is smooth over poses.
+
+    A Cholesky factor of the residual's correlation whitens one step after the other, so the first steps' quantities are
+    those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n + q))`.
+    """
+
+    def __init__(self, loadings, tensors, kernel, num_steps, parameters, **settings):
+        """Keeps the parameters; see `PoseConditionedProcess`.
+
+        Args:
+            loadings: `Tensor` `[P, D, q]` or callable of poses.
+            tensors: Dict of the other tensor parameters.
+            kernel: Kernel over poses.
+            num_steps: Integer `Tensor`, or `None`.
+            parameters: Dict of the constructor's arguments.
+            **settings: Of `Process`.
+        """
+        self._loadings_callable = loadings if callable(loadings) else None
+        tensors = {**tensors, 'loadings': None if callable(loadings) else loadings}
+        super().__init__(tensors, kernel, num_steps, parameters, **settings)
+        table = self._all_shapes().get('loadings')
+        if table is not None and (table.rank != 3 or not table[1:2].is_compatible_with(self._dimension())):
+            raise ValueError(
+                f'{self.name}: `loadings` {table} must have shape [P, D, q], where D = {self._dimension()[0]} is that of '
+                f'`variance` {self._variance_parameter.shape} and `loc` {self._loc_parameter.shape}.'
+            )
+
+    @property
+    def loadings(self):
+        """Loadings of the subject's factors: `[P, D, q]`, or a callable of poses."""
+        return self._loadings_callable or self._loadings_parameter
+
+    @property
+    def loc(self):
+        """Mean of every vector."""
+        return self._loc_parameter
+
+    @property
+    def correlation(self):
+        """Correlation of the residual between steps at the same pose."""
+        return self._correlation_parameter
+
+    def _dimension_names(self):
+        # Correlations belong to groups of dimensions, and the degrees of freedom to all.
+        return ['loc', 'variance']
+
+    def _unbatched_names(self):
+        return ('loadings',)
+
+    def _pose_size(self):
+        return super()._pose_size() if self._loadings_callable else self._loadings_parameter.shape[0]
+
+    def _deviation_scale(self):
+        return tf.sqrt(self._parameter('variance'))[..., tf.newaxis, :]
+
+    def _scaled_loadings(self, poses):
+        """Returns L(v) / standard deviation at poses `[..., n, P]`, as `[..., n, D, q]`."""
+        if self._loadings_callable:
+            loadings = tf.convert_to_tensor(self._loadings_callable(poses))
+        else:
+            loadings = _look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
+        return loadings / self._deviation_scale()[..., tf.newaxis]
+
+    def _residual_correlation(self, poses, weights=None):
+        """Returns R between poses `[..., n, P]`, `[..., G, n, n]`."""
+        correlation = self._parameter('correlation')[..., tf.newaxis, tf.newaxis]
+        identity = tf.eye(ps.shape(poses)[-2], dtype=self.dtype)
+        return correlation * self._own_similarity(poses, weights) + (1.0 - correlation) * identity
+
+    def _whiten(self, value, poses, weights):
+        """Returns what density and conditioning share.
+
+        Args:
+            value: `[..., n, D]`.
+            poses: `[..., n, P]`.
+            weights: Mask `[..., n]`, or `None`.
+
+        Returns:
+            factor: Cholesky factor of R, `[..., G, n, n]`.
+            whitener: Its inverse.
+            errors: Whitened deviations, `[..., n, D]`.
+            loadings: Whitened loadings, `[..., n, D, q]`.
+        """
+        factor = tf.linalg.cholesky(tf.cast(self._residual_correlation(poses, weights), tf.float64))
+        # A product with the small inverse is several times faster than a triangular solve with this many columns.
+        whitener = tf.linalg.triangular_solve(factor, tf.broadcast_to(_eye_like(factor), ps.shape(factor)))
+        factor, whitener = tf.cast(factor, self.dtype), tf.cast(whitener, self.dtype)
+        errors = (value - self._parameter('loc')[..., tf.newaxis, :]) / self._deviation_scale()
+        loadings = self._scaled_loadings(poses)
+        if weights is not None:
+            # Not a product: what is masked may be NaN.
+            errors = tf.where(weights[..., tf.newaxis] > 0.0, errors, tf.zeros([], self.dtype))
+            loadings *= weights[..., tf.newaxis, tf.newaxis]
+        return factor, whitener, mix_steps(whitener, errors), mix_steps(whitener, loadings, 3)
+
+    def _moments(self, value, poses, weights, num_seen):
+        """Returns the `_Moments` of the first `num_seen` vectors, and those of all."""
+        factor, _, errors, loadings = self._whiten(value, poses, weights)
+        dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
+        each = tf.ones(ps.shape(value)[-2:-1], self.dtype) if weights is None else weights
+        log_diagonal = tf.math.log(tf.linalg.diag_part(factor))
+        # One of G groups is D / G dimensions.
+        log_diagonal = 2.0 * dimension * tf.reduce_mean(log_diagonal, axis=-2)
+        step_log_det = each * (
+            log_diagonal + tf.reduce_sum(tf.math.log(self._parameter('variance')), -1)[..., tf.newaxis]
+        )
+        squares = tf.reduce_sum(errors**2, axis=-1)
+        before = _precision(loadings[..., :num_seen, :, :], errors[..., :num_seen, :])
+        new = _precision(loadings[..., num_seen:, :, :], errors[..., num_seen:, :])
+        moments = []
+        for steps, (precision, projected) in (
+            (slice(None, num_seen), before),
+            (slice(None), (before[0] + new[0], before[1] + new[1])),
+        ):
+            log_det, explained = _information(precision, projected)
+            moments.append(
+                _Moments(
+                    dimension * tf.reduce_sum(each[..., steps], -1),
+                    tf.reduce_sum(squares[..., steps], -1) - explained,
+                    tf.reduce_sum(step_log_det[..., steps], -1) + log_det,
+                )
+            )
+        return moments
+
+    def _num_seen(self):
+        return 0 if self.observations is None else ps.shape(self.observations)[-2]
+
+    def _joint_log_prob(self, value, mask, conditional_input=None):
+        poses, df = self._poses_of(value, conditional_input), self._parameter_of_all('df')
+        seen, whole = self._moments(*self._with_observations(value, poses, mask), self._num_seen())
+        if df is None:
+            # The difference of what was seen and of everything, term by term.
+            return radial.log_density(whole.log_det - seen.log_det, whole.beta - seen.beta, whole.n - seen.n)
+        whole_log_prob = radial.log_density(whole.log_det, whole.beta, whole.n, df)
+        return whole_log_prob - radial.log_density(seen.log_det, seen.beta, seen.n, df)
+
+    def _parameter_of_all(self, name):
+        """Returns a parameter `[...]` that all dimensions share, or `None`."""
+        return tf.convert_to_tensor(getattr(self, f'_{name}_parameter')) if name in self._tensor_names else None
+
+    def _know(self, poses):
+        """Returns the `_Knowledge` at poses `[..., m, P]`."""
+        df, loadings = self._parameter_of_all('df'), self._scaled_loadings(poses)
+        residual = self._residual_correlation(poses)
+        if self.observations is None:
+            mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
+            return _Knowledge(df, tf.ones([], self.dtype), mean, loadings, residual)
+        observations, observed_poses, weights = self._observed()
+        _, whitener, errors, seen = self._whiten(observations, observed_poses, weights)
+        precision, projected = _precision(seen, errors)
+        precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
+        factors_mean = tf.linalg.cholesky_solve(precision_factor, projected[..., tf.newaxis])[..., 0]
+        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
+        if weights is not None:
+            cross *= weights[..., tf.newaxis, :, tf.newaxis]
+        weights_of_seen = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
+        # What the factors' mean explains of the observations is not the residual's.
+        left = errors - tf.einsum('...ndq,...q->...nd', seen, factors_mean)
+        mean = tf.einsum('...ndq,...q->...nd', loadings, factors_mean) + mix_steps(weights_of_seen, left)
+        loadings -= mix_steps(weights_of_seen, seen, 3)
+        # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
+        inverse = tf.linalg.triangular_solve(
+            precision_factor, tf.broadcast_to(_eye_like(precision), ps.shape(precision_factor))
+        )
+        loadings = tf.matmul(loadings, inverse[..., tf.newaxis, :, :], transpose_b=True)
+        residual -= tf.matmul(weights_of_seen, weights_of_seen, transpose_b=True)
+        if df is None:
+            return _Knowledge(None, tf.ones([], self.dtype), mean, loadings, residual)
+        each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
+        n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
+        beta = tf.reduce_sum(errors**2, [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
+        return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
+
+    def _step_variance(self, known):
+        """Returns the residual's variance of each step, `[..., m, D]` (or `[..., m, 1]`)."""
+        return expand_groups(tf.linalg.diag_part(known.residual), self._dimension()[0])
+
+    def _marginal_log_prob(self, value, conditional_input=None):
+        known = self._know(self._poses_of(value, conditional_input))
+        own = self._step_variance(known)
+        errors = (value - self._parameter('loc')[..., tf.newaxis, :]) / self._deviation_scale() - known.mean
+        errors, loadings = errors * tf.math.rsqrt(own), known.loadings * tf.math.rsqrt(own)[..., tf.newaxis]
+        precision = tf.matmul(loadings, loadings, transpose_a=True)
+        log_det, explained = _information(precision, tf.linalg.matvec(loadings, errors, transpose_a=True))
+        dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
+        inflation = known.inflation[..., tf.newaxis]
+        log_variance = tf.math.log(own) + tf.math.log(self._parameter('variance'))[..., tf.newaxis, :]
+        log_det += tf.reduce_sum(log_variance, -1) + dimension * tf.math.log(inflation)
+        beta = (tf.reduce_sum(errors**2, -1) - explained) / inflation
+        df = None if known.df is None else known.df[..., tf.newaxis]
+        return radial.log_density(log_det, beta, dimension, df)
+
+    def _sample_n(self, n, seed=None, conditional_input=None):
+        poses = self._sampled_poses(conditional_input)
+        known = self._know(poses)
+        mixing_seed, factor_seed, residual_seed = samplers.split_seed(seed, n=3, salt='factor_process')
+        mean_shape = ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0)
+        shape = ps.concat([[n], mean_shape], 0)
+        noise = samplers.normal(shape, seed=residual_seed, dtype=self.dtype)
+        # With independent targets, every step has factors and a mixing of its own.
+        steps = shape[-2] if self._independent_targets else 1
+        shared_shape = ps.concat([shape[:-2], [steps]], 0)
+        factors_shape = ps.concat([shared_shape, ps.shape(known.loadings)[-1:]], 0)
+        factors = samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
+        df = None if known.df is None else known.df[..., tf.newaxis]
+        mixing = radial.mixing(shared_shape, df, mixing_seed, self.dtype)
+        mixing *= tf.sqrt(known.inflation)[..., tf.newaxis]
+        if self._independent_targets:
+            residual = tf.sqrt(self._step_variance(known)) * noise
+            deviations = tf.einsum('...ndq,s...nq->s...nd', known.loadings, factors) + residual
+        else:
+            root = tf.cast(tf.linalg.cholesky(tf.cast(known.residual, tf.float64)), self.dtype)
+            residual = mix_steps(root, noise)
+            deviations = tf.einsum('...ndq,s...q->s...nd', known.loadings, factors[..., 0, :]) + residual
+        scaled = known.mean + mixing[..., tf.newaxis] * deviations
+        return self._parameter('loc')[..., tf.newaxis, :] + self._deviation_scale() * scaled
+
+    def _mean(self, conditional_input=None):
+        known = self._know(self._broadcast_poses(conditional_input))
+        return self._parameter('loc')[..., tf.newaxis, :] + self._deviation_scale() * known.mean
+
+    def _variance(self, conditional_input=None):
+        known = self._know(self._broadcast_poses(conditional_input))
+        relative = tf.reduce_sum(known.loadings**2, axis=-1) + self._step_variance(known)
+        return self._deviation_scale() ** 2 * known.inflation[..., tf.newaxis, tf.newaxis] * relative
+
+    def _covariance(self, conditional_input=None):
+        """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
+        known = self._know(self._broadcast_poses(conditional_input))
+        shape = ps.shape(known.loadings)
+        flat = ps.concat([shape[:-3], [shape[-3] * shape[-2]]], 0)
+        loadings = tf.reshape(known.loadings, ps.concat([flat, shape[-1:]], 0))
+        by_factors = tf.matmul(loadings, loadings, transpose_b=True)
+        identity = tf.eye(shape[-3], dtype=self.dtype)
+        rank = known.residual.shape.rank
+        within = tf.transpose(known.residual, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
+        within = tf.repeat(within, self._dimension()[0] // within.shape[-1], axis=-1)
+        if self._independent_targets:
+            within *= identity[..., tf.newaxis]
+            by_factors *= tf.repeat(tf.repeat(identity, shape[-2], axis=0), shape[-2], axis=1)
+        deviations = tf.reshape(tf.broadcast_to(self._deviation_scale(), shape[:-1]), flat)
+        scale = deviations[..., :, tf.newaxis] * deviations[..., tf.newaxis, :]
+        scale *= known.inflation[..., tf.newaxis, tf.newaxis]
+        return scale * (by_factors + block_covariance(within))
+
+    def _entropy(self, conditional_input=None):
+        poses = self._broadcast_poses(conditional_input)
+        known = self._know(poses)
+        dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
+        steps = tf.cast(ps.shape(poses)[-2], self.dtype)
+        value = tf.zeros(ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0), self.dtype)
+        if self._independent_targets:
+            df = None if known.df is None else known.df[..., tf.newaxis]
+            own = self._step_variance(known)
+            loadings = known.loadings * tf.math.rsqrt(own)[..., tf.newaxis]
+            log_det = _information(tf.matmul(loadings, loadings, transpose_a=True), tf.zeros_like(loadings[..., 0, :]))[
+                0
+            ]
+            log_variance = tf.math.log(own) + tf.math.log(self._parameter('variance'))[..., tf.newaxis, :]
+            log_det += tf.reduce_sum(log_variance, -1) + dimension * tf.math.log(known.inflation)[..., tf.newaxis]
+            return tf.reduce_sum(radial.entropy(log_det, dimension, df), -1)
+        # The determinant does not depend on the values.
+        seen, whole = self._moments(*self._with_observations(value, poses, None), self._num_seen())
+        n = steps * dimension
+        log_det = whole.log_det - seen.log_det + n * tf.math.log(known.inflation)
+        return radial.entropy(log_det, n, known.df)
+
+
+def _look_up(table, poses):
+    """Returns rows of a table `[P, D, q]`: those of one-hot poses, combinations of rows for others.
+
+    Gradients flow to poses only where some are not one-hot.
+    """
+    size, dimension, factors = table.shape
+    flat, flat_table = tf.reshape(poses, [-1, size]), tf.reshape(table, [size, dimension * factors])
+    binary = tf.reduce_all(tf.equal(flat, 0.0) | tf.equal(flat, 1.0))
+    is_one_hot = binary & tf.reduce_all(tf.equal(tf.reduce_sum(flat, -1), 1.0))
+    # Copying rows is many times faster than a product with a table of this size.
+    rows = tf.cond(
+        is_one_hot, lambda: tf.gather(flat_table, tf.argmax(flat, axis=-1)), lambda: tf.matmul(flat, flat_table)
+    )
+    return tf.reshape(rows, ps.concat([ps.shape(poses)[:-1], [dimension, factors]], 0))
+
+
+def _eye_like(matrix):
+    return tf.eye(ps.shape(matrix)[-1], dtype=matrix.dtype)
+
+
+def _precision(loadings, errors):
+    """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]`."""
+    shape = ps.shape(loadings)
+    flat = tf.reshape(loadings, ps.concat([shape[:-3], [shape[-3] * shape[-2], shape[-1]]], 0))
+    errors = tf.reshape(errors, ps.concat([ps.shape(errors)[:-2], [shape[-3] * shape[-2]]], 0))
+    return tf.matmul(flat, flat, transpose_a=True), tf.linalg.matvec(flat, errors, transpose_a=True)
+
+
+def _information(precision, projected):
+    """Returns log|P| and u^T P^-1 u, where P is the identity more than `precision`."""
+    factor = tf.linalg.cholesky(precision + _eye_like(precision))
+    solved = tf.linalg.triangular_solve(factor, projected[..., tf.newaxis])
+    return 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1), tf.reduce_sum(solved**2, [-2, -1])
