@@ -1,12 +1,17 @@
-"""Small models in float64 with both processes, whose flows are not the identity."""
+"""Small models in float64 with each kind of process, whose flows are not the identity."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfp_bruno.bijectors import ConditionalRealNVP, FlowSettings
-from tfp_bruno.distributions import ExchangeableStudentTProcess, FactorGaussianProcess
+from tfp_bruno.distributions import (
+    ExchangeableStudentTProcess,
+    FactorGaussianProcess,
+    FactorStudentTProcess,
+    PoseStudentTProcess,
+    slice_kernel,
+)
 from tfp_bruno.models import ConditionalBruno
 
 SLICES, SIDE, FACTORS = 6, 4, 3
@@ -33,12 +38,11 @@ def randomise():
     return move
 
 
-@pytest.fixture(params=['exchangeable', 'factor'])
+@pytest.fixture(params=['exchangeable', 'pose', 'factor', 'factor student-t'])
 def model(request, randomise):
-    """A `ConditionalBruno` of 4 slices, once with either process."""
+    """A `ConditionalBruno` of 4 slices, once with each kind of process."""
     flow = randomise(ConditionalRealNVP((SIDE, SIDE, 1), SLICES, FLOW, dtype=tf.float64))
-    process = _exchangeable() if request.param == 'exchangeable' else _factor()
-    return ConditionalBruno(process, flow)
+    return ConditionalBruno(_process(request.param), flow)
 
 
 @pytest.fixture
@@ -47,24 +51,15 @@ def poses():
     return np.eye(SLICES)[[4, 0, 3, 1]]
 
 
-def _exchangeable():
+def _process(kind):
     rng = np.random.default_rng(1)
     size = SIDE * SIDE
-    return ExchangeableStudentTProcess(
-        df=rng.uniform(5.0, 20.0, size),
-        loc=rng.normal(size=size),
-        variance=rng.uniform(0.5, 1.5, size),
-        correlation=rng.uniform(0.1, 0.8, size),
-        num_steps=4,
-    )
-
-
-def _factor():
-    rng = np.random.default_rng(1)
-    size = SIDE * SIDE
-    positions = tf.range(SLICES, dtype=tf.float64)[:, tf.newaxis]
-    kernel = tfp.math.psd_kernels.FeatureTransformed(
-        tfp.math.psd_kernels.MaternOneHalf(length_scale=np.float64(2.0)), lambda poses, *_: poses @ positions
-    )
-    loadings = 0.5 * rng.normal(size=(SLICES, size, FACTORS))
-    return FactorGaussianProcess(loadings, rng.uniform(0.5, 1.5, size), kernel, np.float64(0.7), 4)
+    parts = {'loc': rng.normal(size=size), 'variance': rng.uniform(0.5, 1.5, size), 'num_steps': 4}
+    df, correlation = rng.uniform(5.0, 20.0, size), rng.uniform(0.1, 0.8, size)
+    if kind == 'exchangeable':
+        return ExchangeableStudentTProcess(df=df, correlation=correlation, **parts)
+    parts['kernel'] = slice_kernel(np.float64(2.0), SLICES)
+    if kind == 'pose':
+        return PoseStudentTProcess(df=df, correlation=correlation, constant_share=0.3, **parts)
+    parts |= {'loadings': 0.5 * rng.normal(size=(SLICES, size, FACTORS)), 'correlation': np.float64(0.7)}
+    return FactorGaussianProcess(**parts) if kind == 'factor' else FactorStudentTProcess(df=np.float64(9.0), **parts)

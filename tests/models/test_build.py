@@ -7,16 +7,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.distributions import ExchangeableStudentTProcess, FactorGaussianProcess
 from tfp_bruno.models import ModelSettings, build_model
 
 POSES = np.eye(6, dtype=np.float32)[:4]
 KWARGS = {'bijector_kwargs': {'conditional_input': POSES}}
 
 
-@pytest.fixture(params=['exchangeable', 'factor'])
+KINDS = [
+    ('average', 'gaussian'),
+    ('exchangeable', 'student_t'),
+    ('exchangeable', 'gaussian'),
+    ('pose', 'student_t'),
+    ('pose', 'gaussian'),
+    ('factor', 'student_t'),
+    ('factor', 'gaussian'),
+]
+
+
+@pytest.fixture(params=KINDS, ids=' '.join)
 def settings(request, flow_settings):
-    return ModelSettings((4, 4, 1), 6, request.param, flow_settings, factors=3, df=7.0, correlation=0.25)
+    return ModelSettings((4, 4, 1), 6, *request.param, flow_settings, factors=3, df=7.0, correlation=0.25)
 
 
 def test_json_round_trip(settings):
@@ -24,8 +34,11 @@ def test_json_round_trip(settings):
 
 
 def test_unknown_process():
-    with pytest.raises(ValueError, match="'factor' or 'exchangeable', got 'gaussian'"):
+    with pytest.raises(ValueError, match=r'average, exchangeable, pose, factor, got .gaussian'):
         ModelSettings((4, 4, 1), 6, 'gaussian')
+    for process, law in (('pose', 'cauchy'), ('average', 'student_t')):
+        with pytest.raises(ValueError, match=rf'`law` must be .* got .{law}'):
+            ModelSettings((4, 4, 1), 6, process, law)
 
 
 def test_settings_reach_the_model(settings):
@@ -33,22 +46,39 @@ def test_settings_reach_the_model(settings):
     assert model.event_shape == [4, 4, 4, 1]
     assert model.bijector.settings == settings.flow
     process = model.distribution
-    if settings.process == 'exchangeable':
-        assert isinstance(process, ExchangeableStudentTProcess)
-        np.testing.assert_allclose(process.df, np.full(16, 7.0), rtol=1e-5)
+    assert settings.process.capitalize() in type(process).__name__ or settings.process == 'average'
+    assert ('StudentT' in type(process).__name__) == (settings.law == 'student_t')
+    if settings.law == 'student_t':
+        np.testing.assert_allclose(process.df, np.full(process.df.shape, 7.0), rtol=1e-5)
+    if settings.process in ('exchangeable', 'pose'):
         np.testing.assert_allclose(process.correlation, np.full(16, 0.25), rtol=1e-5)
-        np.testing.assert_allclose(process.variance(), np.ones((4, 16)), rtol=1e-5)
-        assert len(process.trainable_variables) == 4
-    else:
-        assert isinstance(process, FactorGaussianProcess)
-        assert process.loadings.shape == (6, 16, 3)
+    np.testing.assert_allclose(process.variance(**process_kwargs(process)), np.ones((4, 16)), rtol=1e-5)
+
+
+def test_what_is_trained(settings):
+    process = build_model(settings, num_steps=4).distribution
+    expected = {'average': 2, 'exchangeable': 3, 'pose': 5, 'factor': 0}[settings.process]
+    if settings.law == 'student_t' and expected:
+        expected += 1
+    assert len(process.trainable_variables) == expected
+    if settings.process == 'factor':
         # Fitted to the data once, not trained.
-        assert process.trainable_variables == ()
-        assert len(process.variables) == 4
+        assert process.loadings.shape == (6, 16, 3)
+        assert len(process.variables) == 5 + (settings.law == 'student_t')
+
+
+def test_an_average_predicts_the_average(flow_settings):
+    process = build_model(ModelSettings((4, 4, 1), 6, 'average', flow=flow_settings), 4).distribution
+    z = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
+    np.testing.assert_allclose(process.posterior(z, 1).mean()[0], z.mean(0), atol=2e-3)
+
+
+def process_kwargs(process):
+    return {'conditional_input': POSES} if process.needs_poses else {}
 
 
 def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):
-    settings = ModelSettings((4, 4, 1), 6, 'factor', flow_settings, length=2.0)
+    settings = ModelSettings((4, 4, 1), 6, 'factor', flow=flow_settings, length=2.0)
     poses = np.eye(6, dtype=np.float32)
     distance = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
     matrix = build_model(settings, 4).distribution.kernel.matrix(poses, poses)

@@ -6,7 +6,6 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_bruno.bijectors import ConditionalRealNVP
 from tfp_bruno.distributions import ExchangeableStudentTProcess
 from tfp_bruno.models import ConditionalBruno, ModelSettings, build_model
 from tfp_bruno.networks import PoseEncoder
@@ -22,7 +21,7 @@ def at(poses):
 def test_log_prob_is_the_process_plus_the_log_determinants(model, poses):
     latents = model.bijector.inverse(IMAGES, conditional_input=poses)
     log_det = model.bijector.inverse_log_det_jacobian(IMAGES, conditional_input=poses)
-    kwargs = {'conditional_input': poses} if hasattr(model.distribution, 'needs_poses') else {}
+    kwargs = {'conditional_input': poses} if model.distribution.needs_poses else {}
     expected = model.distribution.log_prob(latents, **kwargs) + tf.reduce_sum(log_det, -1)
     np.testing.assert_allclose(model.log_prob(IMAGES, **at(poses)), expected, rtol=1e-10)
     encoded = model.encode(IMAGES, poses)
@@ -83,7 +82,7 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
     posterior = model.posterior(IMAGES[0, :2], poses[:2], 2)
     samples = posterior.sample(8000, seed=(1, 2), **at(poses[2:]))
     latents = model.encode(samples, poses[2:])[0].numpy()
-    kwargs = {'conditional_input': poses[2:]} if hasattr(model.distribution, 'needs_poses') else {}
+    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
     mean, variance = posterior.distribution.mean(**kwargs), posterior.distribution.variance(**kwargs).numpy()
     np.testing.assert_allclose(latents.mean(0), mean, atol=0.08)
     np.testing.assert_allclose(latents.var(0), variance, rtol=0.25)
@@ -95,7 +94,7 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
 
 def test_mean_image_decodes_the_mean(model, poses):
     posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
-    kwargs = {'conditional_input': poses[2:]} if hasattr(model.distribution, 'needs_poses') else {}
+    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
     expected = model.bijector.forward(posterior.distribution.mean(**kwargs), conditional_input=poses[2:])
     images = posterior.mean_image(poses[2:])
     assert images.shape == (3, 2, 4, 4, 1)
@@ -195,7 +194,7 @@ def test_copies_share_the_flow(model, poses):
 
 @pytest.mark.parametrize('kind', ['exchangeable', 'factor'])
 def test_gradients_reach_every_weight(kind, flow_settings, randomise):
-    model = randomise(build_model(ModelSettings((4, 4, 1), 6, kind, flow_settings, factors=3), num_steps=4))
+    model = randomise(build_model(ModelSettings((4, 4, 1), 6, kind, 'gaussian', flow_settings, factors=3), num_steps=4))
     images, poses = IMAGES.astype(np.float32), np.eye(6, dtype=np.float32)
     with tf.GradientTape() as tape:
         # All slices take part: every row of the tables per pose is used.
@@ -208,10 +207,7 @@ def test_gradients_reach_every_weight(kind, flow_settings, randomise):
         assert np.any(gradient != 0), variable.name
 
 
-def test_an_exchangeable_model_can_be_sliced_and_crosses_a_function(randomise, flow_settings, poses):
-    flow = randomise(ConditionalRealNVP((4, 4, 1), 6, flow_settings, dtype=tf.float64))
-    ones = np.ones(16)
-    model = ConditionalBruno(ExchangeableStudentTProcess(5 * ones, 0 * ones, ones, 0.5 * ones, num_steps=4), flow)
+def test_a_model_can_be_sliced_and_crosses_a_function(model, poses):
     log_prob = model.log_prob(IMAGES, **at(poses))
     crossed = tf.function(lambda model, images: model.log_prob(images, **at(poses)), autograph=False)(model, IMAGES)
     np.testing.assert_allclose(crossed, log_prob, rtol=1e-10)
@@ -222,6 +218,30 @@ def test_an_exchangeable_model_can_be_sliced_and_crosses_a_function(randomise, f
         posterior.log_prob(IMAGES[:, 2:], **at(poses[2:]))[1],
         rtol=1e-10,
     )
+
+
+def test_the_anomaly_score_is_what_the_contexts_add(model, poses):
+    score = model.anomaly_score(IMAGES[:, 2:], poses[2:], IMAGES[:, :2], poses[:2])
+    assert score.shape == (3, 2)
+    one = ConditionalBruno(model.distribution.copy(num_steps=1), model.bijector)
+    for k in (2, 3):
+        slice_k, pose = IMAGES[:, k : k + 1], poses[k : k + 1]
+        # Of images the Jacobian of the flow is in both terms.
+        given = one.posterior(IMAGES[:, :2], poses[:2], 1).log_prob(slice_k, **at(pose))
+        np.testing.assert_allclose(score[:, k - 2], given - one.log_prob(slice_k, **at(pose)), rtol=1e-8, atol=1e-8)
+
+
+def test_subjects_with_different_numbers_of_contexts(model, poses):
+    mask = np.array([[True, True, True], [True, False, True], [False, False, False]])
+    images = np.where(mask[..., None, None, None], IMAGES[:, :3], 0.5)
+    together = model.posterior(images, poses[:3], 1, mask=mask).mean_image(poses[3:])
+    for subject, kept in enumerate(mask):
+        alone = model.posterior(IMAGES[subject, :3][kept], poses[:3][kept], 1).mean_image(poses[3:])
+        np.testing.assert_allclose(together[subject], alone, atol=1e-9)
+    whole = {'distribution_kwargs': {'mask': np.array([True, True, False, True])}, **at(poses)}
+    three = model.copy(distribution=model.distribution.copy(num_steps=3))
+    expected = three.log_prob(IMAGES[:, [0, 1, 3]], **at(poses[[0, 1, 3]]))
+    np.testing.assert_allclose(model.log_prob(IMAGES, **whole), expected, rtol=1e-9)
 
 
 def test_any_conditional_bijector_will_do(poses):

@@ -5,7 +5,6 @@ import pytest
 import scipy.special
 
 from tfp_bruno.models import ModelSettings, build_model, initialize_model
-from tfp_bruno.models.initialize import fit_exponential, principal_axes
 
 SUBJECTS, SLICES, SIDE = 30, 9, 4
 POSES = np.eye(SLICES, dtype=np.float32)
@@ -26,11 +25,13 @@ def flow_logits(images):
     return scipy.special.logit(0.8 * images.astype(np.float64) + 0.1)
 
 
-@pytest.fixture(params=['exchangeable', 'factor'])
+def settings_of(process, flow_settings, num_slices=SLICES, law='gaussian'):
+    return ModelSettings((SIDE, SIDE, 1), num_slices, process, law, flow_settings, factors=4)
+
+
+@pytest.fixture(params=['exchangeable', 'pose', 'factor'])
 def model(request, flow_settings):
-    return build_model(
-        ModelSettings((SIDE, SIDE, 1), SLICES, request.param, flow_settings, factors=4), num_steps=SLICES
-    )
+    return build_model(settings_of(request.param, flow_settings, law='student_t'), num_steps=SLICES)
 
 
 def test_mean_image_is_the_mean_of_the_training_images(model):
@@ -65,7 +66,7 @@ def test_a_context_moves_the_prediction_towards_the_subject(model):
 
 
 def test_exchangeable_moments(flow_settings):
-    settings = ModelSettings((SIDE, SIDE, 1), SLICES, 'exchangeable', flow_settings)
+    settings = settings_of('exchangeable', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
     initialize_model(model, images, POSES, pixel_share=1.0)
@@ -83,7 +84,7 @@ def test_exchangeable_moments(flow_settings):
 
 
 def test_factor_loadings_are_the_principal_components(flow_settings):
-    settings = ModelSettings((SIDE, SIDE, 1), SLICES, 'factor', flow_settings, factors=4)
+    settings = settings_of('factor', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
     initialize_model(model, images, POSES, pixel_share=1.0)
@@ -95,48 +96,14 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     expected = axes[:4].T * (singular[:4] ** 2 / SUBJECTS) @ axes[:4]
     loadings = model.distribution.loadings.numpy().reshape(-1, 4)
     np.testing.assert_allclose(loadings @ loadings.T, expected, atol=1e-3)
-    assert np.all(model.distribution.scale > 0)
+    assert np.all(model.distribution.parameters['variance'] > 0)
 
 
 @pytest.mark.parametrize('num_slices', [3, 5])
 def test_short_stacks(flow_settings, num_slices):
     images, poses = make_images(num_slices=num_slices), np.eye(num_slices, dtype=np.float32)
-    for kind in ('exchangeable', 'factor'):
-        settings = ModelSettings((SIDE, SIDE, 1), num_slices, kind, flow_settings, factors=4)
-        model = build_model(settings, num_slices)
+    for kind in ('average', 'exchangeable', 'pose', 'factor'):
+        model = build_model(settings_of(kind, flow_settings, num_slices), num_slices)
         initialize_model(model, images, poses)
         log_prob = model.log_prob(images, bijector_kwargs={'conditional_input': poses})
         assert np.all(np.isfinite(log_prob))
-
-
-@pytest.mark.parametrize('count', [3, 50])
-def test_principal_axes_are_those_of_the_svd(count):
-    samples = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
-    samples -= samples.mean(0)
-    axes, deviations = principal_axes(samples, count)
-    _, singular, expected = np.linalg.svd(samples.astype(np.float64), full_matrices=False)
-    kept = min(count, 7)
-    assert axes.shape == (kept, 40)
-    np.testing.assert_allclose(deviations, singular[:kept] / np.sqrt(8), rtol=1e-4)
-    np.testing.assert_allclose(axes @ axes.T, np.eye(kept), atol=1e-4)
-    np.testing.assert_allclose(np.abs(np.sum(axes * expected[:kept], 1)), np.ones(kept), atol=1e-4)
-
-
-@pytest.mark.parametrize(('share', 'length'), [(0.9, 8.0), (0.5, 20.0), (0.7, 4.0)])
-def test_fit_exponential_recovers_a_process(share, length):
-    rng = np.random.default_rng(0)
-    step, slices = 4, 12
-    distance = step * np.abs(np.subtract.outer(np.arange(slices), np.arange(slices)))
-    covariance = share * np.exp(-distance / length) + (1 - share) * np.eye(slices)
-    residual = np.einsum('ij,sjd->sid', np.linalg.cholesky(covariance), rng.normal(size=(100, slices, 60)))
-    fitted_share, fitted_length = fit_exponential(3.0 * residual.astype(np.float32), step)
-    np.testing.assert_allclose(fitted_share, share, rtol=0.05)
-    np.testing.assert_allclose(fitted_length, length, rtol=0.08)
-
-
-def test_fit_exponential_stays_in_its_range():
-    noise = np.random.default_rng(0).normal(size=(20, 10, 30)).astype(np.float32)
-    for residual in (noise, np.repeat(noise[:, :1], 10, axis=1), noise * (-1.0) ** np.arange(10)[:, np.newaxis]):
-        share, length = fit_exponential(residual, 4)
-        assert 0.05 <= share <= 0.97
-        assert 0.99 <= length <= 40.1

@@ -74,7 +74,7 @@ def test_the_conditional_loss_by_hand():
     asked = []
 
     class Posterior:
-        latent_log_prob = staticmethod(lambda latents, poses: tf.constant([-1.0]))
+        latent_log_prob = staticmethod(lambda latents, poses, independent: tf.constant([-5.0 if independent else -1.0]))
 
         def mean_image(self, poses):
             asked.append(poses)
@@ -85,6 +85,10 @@ def test_the_conditional_loss_by_hand():
     loss, decoded = conditional_terms(model, poses, tf.zeros([1, 3, 1]), tf.constant([[7.0, 2.0, 3.0]]), 1)
     # Two targets of one dimension, with log-determinants 2 and 3 and a density of -1 together.
     assert float(loss) == pytest.approx(-(2.0 + 3.0 - 1.0) / 2)
+    alone, _ = conditional_terms(
+        model, poses, tf.zeros([1, 3, 1]), tf.constant([[7.0, 2.0, 3.0]]), 1, independent_targets=True
+    )
+    assert float(alone) == pytest.approx(-(2.0 + 3.0 - 5.0) / 2)
     assert decoded.shape == (1, 2, 1, 1, 1)
     np.testing.assert_array_equal(asked[0], poses[:, 1:])
 

@@ -46,7 +46,13 @@ BENDING = flags.DEFINE_float(
 JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', lower_bound=0.0)
 CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
 PREDICTIVE = flags.DEFINE_float('predictive', None, 'Weight of the error of the predictive mean.', lower_bound=0.0)
-PROCESS = flags.DEFINE_enum('process', None, ['exchangeable', 'factor'], 'Process over the latent vectors.')
+PROCESS = flags.DEFINE_enum(
+    'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
+)
+LAW = flags.DEFINE_enum('law', None, ['gaussian', 'student_t'], 'Law of the process.')
+INDEPENDENT_TARGETS = flags.DEFINE_bool(
+    'independent_targets', None, 'Conditional likelihood of each target on its own, as in the official code.'
+)
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
 
 
@@ -121,7 +127,13 @@ def _new_run(folder, definition):
     from tfp_bruno.training.settings import PRESETS
 
     preset = PRESETS[PRESET.value]
-    objective = _override(preset.training.objective, joint=JOINT, conditional=CONDITIONAL, predictive=PREDICTIVE)
+    objective = _override(
+        preset.training.objective,
+        joint=JOINT,
+        conditional=CONDITIONAL,
+        predictive=PREDICTIVE,
+        independent_targets=INDEPENDENT_TARGETS,
+    )
     bending = _override(preset.training.bending, probability=BENDING)
     training = _override(
         dataclasses.replace(preset.training, objective=objective, bending=bending, seed=SEED.value),
@@ -137,8 +149,11 @@ def _new_run(folder, definition):
             f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'
         )
     size = definition.image_size
-    model = ModelSettings((size, size, 1), definition.num_slices, process=preset.process, flow=preset.flow)
-    model = _override(model, process=PROCESS, factors=FACTORS)
+    model = ModelSettings((size, size, 1), definition.num_slices, preset.process, preset.law, preset.flow)
+    try:
+        model = _override(model, process=PROCESS, law=LAW, factors=FACTORS)
+    except ValueError as error:
+        raise UserError(f'--process={PROCESS.value} --law={LAW.value}: {error}') from error
     info = {
         'data_dir': None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
         'phantom_subjects': PHANTOM_SUBJECTS.value,

@@ -6,6 +6,8 @@ from tfp_bruno.distributions.factor_gaussian_process import FactorGaussianProces
 from tfp_bruno.distributions.factor_student_t_process import FactorStudentTProcess
 from tfp_bruno.distributions.pose_gaussian_process import PoseGaussianProcess
 from tfp_bruno.distributions.pose_student_t_process import PoseStudentTProcess
+from tfp_bruno.distributions.pose_table import PoseTable
+from tfp_bruno.distributions.slice_kernel import slice_kernel
 
 __all__ = [
     'ExchangeableGaussianProcess',
@@ -14,4 +16,6 @@ __all__ = [
     'FactorStudentTProcess',
     'PoseGaussianProcess',
     'PoseStudentTProcess',
+    'PoseTable',
+    'slice_kernel',
 ]

@@ -109,7 +109,7 @@ class ExchangeableProcess(Process):
             ValueError: if the observations have another size than D.
         """
         with self._name_and_control_scope(name or 'posterior'):
-            observations = self._checked_observations(observations)
+            observations = self._checked_observations(observations, mask)
             mask = mask_as_weights(mask, observations, self.name)
             df, loc, a, b = self._components()
             n, total, beta = self._statistics(observations, loc, a, b, mask)

@@ -13,14 +13,14 @@ __all__ = ['FactorGaussianProcess']
 class FactorGaussianProcess(FactorProcess):
     """Vectors at poses: a few factors of the subject, loaded by pose, plus a residual that is smooth over poses.
 
-    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as `conditional_input`
-    to every method. Permuting the (vector, pose) pairs leaves the density unchanged, and any subset of the pairs has the
-    density of the same process.
+    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as
+    `conditional_input` to every method. Permuting the (vector, pose) pairs leaves the density unchanged, and any
+    subset of the pairs has the density of the same process.
 
     #### Mathematical Details
 
     ```none
-    z_i = loc + L(v_i) h + r_i,   h of covariance I_q, uncorrelated with r
+    z_i = loc(v_i) + L(v_i) h + r_i,   h of covariance I_q, uncorrelated with r
     cov(r_id, r_je) = delta_de variance_d R_ij,   R_ij = rho S_ij + (1 - rho) delta_ij
     S_ij = alpha + (1 - alpha) k(v_i, v_j)
     ```
@@ -42,7 +42,8 @@ class FactorGaussianProcess(FactorProcess):
 
     ```python
     process = tfp_bruno.distributions.FactorGaussianProcess(
-        loc=0., loadings=loadings, variance=variance, correlation=0.9, kernel=kernel, num_steps=9)  # [P, D, q], [D]
+        loc=0., loadings=loadings, variance=variance,                             # [P, D, q], [D]
+        correlation=0.9, kernel=kernel, num_steps=9)
     z = process.sample(seed=(1, 2), conditional_input=poses)                      # [9, D] at poses [9, P]
     rest = process.posterior(z[:4], poses[:4], poses=poses[4:])
     rest.mean()                                                                   # [5, D]
@@ -50,9 +51,9 @@ class FactorGaussianProcess(FactorProcess):
 
     #### References
 
-    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and section
-    A.3. MIT Press, 2006. [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component analysis. JRSS
-    B, 1999.
+    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and
+    section A.3. MIT Press, 2006. [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component
+    analysis. JRSS B, 1999.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class FactorGaussianProcess(FactorProcess):
         """Constructs the process.
 
         Args:
-            loc: `Tensor` of shape `[B1, ..., Bb, D]` or scalar: mean of every vector.
+            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector; or
+                a callable that maps poses `[..., n, P]` to `[..., n, D]`, for example a `PoseTable`.
             loadings: Floating-point `Tensor` of shape `[P, D, q]`, whose rows a one-hot pose chooses (another vector
                 combines them, and only then do gradients flow to it), or a callable that maps poses `[..., n, P]` to
                 loadings `[..., n, D, q]`.

@@ -2,12 +2,16 @@
 
 import typing
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.distributions import radial
+from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
+from tfp_bruno.distributions.pose_table import PoseTable, look_up
+from tfp_bruno.distributions.slice_kernel import slice_kernel
 from tfp_bruno.distributions.steps import block_covariance, expand_groups, mix_steps
 
 __all__ = ['FactorProcess']
@@ -40,10 +44,11 @@ class _Knowledge(typing.NamedTuple):
 
 
 class FactorProcess(PoseConditionedProcess):
-    """`z_i = loc + L(v_i) h + r_i` with factors `h ~ N(0, I_q)` of the subject and a residual that is smooth over poses.
+    """`z_i = loc + L(v_i) h + r_i`: factors h of the subject, and a residual that is smooth over poses.
 
     A Cholesky factor of the residual's correlation whitens one step after the other, so the first steps' quantities are
-    those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n + q))`.
+    those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n +
+    q))`.
     """
 
     def __init__(self, loadings, tensors, kernel, num_steps, parameters, **settings):
@@ -63,19 +68,46 @@ class FactorProcess(PoseConditionedProcess):
         table = self._all_shapes().get('loadings')
         if table is not None and (table.rank != 3 or not table[1:2].is_compatible_with(self._dimension())):
             raise ValueError(
-                f'{self.name}: `loadings` {table} must have shape [P, D, q], where D = {self._dimension()[0]} is that of '
-                f'`variance` {self._variance_parameter.shape} and `loc` {self._loc_parameter.shape}.'
+                f'{self.name}: `loadings` {table} must have shape [P, D, q], where D = {self._dimension()[0]} is that '
+                f'of `variance` {self._variance_parameter.shape}.'
             )
+
+    @classmethod
+    def from_samples(cls, samples, num_factors, num_steps=None, **kwargs):
+        """Returns a process over one-hot poses, fitted in closed form to samples.
+
+        The mean of each pose becomes `loc`, principal components of whole subjects the loadings, and what they leave of
+        subjects that were left out the residual: its variance, its correlation with neighbours, and for a Student-t
+        the degrees of freedom.
+
+        Args:
+            samples: Array of shape `[S, K, D]`: S >= 3 subjects with a vector at each of K >= 3 neighbouring poses.
+            num_factors: Integer q.
+            num_steps: Integer. Default value: `None`, which is K unless `poses` are given.
+            **kwargs: Further arguments of the constructor, which replace what was fitted.
+
+        Returns:
+            A process of this class for poses `[..., n, K]`.
+        """
+        samples = np.asarray(samples, np.float32)
+        mean = samples.mean(axis=0)
+        moments = fit_factor_moments(samples - mean, num_factors)
+        fitted = {
+            'loc': PoseTable(mean),
+            'loadings': moments.loadings,
+            'variance': moments.variance.astype(np.float32),
+            'correlation': np.float32(moments.correlation),
+            'kernel': slice_kernel(np.float32(moments.length), samples.shape[1]),
+            'num_steps': samples.shape[1] if num_steps is None and 'poses' not in kwargs else num_steps,
+        }
+        if 'df' in cls._parameter_properties(tf.float32):
+            fitted['df'] = np.float32(moments.df)
+        return cls(**{**fitted, **kwargs})
 
     @property
     def loadings(self):
         """Loadings of the subject's factors: `[P, D, q]`, or a callable of poses."""
         return self._loadings_callable or self._loadings_parameter
-
-    @property
-    def loc(self):
-        """Mean of every vector."""
-        return self._loc_parameter
 
     @property
     def correlation(self):
@@ -84,7 +116,7 @@ class FactorProcess(PoseConditionedProcess):
 
     def _dimension_names(self):
         # Correlations belong to groups of dimensions, and the degrees of freedom to all.
-        return ['loc', 'variance']
+        return [name for name in ('loc', 'variance') if name in self._tensor_names]
 
     def _unbatched_names(self):
         return ('loadings',)
@@ -100,7 +132,7 @@ class FactorProcess(PoseConditionedProcess):
         if self._loadings_callable:
             loadings = tf.convert_to_tensor(self._loadings_callable(poses))
         else:
-            loadings = _look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
+            loadings = look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
         return loadings / self._deviation_scale()[..., tf.newaxis]
 
     def _residual_correlation(self, poses, weights=None):
@@ -127,7 +159,7 @@ class FactorProcess(PoseConditionedProcess):
         # A product with the small inverse is several times faster than a triangular solve with this many columns.
         whitener = tf.linalg.triangular_solve(factor, tf.broadcast_to(_eye_like(factor), ps.shape(factor)))
         factor, whitener = tf.cast(factor, self.dtype), tf.cast(whitener, self.dtype)
-        errors = (value - self._parameter('loc')[..., tf.newaxis, :]) / self._deviation_scale()
+        errors = (value - self._loc_at(poses)) / self._deviation_scale()
         loadings = self._scaled_loadings(poses)
         if weights is not None:
             # Not a product: what is masked may be NaN.
@@ -218,9 +250,10 @@ class FactorProcess(PoseConditionedProcess):
         return expand_groups(tf.linalg.diag_part(known.residual), self._dimension()[0])
 
     def _marginal_log_prob(self, value, conditional_input=None):
-        known = self._know(self._poses_of(value, conditional_input))
+        poses = self._poses_of(value, conditional_input)
+        known = self._know(poses)
         own = self._step_variance(known)
-        errors = (value - self._parameter('loc')[..., tf.newaxis, :]) / self._deviation_scale() - known.mean
+        errors = (value - self._loc_at(poses)) / self._deviation_scale() - known.mean
         errors, loadings = errors * tf.math.rsqrt(own), known.loadings * tf.math.rsqrt(own)[..., tf.newaxis]
         precision = tf.matmul(loadings, loadings, transpose_a=True)
         log_det, explained = _information(precision, tf.linalg.matvec(loadings, errors, transpose_a=True))
@@ -255,11 +288,11 @@ class FactorProcess(PoseConditionedProcess):
             residual = mix_steps(root, noise)
             deviations = tf.einsum('...ndq,s...q->s...nd', known.loadings, factors[..., 0, :]) + residual
         scaled = known.mean + mixing[..., tf.newaxis] * deviations
-        return self._parameter('loc')[..., tf.newaxis, :] + self._deviation_scale() * scaled
+        return self._loc_at(poses) + self._deviation_scale() * scaled
 
     def _mean(self, conditional_input=None):
-        known = self._know(self._broadcast_poses(conditional_input))
-        return self._parameter('loc')[..., tf.newaxis, :] + self._deviation_scale() * known.mean
+        poses = self._broadcast_poses(conditional_input)
+        return self._loc_at(poses) + self._deviation_scale() * self._know(poses).mean
 
     def _variance(self, conditional_input=None):
         known = self._know(self._broadcast_poses(conditional_input))
@@ -306,22 +339,6 @@ class FactorProcess(PoseConditionedProcess):
         n = steps * dimension
         log_det = whole.log_det - seen.log_det + n * tf.math.log(known.inflation)
         return radial.entropy(log_det, n, known.df)
-
-
-def _look_up(table, poses):
-    """Returns rows of a table `[P, D, q]`: those of one-hot poses, combinations of rows for others.
-
-    Gradients flow to poses only where some are not one-hot.
-    """
-    size, dimension, factors = table.shape
-    flat, flat_table = tf.reshape(poses, [-1, size]), tf.reshape(table, [size, dimension * factors])
-    binary = tf.reduce_all(tf.equal(flat, 0.0) | tf.equal(flat, 1.0))
-    is_one_hot = binary & tf.reduce_all(tf.equal(tf.reduce_sum(flat, -1), 1.0))
-    # Copying rows is many times faster than a product with a table of this size.
-    rows = tf.cond(
-        is_one_hot, lambda: tf.gather(flat_table, tf.argmax(flat, axis=-1)), lambda: tf.matmul(flat, flat_table)
-    )
-    return tf.reshape(rows, ps.concat([ps.shape(poses)[:-1], [dimension, factors]], 0))
 
 
 def _eye_like(matrix):

@@ -13,14 +13,14 @@ __all__ = ['FactorStudentTProcess']
 class FactorStudentTProcess(FactorProcess):
     """Vectors at poses: a few factors of the subject, loaded by pose, plus a residual that is smooth over poses.
 
-    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as `conditional_input`
-    to every method. Permuting the (vector, pose) pairs leaves the density unchanged, and any subset of the pairs has the
-    density of the same process.
+    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as
+    `conditional_input` to every method. Permuting the (vector, pose) pairs leaves the density unchanged, and any
+    subset of the pairs has the density of the same process.
 
     #### Mathematical Details
 
     ```none
-    z_i = loc + L(v_i) h + r_i,   h of covariance I_q, uncorrelated with r
+    z_i = loc(v_i) + L(v_i) h + r_i,   h of covariance I_q, uncorrelated with r
     cov(r_id, r_je) = delta_de variance_d R_ij,   R_ij = rho S_ij + (1 - rho) delta_ij
     S_ij = alpha + (1 - alpha) k(v_i, v_j)
     ```
@@ -35,8 +35,9 @@ class FactorStudentTProcess(FactorProcess):
 
     by the matrix inversion lemma: `O(n D q (n + q))`, with one n x n and one q x q factorisation, memory `O(n D q)`.
 
-    All numbers of a subject are one multivariate Student-t with a single `df = nu`: how far a subject is from typical shows
-    in all its slices at once, and widens what is predicted for the others. With N = n D numbers of covariance Sigma,
+    All numbers of a subject are one multivariate Student-t with a single `df = nu`: how far a subject is from typical
+    shows in all its slices at once, and widens what is predicted for the others. With N = n D numbers of covariance
+    Sigma,
 
     ```none
     log p(z) = lgamma((nu + N) / 2) - lgamma(nu / 2) - N/2 log(pi (nu - 2))
@@ -44,14 +45,15 @@ class FactorStudentTProcess(FactorProcess):
     ```
 
     and given N observed ones, `nu' = nu + N`, the mean is the Gaussian's and the covariance is the Gaussian's times
-    `(nu + beta - 2) / (nu + N - 2)`. Without loadings and with D = 1 this is `PoseStudentTProcess`; with more dimensions
-    that one has a radius for each, and this a common one.
+    `(nu + beta - 2) / (nu + N - 2)`. Without loadings and with D = 1 this is `PoseStudentTProcess`; with more
+    dimensions that one has a radius for each, and this a common one.
 
     #### Examples
 
     ```python
     process = tfp_bruno.distributions.FactorStudentTProcess(
-        df=50., loc=0., loadings=loadings, variance=variance, correlation=0.9, kernel=kernel, num_steps=9)  # [P, D, q], [D]
+        df=50., loc=0., loadings=loadings, variance=variance,                     # [P, D, q], [D]
+        correlation=0.9, kernel=kernel, num_steps=9)
     z = process.sample(seed=(1, 2), conditional_input=poses)                      # [9, D] at poses [9, P]
     rest = process.posterior(z[:4], poses[:4], poses=poses[4:])
     rest.mean()                                                                   # [5, D]
@@ -59,9 +61,9 @@ class FactorStudentTProcess(FactorProcess):
 
     #### References
 
-    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and section
-    A.3. MIT Press, 2006. [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component analysis. JRSS
-    B, 1999.
+    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2 and
+    section A.3. MIT Press, 2006. [2]: Michael E. Tipping, Christopher M. Bishop. Probabilistic principal component
+    analysis. JRSS B, 1999.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class FactorStudentTProcess(FactorProcess):
         """Constructs the process.
 
         Args:
-            df: Floating-point `Tensor` of shape `[B1, ..., Bb]` above 2: degrees of freedom of all numbers of a subject.
-            loc: `Tensor` of shape `[B1, ..., Bb, D]` or scalar: mean of every vector.
+            df: Floating-point `Tensor` of shape `[B1, ..., Bb]` above 2: degrees of freedom, one for all numbers
+                of a subject.
+            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector; or
+                a callable that maps poses `[..., n, P]` to `[..., n, D]`, for example a `PoseTable`.
             loadings: Floating-point `Tensor` of shape `[P, D, q]`, whose rows a one-hot pose chooses (another vector
                 combines them, and only then do gradients flow to it), or a callable that maps poses `[..., n, P]` to
                 loadings `[..., n, D, q]`.

@@ -32,6 +32,8 @@ class PoseConditionedProcess(Process):
         if num_steps is None and tensors['poses'] is None:
             raise ValueError(f'{settings["name"]} needs `num_steps`, or `poses`.')
         self._kernel = kernel
+        self._loc_callable = tensors['loc'] if callable(tensors['loc']) else None
+        tensors = {**tensors, 'loc': None if callable(tensors['loc']) else tensors['loc']}
         super().__init__(tensors, num_steps, parameters=parameters, **settings)
         groups = tf.broadcast_static_shape(kernel.batch_shape, self._constant_share_parameter.shape[-1:])
         # The batch shape of a transformed kernel is not always known.
@@ -61,6 +63,17 @@ class PoseConditionedProcess(Process):
     def kernel(self):
         """Kernel over poses."""
         return self._kernel
+
+    @property
+    def loc(self):
+        """Mean of every vector: `[..., D]`, or a callable of poses."""
+        return self._loc_callable or self._loc_parameter
+
+    def _loc_at(self, poses):
+        """Returns the mean at poses `[..., n, P]`, broadcastable to `[..., n, D]`."""
+        if self._loc_callable:
+            return tf.cast(self._loc_callable(poses), self.dtype)
+        return self._parameter('loc')[..., tf.newaxis, :]
 
     @property
     def constant_share(self):
@@ -105,7 +118,7 @@ class PoseConditionedProcess(Process):
             ValueError: if a shape does not fit.
         """
         with self._name_and_control_scope(name or 'posterior'):
-            observations = self._checked_observations(observations)
+            observations = self._checked_observations(observations, mask)
             observed_poses = self._poses_of(observations, observed_poses)
             batch_and_steps = ps.shape(observations)[:-1]
             observed_poses = tf.broadcast_to(

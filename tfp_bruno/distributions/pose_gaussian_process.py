@@ -12,24 +12,24 @@ __all__ = ['PoseGaussianProcess']
 class PoseGaussianProcess(PoseProcess):
     """Vectors at poses, each dimension a Gaussian process whose correlation depends on the poses.
 
-    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as `conditional_input`
-    to every method. The D dimensions are independent of each other. Permuting the (vector, pose) pairs leaves the density
-    unchanged, and any subset of the pairs has the density of the same process.
+    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as
+    `conditional_input` to every method. The D dimensions are independent of each other. Permuting the (vector, pose)
+    pairs leaves the density unchanged, and any subset of the pairs has the density of the same process.
 
     #### Mathematical Details
 
-    For one dimension with mean `loc`, variance `v`, correlation `rho` and `share = alpha`, n vectors at poses `v_1 ... v_n`
-    are multivariate Gaussian with
+    For one dimension with mean `loc`, variance `v`, correlation `rho` and `share = alpha`, n vectors at poses `v_1
+    ... v_n` are multivariate Gaussian with
 
     ```none
     covariance K_ij = v rho S_ij + v (1 - rho) delta_ij,   S_ij = alpha + (1 - alpha) k(v_i, v_j)
     ```
 
-    With alpha = 1 this is `ExchangeableGaussianProcess`. Given observations with Gram matrix K and cross-covariance C, further
-    vectors are Gaussian with `loc' = loc + C K^-1 (z - loc)` and `covariance' = K' - C K^-1 C^T`.
+    With alpha = 1 this is `ExchangeableGaussianProcess`. Given observations with Gram matrix K and cross-covariance
+    C, further vectors are Gaussian with `loc' = loc + C K^-1 (z - loc)` and `covariance' = K' - C K^-1 C^T`.
 
-    One eigendecomposition of S serves all dimensions of a group, so density and conditioning cost `O(n^2 D + n^3)`. First
-    derivatives are exact; second derivatives with respect to kernel, share and poses are not.
+    One eigendecomposition of S serves all dimensions of a group, so density and conditioning cost `O(n^2 D + n^3)`.
+    First derivatives are exact; second derivatives with respect to kernel, share and poses are not.
 
     #### Examples
 
@@ -45,8 +45,8 @@ class PoseGaussianProcess(PoseProcess):
 
     #### References
 
-    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2. MIT Press,
-    2006. [2]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
+    [1]: Carl Edward Rasmussen, Christopher K. I. Williams. Gaussian processes for machine learning, chapter 2. MIT
+    Press, 2006. [2]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class PoseGaussianProcess(PoseProcess):
         """Constructs the process.
 
         Args:
-            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector.
+            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector; or
+                a callable that maps poses `[..., n, P]` to `[..., n, D]`, for example a `PoseTable`.
             variance: Positive `Tensor` of shape `[B1, ..., Bb, D]`: marginal variance.
             correlation: `Tensor` of shape `[B1, ..., Bb, D]` in `[0, 1)`: correlation between two vectors at the same
                 pose.

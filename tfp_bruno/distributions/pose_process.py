@@ -56,15 +56,10 @@ class PoseProcess(PoseConditionedProcess):
     """Independent dimensions with `K_ij = variance (correlation S_ij + (1 - correlation) delta_ij)`.
 
     `S_ij = share + (1 - share) k(v_i, v_j)` is common to all dimensions of a group, so one n x n eigendecomposition
-    `S = Q diag(lambda) Q^T` makes every K diagonal: its eigenvalues are `variance (correlation lambda + 1 - correlation)`,
-    and density and conditioning cost `O(n^2 D)`. Samples are drawn by conditioning joint samples of the prior
-    (Matheron's rule), so no dimension needs a factorisation of its own.
+    `S = Q diag(lambda) Q^T` makes every K diagonal: its eigenvalues are `variance (correlation lambda + 1 -
+    correlation)`, and density and conditioning cost `O(n^2 D)`. Samples are drawn by conditioning joint samples of
+    the prior (Matheron's rule), so no dimension needs a factorisation of its own.
     """
-
-    @property
-    def loc(self):
-        """Mean of every vector."""
-        return self._loc_parameter
 
     @property
     def correlation(self):
@@ -86,7 +81,7 @@ class PoseProcess(PoseConditionedProcess):
 
     def _fit(self, value, poses, weights):
         """Returns the `_Fit` of vectors `[..., n, D]` at poses `[..., n, P]`, with a mask `[..., n]` or `None`."""
-        deviations = (value - self._by_step('loc')) * tf.math.rsqrt(self._by_step('variance'))
+        deviations = (value - self._loc_at(poses)) * tf.math.rsqrt(self._by_step('variance'))
         if weights is not None:
             # Not a product: what is masked may be NaN.
             deviations = tf.where(weights[..., tf.newaxis] > 0.0, deviations, tf.zeros([], self.dtype))
@@ -115,10 +110,11 @@ class PoseProcess(PoseConditionedProcess):
 
     def _know(self, poses):
         """Returns the `_Knowledge` at poses `[..., m, P]`."""
-        df, loc = self._parameter('df'), self._by_step('loc')
-        shape = ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0)
+        df, loc = self._parameter('df'), self._loc_at(poses)
         if self.observations is None:
-            return _Knowledge(df, tf.ones([1], self.dtype), tf.broadcast_to(loc, shape), None, None)
+            shape = ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0)
+            mean = tf.broadcast_to(loc, ps.broadcast_shape(ps.shape(loc), shape))
+            return _Knowledge(df, tf.ones([1], self.dtype), mean, None, None)
         observations, observed_poses, weights = self._observed()
         fit = self._fit(observations, observed_poses, weights)
         cross = self._similarity(poses, observed_poses)

@@ -12,14 +12,14 @@ __all__ = ['PoseStudentTProcess']
 class PoseStudentTProcess(PoseProcess):
     """Vectors at poses, each dimension a Student-t process whose correlation depends on the poses.
 
-    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as `conditional_input`
-    to every method. The D dimensions are independent of each other. Permuting the (vector, pose) pairs leaves the density
-    unchanged, and any subset of the pairs has the density of the same process.
+    One event has shape `[num_steps, D]`; the poses of its steps are bound to the process, or given as
+    `conditional_input` to every method. The D dimensions are independent of each other. Permuting the (vector, pose)
+    pairs leaves the density unchanged, and any subset of the pairs has the density of the same process.
 
     #### Mathematical Details
 
-    For one dimension with mean `loc`, variance `v`, correlation `rho`, `df = nu` and `share = alpha`, n vectors at poses
-    `v_1 ... v_n` are multivariate Student-t with
+    For one dimension with mean `loc`, variance `v`, correlation `rho`, `df = nu` and `share = alpha`, n vectors at
+    poses `v_1 ... v_n` are multivariate Student-t with
 
     ```none
     covariance K_ij = v rho S_ij + v (1 - rho) delta_ij,   S_ij = alpha + (1 - alpha) k(v_i, v_j)
@@ -28,15 +28,15 @@ class PoseStudentTProcess(PoseProcess):
                       - 1/2 log|K| - (nu + n)/2 log(1 + beta / (nu - 2))
     ```
 
-    K is the covariance; the scale matrix is `(nu - 2) / nu K`. With alpha = 1 this is `ExchangeableStudentTProcess`. Given n
-    observations with Gram matrix K and cross-covariance C, further vectors are Student-t with
+    K is the covariance; the scale matrix is `(nu - 2) / nu K`. With alpha = 1 this is `ExchangeableStudentTProcess`.
+    Given n observations with Gram matrix K and cross-covariance C, further vectors are Student-t with
 
     ```none
     nu' = nu + n,   loc' = loc + C K^-1 (z - loc),   covariance' = (nu + beta - 2) / (nu + n - 2) (K' - C K^-1 C^T)
     ```
 
-    One eigendecomposition of S serves all dimensions of a group, so density and conditioning cost `O(n^2 D + n^3)`. First
-    derivatives are exact; second derivatives with respect to kernel, share and poses are not.
+    One eigendecomposition of S serves all dimensions of a group, so density and conditioning cost `O(n^2 D + n^3)`.
+    First derivatives are exact; second derivatives with respect to kernel, share and poses are not.
 
     #### Examples
 
@@ -79,7 +79,8 @@ class PoseStudentTProcess(PoseProcess):
         Args:
             df: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it) above 2: degrees of
                 freedom.
-            loc: `Tensor` of shape `[B1, ..., Bb, D]`: mean of every vector.
+            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector; or
+                a callable that maps poses `[..., n, P]` to `[..., n, D]`, for example a `PoseTable`.
             variance: Positive `Tensor` of shape `[B1, ..., Bb, D]`: marginal variance.
             correlation: `Tensor` of shape `[B1, ..., Bb, D]` in `[0, 1)`: correlation between two vectors at the same
                 pose.

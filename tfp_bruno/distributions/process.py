@@ -205,9 +205,9 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
                 'use `copy(num_steps=...)` for another number of steps.'
             )
 
-    def _checked_observations(self, observations):
+    def _checked_observations(self, observations, mask=None):
         observations = self._check_vectors(observations)
-        with tf.control_dependencies(self._sample_control_dependencies(observations)):
+        with tf.control_dependencies(self._sample_control_dependencies(observations, mask=mask)):
             return tf.identity(observations)
 
     def marginal_log_prob(self, value, name='marginal_log_prob', **kwargs):
@@ -252,9 +252,14 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             if is_init != tensor_util.is_ref(parameter)
         ]
 
-    def _sample_control_dependencies(self, value, **kwargs):
+    def _sample_control_dependencies(self, value, mask=None, **kwargs):
         if not self.validate_args:
             return []
+        value = tf.convert_to_tensor(value, dtype_hint=self.dtype)
+        if mask is not None:
+            # What is masked may be NaN.
+            weights = mask_as_weights(mask, value, self.name)[..., tf.newaxis]
+            value = tf.where(weights > 0.0, value, tf.zeros([], value.dtype))
         message = 'The observations (argument `value` or `observations`) must not hold NaN or infinity.'
         return [tf.debugging.assert_all_finite(value, message=message)]
 

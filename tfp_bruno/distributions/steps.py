@@ -39,7 +39,7 @@ def expand_groups(value, dimension):
 
 
 def block_covariance(within):
-    """Returns the covariance `[..., n D, n D]` of flattened events whose D dimensions have covariances `[..., n, n, D]`."""
+    """Returns the covariance `[..., n D, n D]` of flattened events, given those of D dimensions, `[..., n, n, D]`."""
     shape = ps.shape(within)
     size = shape[-1] * shape[-2]
     blocks = tf.einsum('...ijd,de->...idje', within, tf.eye(shape[-1], dtype=within.dtype))

@@ -7,7 +7,15 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfp_bruno.bijectors import ConditionalRealNVP, FlowSettings
-from tfp_bruno.distributions import ExchangeableStudentTProcess, FactorGaussianProcess
+from tfp_bruno.distributions import (
+    ExchangeableGaussianProcess,
+    ExchangeableStudentTProcess,
+    FactorGaussianProcess,
+    FactorStudentTProcess,
+    PoseGaussianProcess,
+    PoseStudentTProcess,
+    slice_kernel,
+)
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
 
 __all__ = ['ModelSettings', 'build_model']
@@ -20,28 +28,35 @@ class ModelSettings:
     Attributes:
         image_shape: `(H, W, C)`.
         num_slices: K, the size of the one-hot pose.
-        process: 'factor' (`FactorGaussianProcess`) or 'exchangeable' (`ExchangeableStudentTProcess`).
+        process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
+        (the
+            paper's), or 'average', whose predictive mean is the plain average of the contexts.
+        law: 'gaussian' or 'student_t'; an average is Gaussian.
         flow: `FlowSettings`.
         factors: Number of factors of the subject, for 'factor'.
-        length: Length scale of the residual's kernel, in slices, before it is fitted to data, for 'factor'.
-        smooth_share: Share of the residual that follows the kernel, before it is fitted, for 'factor'.
-        df: Degrees of freedom that training starts from, above 2, for 'exchangeable'.
-        correlation: Correlation that training starts from, in (0, 1), for 'exchangeable'.
+        length: Length scale of the kernel, in slices, before it is fitted to data.
+        df: Degrees of freedom that training starts from, above 2, for 'student_t'.
+        correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
+        constant_share: Share of it that does not depend on the distance, in (0, 1), that training starts from, for
+        'pose'.
     """
 
     image_shape: tuple
     num_slices: int
     process: str = 'factor'
+    law: str = 'gaussian'
     flow: FlowSettings = dataclasses.field(default_factory=FlowSettings)
     factors: int = 80
     length: float = 8.0
-    smooth_share: float = 0.9
     df: float = 20.0
     correlation: float = 0.3
+    constant_share: float = 0.3
 
     def __post_init__(self):
-        if self.process not in ('factor', 'exchangeable'):
-            raise ValueError(f"`process` must be 'factor' or 'exchangeable', got {self.process!r}.")
+        if self.process not in _PROCESSES:
+            raise ValueError(f'`process` must be one of {", ".join(_PROCESSES)}, got {self.process!r}.')
+        if self.law not in ('gaussian', 'student_t') or (self.process == 'average' and self.law != 'gaussian'):
+            raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
 
     def to_json(self):
         """Returns the settings as values that JSON can hold."""
@@ -63,42 +78,84 @@ def build_model(settings, num_steps, seed=0):
         seed: `int`, for the initial weights.
 
     Returns:
-        A `ConditionalBruno`. An exchangeable process is trainable; a factor process is fitted by `initialize_model`.
+        A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
     """
     tf.keras.utils.set_random_seed(seed)
     flow = ConditionalRealNVP(settings.image_shape, settings.num_slices, settings.flow, seed)
     size = int(np.prod(settings.image_shape))
-    process = _factor_process if settings.process == 'factor' else _exchangeable_process
-    return ConditionalBruno(process(settings, size, num_steps), flow)
+    return ConditionalBruno(_PROCESSES[settings.process](settings, size, num_steps), flow)
+
+
+def _average_process(settings, size, num_steps):
+    # Its predictive mean is the plain average of the contexts, but for a thousandth.
+    return ExchangeableGaussianProcess(
+        loc=tf.Variable(tf.zeros([size]), name='loc'),
+        variance=_trainable(ExchangeableGaussianProcess, 'variance', tf.ones([size])),
+        correlation=tf.fill([size], 0.999),
+        num_steps=num_steps,
+    )
 
 
 def _exchangeable_process(settings, size, num_steps):
-    constraints = ExchangeableStudentTProcess.parameter_properties(tf.float32)
-    starts = {'df': settings.df, 'variance': 1.0, 'correlation': settings.correlation}
-    trainable = {
-        name: tfp.util.TransformedVariable(
-            tf.fill([size], value), constraints[name].default_constraining_bijector_fn(), name=name
-        )
-        for name, value in starts.items()
-    }
-    return ExchangeableStudentTProcess(loc=tf.Variable(tf.zeros([size]), name='loc'), num_steps=num_steps, **trainable)
+    process, parameters = _with_law(settings, ExchangeableStudentTProcess, ExchangeableGaussianProcess, [size])
+    return process(num_steps=num_steps, **parameters, **_dimension_parameters(process, settings, size))
+
+
+def _pose_process(settings, size, num_steps):
+    process, parameters = _with_law(settings, PoseStudentTProcess, PoseGaussianProcess, [size])
+    length_scale = tfp.util.TransformedVariable(settings.length, tfp.bijectors.Softplus(low=0.1), name='length_scale')
+    return process(
+        kernel=slice_kernel(length_scale, settings.num_slices),
+        constant_share=_trainable(process, 'constant_share', settings.constant_share),
+        num_steps=num_steps,
+        **parameters,
+        **_dimension_parameters(process, settings, size),
+    )
 
 
 def _factor_process(settings, size, num_steps):
     # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a
     # step costs a third.
-    def fitted(value, name):
-        return tf.Variable(value, trainable=False, dtype=tf.float32, name=name)
-
-    positions = tf.range(settings.num_slices, dtype=tf.float32)[:, tf.newaxis]
-    kernel = tfp.math.psd_kernels.FeatureTransformed(
-        tfp.math.psd_kernels.MaternOneHalf(length_scale=fitted(settings.length, 'length')),
-        lambda poses, *_: poses @ positions,
-    )
-    return FactorGaussianProcess(
-        loadings=fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
-        scale=fitted(tf.ones([size]), 'scale'),
-        kernel=kernel,
-        smooth_share=fitted(settings.smooth_share, 'smooth_share'),
+    process, parameters = _with_law(settings, FactorStudentTProcess, FactorGaussianProcess, [], trainable=False)
+    return process(
+        loc=_fitted(tf.zeros([size]), 'loc'),
+        loadings=_fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
+        variance=_fitted(tf.ones([size]), 'variance'),
+        correlation=_fitted(0.9, 'correlation'),
+        kernel=slice_kernel(_fitted(settings.length, 'length_scale'), settings.num_slices),
         num_steps=num_steps,
+        **parameters,
     )
+
+
+def _with_law(settings, student_t, gaussian, df_shape, trainable=True):
+    """Returns the class of the chosen law, and its degrees of freedom where it has them."""
+    if settings.law == 'gaussian':
+        return gaussian, {}
+    df = tf.fill(df_shape, settings.df)
+    return student_t, {'df': _trainable(student_t, 'df', df) if trainable else _fitted(df, 'df')}
+
+
+def _dimension_parameters(process, settings, size):
+    return {
+        'loc': tf.Variable(tf.zeros([size]), name='loc'),
+        'variance': _trainable(process, 'variance', tf.ones([size])),
+        'correlation': _trainable(process, 'correlation', tf.fill([size], settings.correlation)),
+    }
+
+
+def _trainable(process, name, value):
+    constraint = process.parameter_properties(tf.float32)[name].default_constraining_bijector_fn()
+    return tfp.util.TransformedVariable(value, constraint, name=name)
+
+
+def _fitted(value, name):
+    return tf.Variable(value, trainable=False, dtype=tf.float32, name=name)
+
+
+_PROCESSES = {
+    'average': _average_process,
+    'exchangeable': _exchangeable_process,
+    'pose': _pose_process,
+    'factor': _factor_process,
+}

@@ -5,6 +5,7 @@ import functools
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import parameter_properties
+from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.bijectors import BoundCondition
 
@@ -51,9 +52,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
         """Composes a process and a flow.
 
         Args:
-            distribution: Process with event shape `[n, D]` and a method `posterior(observations, num_steps)`:
-                `tfp_bruno.distributions.ExchangeableStudentTProcess`, or one that sets `needs_poses` and then is
-                given the poses as `conditional_input`, too: `tfp_bruno.distributions.FactorGaussianProcess`.
+            distribution: Process with event shape `[n, D]`, any of `tfp_bruno.distributions`. One that sets
+                `needs_poses` is given the poses as `conditional_input`, too.
             bijector: Bijector from vectors `[D]` to images `[H, W, C]` whose methods take `conditional_input`, for
                 example `tfp_bruno.bijectors.ConditionalRealNVP`.
             validate_args: Python `bool`. Default value: `False`.
@@ -105,36 +105,73 @@ class ConditionalBruno(tfd.TransformedDistribution):
     def _log_prob(self, value, **kwargs):
         distribution_kwargs, bijector_kwargs = self._kwargs_split_fn(kwargs)
         latents, log_det = _inverse_and_log_det(self.bijector, value, bijector_kwargs)
+        mask = distribution_kwargs.get('mask')
+        if mask is not None:
+            log_det = tf.where(tf.cast(mask, tf.bool), log_det, tf.zeros([], log_det.dtype))
         return self.distribution.log_prob(latents, **distribution_kwargs) + tf.reduce_sum(log_det, axis=-1)
 
-    def posterior(self, context_images, context_poses, num_steps, name=None):
+    def posterior(self, context_images, context_poses, num_steps, mask=None, name=None):
         """Returns the model of further slices of the subject whose context slices are given.
 
         Args:
             context_images: `Tensor` of shape `[..., n, H, W, C]` in [0, 1]; n may be 0, which gives the prior.
             context_poses: `Tensor` of shape `[..., n, P]`.
             num_steps: Integer, number of slices of the result's event.
+            mask: Boolean `Tensor` of shape `[..., n]`: which contexts count, for batches of subjects with different
+                numbers of them. Default value: `None`, all of them.
             name: Python `str`. Default value: `None`, this model's name.
 
         Returns:
             A `ConditionalBruno` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, whose samples are
-            joint.
+            joint unless the process has `independent_targets`.
         """
         latents, _ = self.encode(context_images, context_poses)
-        return self.latent_posterior(latents, context_poses, num_steps, name)
+        return self.latent_posterior(latents, context_poses, num_steps, mask, name)
 
-    def latent_posterior(self, latents, poses, num_steps, name=None):
+    def latent_posterior(self, latents, poses, num_steps, mask=None, name=None):
         """Returns what `posterior` returns, given the contexts' latent vectors `[..., n, D]` instead of images."""
+        seen = {'observed_poses': poses} if _needs_poses(self.distribution) else {}
         return ConditionalBruno(
-            self.distribution.posterior(latents, num_steps, **_pose_kwargs(self.distribution, poses)),
+            self.distribution.posterior(latents, num_steps=num_steps, mask=mask, **seen),
             self.bijector,
             validate_args=self.validate_args,
             name=name or self._name.rstrip('/'),
         )
 
-    def latent_log_prob(self, latents, poses):
-        """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`."""
-        return self.distribution.log_prob(latents, **_pose_kwargs(self.distribution, poses))
+    def anomaly_score(self, images, poses, context_images, context_poses):
+        """Returns how much likelier each slice is for the contexts of its subject: low scores are anomalous.
+
+        ```none
+        score = log p(z | contexts, pose) - log p(z | pose)
+        ```
+
+        of the slice's latent vector z: the flow's Jacobian is in both and cancels, and with it what is merely hard to
+        describe, such as noise.
+
+        Args:
+            images: `Tensor` of shape `[..., m, H, W, C]` in [0, 1].
+            poses: `Tensor` of shape `[..., m, P]`.
+            context_images: `Tensor` of shape `[..., n, H, W, C]`, slices of the same subject.
+            context_poses: `Tensor` of shape `[..., n, P]`.
+
+        Returns:
+            `Tensor` of shape `[..., m]`, nats.
+        """
+        latents, _ = self.encode(images, poses)
+        contexts, _ = self.encode(context_images, context_poses)
+        given = self.latent_posterior(contexts, context_poses, ps.shape(latents)[-2]).distribution
+        kwargs = _pose_kwargs(self.distribution, poses)
+        return given.marginal_log_prob(latents, **kwargs) - self.distribution.marginal_log_prob(latents, **kwargs)
+
+    def latent_log_prob(self, latents, poses, independent_targets=False):
+        """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`.
+
+        With `independent_targets` it is the sum of the densities of each vector on its own.
+        """
+        kwargs = _pose_kwargs(self.distribution, poses)
+        if independent_targets:
+            return tf.reduce_sum(self.distribution.marginal_log_prob(latents, **kwargs), axis=-1)
+        return self.distribution.log_prob(latents, **kwargs)
 
     def mean_image(self, poses):
         """Returns the decoded mean of the process: one typical image per pose, without sampling.
@@ -161,25 +198,28 @@ class ConditionalBruno(tfd.TransformedDistribution):
         """
         poses = tf.convert_to_tensor(poses, dtype_hint=self.dtype)
         process = self.distribution
-        batch = poses.shape[:-2]
-        if tf.broadcast_static_shape(batch, process.batch_shape) != process.batch_shape:
+        if _needs_poses(process):
+            process = process.at(poses)
+        elif tf.broadcast_static_shape(poses.shape[:-2], process.batch_shape) != process.batch_shape:
             # Given no observation, once for every set of poses, it is the same process with their batch shape.
-            nothing = tf.zeros([*batch, 0, process.event_shape[-1]], self.dtype)
-            num_steps = process.event_shape_tensor()[0]
-            process = process.posterior(nothing, num_steps, **_pose_kwargs(process, poses[..., :0, :]))
+            nothing = tf.zeros([*poses.shape[:-2], 0, process.event_shape[-1]], self.dtype)
+            process = process.posterior(nothing, process.event_shape_tensor()[0])
         return tfd.TransformedDistribution(
             process,
             BoundCondition(self.bijector, poses),
-            kwargs_split_fn=lambda kwargs: (_pose_kwargs(process, poses), {}),
             validate_args=self.validate_args,
             # A name given here would be the component's name in a joint distribution.
             name=name,
         )
 
 
+def _needs_poses(process):
+    return getattr(process, 'needs_poses', False)
+
+
 def _pose_kwargs(process, poses):
     """Returns the keyword arguments with which a process takes its poses; an exchangeable one takes none."""
-    return {'conditional_input': poses} if getattr(process, 'needs_poses', False) else {}
+    return {'conditional_input': poses} if _needs_poses(process) else {}
 
 
 def _split_kwargs(process, kwargs):

@@ -17,6 +17,8 @@ class ObjectiveSettings:
         predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
         contrast: Variance that is added to the local variance in the weights of that error.
         max_contexts: Largest number of contexts in training.
+        independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
+            code, instead of that of all targets together.
     """
 
     joint: float = 1.0
@@ -24,6 +26,7 @@ class ObjectiveSettings:
     predictive: float = 0.0
     contrast: float = 3e-3
     max_contexts: int = 8
+    independent_targets: bool = False
 
 
 def joint_loss(model, poses, latents, log_dets):
@@ -39,7 +42,7 @@ def joint_loss(model, poses, latents, log_dets):
     return -tf.reduce_mean(log_prob) / tf.cast(tf.size(latents[0]), latents.dtype)
 
 
-def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True):
+def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True, independent_targets=False):
     """Returns what the first `num_contexts` slices tell of the others.
 
     Args:
@@ -49,6 +52,7 @@ def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True
         log_dets: `[B, M]`, likewise.
         num_contexts: int32 `Tensor`, 0 to M - 1.
         decode: Python `bool`: whether the decoded mean is wanted; it costs a pass through the flow.
+        independent_targets: Python `bool`: whether each target counts on its own.
 
     Returns:
         negative_log_likelihood: Mean of `-log p(targets | contexts, poses)` per dimension, nats.
@@ -57,7 +61,7 @@ def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True
     num_targets = tf.shape(latents)[1] - num_contexts
     target_poses = poses[:, num_contexts:]
     predictive = model.latent_posterior(latents[:, :num_contexts], poses[:, :num_contexts], num_targets)
-    log_prob = predictive.latent_log_prob(latents[:, num_contexts:], target_poses)
+    log_prob = predictive.latent_log_prob(latents[:, num_contexts:], target_poses, independent_targets)
     log_prob += tf.reduce_sum(log_dets[:, num_contexts:], -1)
     size = tf.cast(num_targets * latents.shape[-1], latents.dtype)
     negative_log_likelihood = -tf.reduce_mean(log_prob) / size
@@ -110,7 +114,7 @@ def training_loss(model, images, poses, settings, num_contexts):
     latents, log_dets = model.encode(images, poses)
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
     conditional, decoded = conditional_terms(
-        model, poses, latents, log_dets, num_contexts, decode=settings.predictive > 0
+        model, poses, latents, log_dets, num_contexts, settings.predictive > 0, settings.independent_targets
     )
     parts['conditional'] = conditional
     if decoded is not None:

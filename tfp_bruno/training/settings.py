@@ -61,6 +61,7 @@ class Preset:
     """A model and a way to train it."""
 
     process: str
+    law: str
     flow: FlowSettings
     training: TrainingSettings
 
@@ -68,6 +69,7 @@ class Preset:
 PRESETS = {
     'cpu': Preset(
         process='factor',
+        law='gaussian',
         flow=FlowSettings(),
         training=TrainingSettings(
             steps=6000,
@@ -80,6 +82,7 @@ PRESETS = {
     # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone; a flow for GPUs.
     'paper': Preset(
         process='exchangeable',
+        law='student_t',
         flow=FlowSettings(
             first_squeeze=2, couplings=(6, 6, 4), filters=(64, 64, 64), num_blocks=6, dense_couplings=6, dense_units=256
         ),

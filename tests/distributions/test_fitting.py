@@ -1,0 +1,81 @@
+"""What processes are fitted from, against the SVD and against samples of known processes."""
+
+import numpy as np
+import pytest
+
+from tfp_bruno.distributions import FactorGaussianProcess, FactorStudentTProcess, slice_kernel
+from tfp_bruno.distributions.fitting import fit_exponential, principal_axes
+
+
+@pytest.mark.parametrize('count', [3, 50])
+def test_principal_axes_are_those_of_the_svd(count):
+    samples = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
+    samples -= samples.mean(0)
+    axes, deviations = principal_axes(samples, count)
+    _, singular, expected = np.linalg.svd(samples.astype(np.float64), full_matrices=False)
+    kept = min(count, 7)
+    assert axes.shape == (kept, 40)
+    np.testing.assert_allclose(deviations, singular[:kept] / np.sqrt(8), rtol=1e-4)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(kept), atol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(axes * expected[:kept], 1)), np.ones(kept), atol=1e-4)
+
+
+@pytest.mark.parametrize(('share', 'length'), [(0.9, 8.0), (0.5, 20.0), (0.7, 4.0)])
+def test_fit_exponential_recovers_a_process(share, length):
+    rng = np.random.default_rng(0)
+    step, slices = 4, 12
+    distance = step * np.abs(np.subtract.outer(np.arange(slices), np.arange(slices)))
+    covariance = share * np.exp(-distance / length) + (1 - share) * np.eye(slices)
+    residual = np.einsum('ij,sjd->sid', np.linalg.cholesky(covariance), rng.normal(size=(100, slices, 60)))
+    fitted_share, fitted_length = fit_exponential(3.0 * residual.astype(np.float32), step)
+    np.testing.assert_allclose(fitted_share, share, rtol=0.05)
+    np.testing.assert_allclose(fitted_length, length, rtol=0.08)
+
+
+def test_fit_exponential_stays_in_its_range():
+    noise = np.random.default_rng(0).normal(size=(20, 10, 30)).astype(np.float32)
+    for residual in (noise, np.repeat(noise[:, :1], 10, axis=1), noise * (-1.0) ** np.arange(10)[:, np.newaxis]):
+        share, length = fit_exponential(residual, 4)
+        assert 0.05 <= share <= 0.97
+        assert 0.99 <= length <= 40.1
+
+
+@pytest.mark.parametrize('process', [FactorGaussianProcess, FactorStudentTProcess])
+def test_from_samples_recovers_a_process(process):
+    rng = np.random.default_rng(0)
+    slices, dimension, factors = 8, 30, 2
+    loadings = rng.normal(size=(slices, dimension, factors)).astype(np.float32)
+    truth = {
+        'loc': rng.normal(size=dimension).astype(np.float32),
+        'loadings': loadings,
+        'variance': rng.uniform(0.2, 0.6, dimension).astype(np.float32),
+        'correlation': np.float32(0.8),
+        'kernel': slice_kernel(np.float32(5.0), slices),
+        'poses': np.eye(slices, dtype=np.float32),
+    }
+    if process is FactorStudentTProcess:
+        truth['df'] = np.float32(12.0)
+    true = process(**truth)
+    samples = true.sample(600, seed=(1, 2)).numpy()
+    fitted = process.from_samples(samples, factors)
+    assert fitted.event_shape == [slices, dimension]
+    poses = np.eye(slices, dtype=np.float32)
+    np.testing.assert_allclose(fitted.mean(conditional_input=poses), samples.mean(0), atol=1e-4)
+    gram = np.einsum('idq,jeq->idje', loadings, loadings)
+    fitted_gram = np.einsum('idq,jeq->idje', fitted.loadings, fitted.loadings)
+    assert np.linalg.norm(fitted_gram - gram) < 0.25 * np.linalg.norm(gram)
+    np.testing.assert_allclose(fitted.parameters['variance'], truth['variance'], rtol=0.25)
+    np.testing.assert_allclose(fitted.correlation, 0.8, atol=0.1)
+    unseen = true.sample(200, seed=(3, 4))
+    gap = true.log_prob(unseen) - fitted.log_prob(unseen, conditional_input=poses)
+    # Nats of 240 numbers.
+    assert 0.0 < np.mean(gap) < 6.0
+    if process is FactorStudentTProcess:
+        assert 6.0 < float(fitted.df) < 30.0
+
+
+def test_from_samples_takes_arguments_of_the_constructor():
+    samples = np.random.default_rng(0).normal(size=(10, 4, 3))
+    process = FactorGaussianProcess.from_samples(samples, 2, correlation=0.25, poses=np.eye(4, dtype=np.float32)[:2])
+    np.testing.assert_allclose(process.correlation, 0.25)
+    assert process.event_shape == [2, 3]
