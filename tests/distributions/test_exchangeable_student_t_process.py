@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfp_bruno.distributions import ExchangeableStudentTProcess
 
@@ -231,116 +230,6 @@ def test_float32_is_close_to_float64():
     np.testing.assert_allclose(one.variance(), other.variance(), rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value', 'message'),
-    [
-        ('df', 2.0, '`df` must be greater than 2'),
-        ('variance', 0.0, '`variance` must be greater than 0'),
-        ('correlation', -0.1, '`correlation` must be at least 0'),
-        ('correlation', 1.0, '`correlation` must be less than 1'),
-    ],
-)
-def test_validate_args_checks_parameters(name, value, message):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        make(2, validate_args=True, **{name: np.full(DIMENSION, value)})
-    make(2, validate_args=False, **{name: np.full(DIMENSION, value)})
-    # A variable may change later, so it is checked at every use.
-    variable = tf.Variable(PARAMETERS[name])
-    process = make(2, validate_args=True, **{name: variable})
-    process.log_prob(draw(2, DIMENSION))
-    variable.assign(np.full(DIMENSION, value))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        process.log_prob(draw(2, DIMENSION))
-
-
-def test_validate_args_checks_observations():
-    process = make(2, validate_args=True)
-    z = draw(2, DIMENSION)
-    z[1, 0] = np.nan
-    for method in (process.log_prob, lambda value: process.posterior(value, 1)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match='NaN'):
-            method(z)
-
-
-def test_shape_errors_name_both_shapes():
-    process = make(4)
-    for method in (process.log_prob, lambda value: process.posterior(value, 1)):
-        with pytest.raises(ValueError, match=r'\[\.\.\., n, 3\], got \(4, 2\)'):
-            method(np.zeros((4, 2)))
-        with pytest.raises(ValueError, match=r'\[\.\.\., n, 3\], got \(3,\)'):
-            method(np.zeros(3))
-    with pytest.raises(ValueError, match=r'event shape is \(4, 3\), but the value has shape \(5, 3\)'):
-        process.log_prob(np.zeros((5, DIMENSION)))
-
-
-@pytest.mark.parametrize('kind', ['variable', 'transformed', 'deferred'])
-def test_trainable_parameters_receive_gradients(kind):
-    constraints = ExchangeableStudentTProcess.parameter_properties(tf.float64)
-    makers = {
-        'variable': lambda value, _: tf.Variable(value),
-        'transformed': tfp.util.TransformedVariable,
-        'deferred': lambda value, bijector: tfp.util.DeferredTensor(tf.Variable(bijector.inverse(value)), bijector),
-    }
-    start = {**PARAMETERS, 'correlation': np.array([0.1, 0.4, 0.9])}
-    trainable = {
-        name: makers[kind](tf.constant(value), constraints[name].default_constraining_bijector_fn())
-        for name, value in start.items()
-    }
-    process = make(2, **trainable)
-    assert len(process.trainable_variables) == 4
-    z = draw(2, DIMENSION)
-    with tf.GradientTape() as tape:
-        log_prob = process.log_prob(z) + process.posterior(z, 2).log_prob(z + 1.0)
-    np.testing.assert_allclose(process.log_prob(z), scipy_log_prob(z, **start), rtol=1e-9)
-    for gradient in tape.gradient(log_prob, process.trainable_variables):
-        assert np.all(np.isfinite(gradient))
-        assert np.all(gradient != 0)
-
-
-def test_default_constraints_keep_parameters_in_range():
-    constraints = ExchangeableStudentTProcess.parameter_properties(tf.float32)
-    extremes = tf.constant([-50.0, 0.0, 5.0])
-    df, variance, correlation = (
-        constraints[name].default_constraining_bijector_fn().forward(extremes).numpy()
-        for name in ('df', 'variance', 'correlation')
-    )
-    assert df.min() >= 2.0
-    assert variance.min() > 0.0
-    assert correlation.min() >= 0.0
-    assert correlation.max() < 1.0
-
-
-@pytest.mark.parametrize('jit_compile', [False, True])
-def test_functions_agree_with_eager(jit_compile):
-    process, z = make(4, np.float32), draw(4, DIMENSION).astype(np.float32)
-
-    def both(z):
-        return process.log_prob(z), process.posterior(z, 2).variance()
-
-    for out, expected in zip(tf.function(both, jit_compile=jit_compile)(z), both(z), strict=True):
-        np.testing.assert_allclose(out, expected, rtol=1e-5)
-
-
-def test_a_process_crosses_a_function_both_ways():
-    process = make(4, variance=tf.Variable(PARAMETERS['variance']))
-    z = draw(4, DIMENSION)
-
-    @tf.function
-    def condition(process, z):
-        return process.log_prob(z), process.posterior(z, 2)
-
-    log_prob, posterior = condition(process, z)
-    np.testing.assert_allclose(log_prob, scipy_log_prob(z, **PARAMETERS), rtol=1e-10)
-    assert isinstance(posterior, ExchangeableStudentTProcess)
-    assert posterior.event_shape == [2, DIMENSION]
-    expected = process.posterior(z, 2)
-    np.testing.assert_allclose(posterior.variance(), expected.variance(), rtol=1e-10)
-    np.testing.assert_allclose(posterior.loc, expected.loc, rtol=1e-10)
-    parts = tf.nest.flatten(process, expand_composites=True)
-    rebuilt = tf.nest.pack_sequence_as(process, parts, expand_composites=True)
-    np.testing.assert_allclose(rebuilt.log_prob(z), log_prob, rtol=1e-12)
-
-
 def test_a_number_of_steps_known_only_at_run_time():
     z = draw(5, DIMENSION)
 
@@ -354,20 +243,3 @@ def test_a_number_of_steps_known_only_at_run_time():
     np.testing.assert_allclose(log_prob, scipy_log_prob(z, **PARAMETERS), rtol=1e-10)
     np.testing.assert_allclose(sample, make(5).sample(seed=(1, 2)), rtol=1e-10)
     assert mean.shape == (5, DIMENSION)
-
-
-def test_copies():
-    process = make(4, name='subjects')
-    copy = process.copy(num_steps=7)
-    assert copy.event_shape == [7, DIMENSION]
-    assert copy.num_steps == 7
-    z = draw(7, DIMENSION)
-    np.testing.assert_allclose(copy.log_prob(z), make(7).log_prob(z), rtol=1e-12)
-    assert process.posterior(z, 2).name.startswith('subjects')
-
-
-def test_checkpoint_round_trip(tmp_path):
-    process, other = (make(2, loc=tf.Variable(draw(DIMENSION, seed=seed))) for seed in (1, 2))
-    path = tf.train.Checkpoint(process=process).write(str(tmp_path / 'process'))
-    tf.train.Checkpoint(process=other).read(path).assert_consumed()
-    np.testing.assert_array_equal(other.loc, process.loc)

@@ -57,8 +57,9 @@ class ExchangeableProcess(Process):
             deviations = tf.where(mask > 0.0, deviations, tf.zeros([], self.dtype))
         total = tf.reduce_sum(deviations, axis=-2)
         centre = tf.math.divide_no_nan(total, n)
-        own = deviations - centre[..., tf.newaxis, :]
-        spread = tf.reduce_sum(own**2 if mask is None else mask * own**2, axis=-2)
+        # Not `** 2`: a power that is not rewritten as a product takes several times longer.
+        squares = tf.math.squared_difference(deviations, centre[..., tf.newaxis, :])
+        spread = tf.reduce_sum(squares if mask is None else mask * squares, axis=-2)
         beta = spread / a + total * centre / (a + n * b)
         return n, total, beta
 
@@ -72,7 +73,7 @@ class ExchangeableProcess(Process):
         df, loc, a, b = self._components()
         variance = a + b
         df = None if df is None else df[..., tf.newaxis, :]
-        beta = (value - loc[..., tf.newaxis, :]) ** 2 / variance[..., tf.newaxis, :]
+        beta = tf.math.squared_difference(value, loc[..., tf.newaxis, :]) / variance[..., tf.newaxis, :]
         log_det = tf.math.log(variance)[..., tf.newaxis, :]
         return tf.reduce_sum(radial.log_density(log_det, beta, tf.ones([], self.dtype), df), axis=-1)
 

@@ -79,9 +79,8 @@ class FactorGaussianProcess(FactorProcess):
         Args:
             loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every vector; or
                 a callable that maps poses `[..., n, P]` to `[..., n, D]`, for example a `PoseTable`.
-            loadings: Floating-point `Tensor` of shape `[P, D, q]`, whose rows a one-hot pose chooses (another vector
-                combines them, and only then do gradients flow to it), or a callable that maps poses `[..., n, P]` to
-                loadings `[..., n, D, q]`.
+            loadings: Floating-point `Tensor` of shape `[P, D, q]`, of which one-hot poses choose rows, or a callable
+                that maps poses `[..., n, P]` of any kind to loadings `[..., n, D, q]`.
             variance: Positive `Tensor` of shape `[B1, ..., Bb, D]`: variance of the residual.
             correlation: `Tensor` in `[0, 1)`, scalar or of shape `[..., G]`: correlation of the residual between two
                 vectors at the same pose.

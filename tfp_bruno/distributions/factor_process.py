@@ -1,5 +1,6 @@
 """What the factor processes share: a few factors of the subject that show in every slice and many dimensions."""
 
+import functools
 import typing
 
 import numpy as np
@@ -15,6 +16,10 @@ from tfp_bruno.distributions.slice_kernel import slice_kernel
 from tfp_bruno.distributions.steps import block_covariance, expand_groups, mix_steps
 
 __all__ = ['FactorProcess']
+
+
+# Loadings of a sequence from which on a batch is worked off one by one.
+_LARGE = 2**20
 
 
 class _Moments(typing.NamedTuple):
@@ -118,6 +123,9 @@ class FactorProcess(PoseConditionedProcess):
         # Correlations belong to groups of dimensions, and the degrees of freedom to all.
         return [name for name in ('loc', 'variance') if name in self._tensor_names]
 
+    def _group_names(self):
+        return ('constant_share', 'correlation')
+
     def _unbatched_names(self):
         return ('loadings',)
 
@@ -131,6 +139,12 @@ class FactorProcess(PoseConditionedProcess):
         """Returns L(v) / standard deviation at poses `[..., n, P]`, as `[..., n, D, q]`."""
         if self._loadings_callable:
             loadings = tf.convert_to_tensor(self._loadings_callable(poses))
+            steps_and_size = poses.shape[-2:-1].concatenate(self._dimension())
+            if not loadings.shape[-3:-1].is_compatible_with(steps_and_size):
+                raise ValueError(
+                    f'{self.name}: `loadings` gave {loadings.shape} at poses {poses.shape}, not '
+                    f'[..., n, {self._dimension()[0]}, q].'
+                )
         else:
             loadings = look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
         return loadings / self._deviation_scale()[..., tf.newaxis]
@@ -169,6 +183,36 @@ class FactorProcess(PoseConditionedProcess):
 
     def _moments(self, value, poses, weights, num_seen):
         """Returns the `_Moments` of the first `num_seen` vectors, and those of all."""
+        batch = functools.reduce(
+            ps.broadcast_shape,
+            [ps.shape(value)[:-2], ps.shape(poses)[:-2], [] if weights is None else ps.shape(weights)[:-1]],
+        )
+        if ps.rank_from_shape(batch) == 0 or self._loadings_size(poses) < _LARGE or self._has_batched_parameters():
+            return self._moments_at_once(value, poses, weights, num_seen)
+        # One sequence after the other: the whitened loadings of all would be a temporary of hundreds of megabytes.
+        parts = [(value, 2), (poses, 2), *([] if weights is None else [(weights, 1)])]
+        flat = [_flatten_batch(part, batch, event_ndims) for part, event_ndims in parts]
+        moments = tf.map_fn(
+            lambda one: tf.stack(self._moments_at_once(one[0], one[1], one[2] if one[2:] else None, num_seen)),
+            tuple(flat),
+            fn_output_signature=tf.TensorSpec([2, 3], self.dtype),
+        )
+        moments = tf.reshape(moments, ps.concat([batch, [2, 3]], 0))
+        return tuple(_Moments(*tf.unstack(moments[..., which, :], axis=-1)) for which in (0, 1))
+
+    def _loadings_size(self, poses):
+        """Returns how many loadings a sequence has, as far as that is known."""
+        factors = 1 if self._loadings_callable else self._loadings_parameter.shape[-1]
+        return (poses.shape[-2] or 1) * self._dimension()[0] * factors
+
+    def _has_batched_parameters(self):
+        return any(
+            shape.rank > self._event_ndims(name)
+            for name, shape in self._all_shapes().items()
+            if name in ('df', 'loc', 'variance', 'correlation', 'constant_share')
+        )
+
+    def _moments_at_once(self, value, poses, weights, num_seen):
         factor, _, errors, loadings = self._whiten(value, poses, weights)
         dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
         each = tf.ones(ps.shape(value)[-2:-1], self.dtype) if weights is None else weights
@@ -178,7 +222,7 @@ class FactorProcess(PoseConditionedProcess):
         step_log_det = each * (
             log_diagonal + tf.reduce_sum(tf.math.log(self._parameter('variance')), -1)[..., tf.newaxis]
         )
-        squares = tf.reduce_sum(errors**2, axis=-1)
+        squares = tf.reduce_sum(tf.square(errors), axis=-1)
         before = _precision(loadings[..., :num_seen, :, :], errors[..., :num_seen, :])
         new = _precision(loadings[..., num_seen:, :, :], errors[..., num_seen:, :])
         moments = []
@@ -242,7 +286,7 @@ class FactorProcess(PoseConditionedProcess):
             return _Knowledge(None, tf.ones([], self.dtype), mean, loadings, residual)
         each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
         n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
-        beta = tf.reduce_sum(errors**2, [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
+        beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
         return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
 
     def _step_variance(self, known):
@@ -261,7 +305,7 @@ class FactorProcess(PoseConditionedProcess):
         inflation = known.inflation[..., tf.newaxis]
         log_variance = tf.math.log(own) + tf.math.log(self._parameter('variance'))[..., tf.newaxis, :]
         log_det += tf.reduce_sum(log_variance, -1) + dimension * tf.math.log(inflation)
-        beta = (tf.reduce_sum(errors**2, -1) - explained) / inflation
+        beta = (tf.reduce_sum(tf.square(errors), -1) - explained) / inflation
         df = None if known.df is None else known.df[..., tf.newaxis]
         return radial.log_density(log_det, beta, dimension, df)
 
@@ -296,8 +340,8 @@ class FactorProcess(PoseConditionedProcess):
 
     def _variance(self, conditional_input=None):
         known = self._know(self._broadcast_poses(conditional_input))
-        relative = tf.reduce_sum(known.loadings**2, axis=-1) + self._step_variance(known)
-        return self._deviation_scale() ** 2 * known.inflation[..., tf.newaxis, tf.newaxis] * relative
+        relative = tf.reduce_sum(tf.square(known.loadings), axis=-1) + self._step_variance(known)
+        return tf.square(self._deviation_scale()) * known.inflation[..., tf.newaxis, tf.newaxis] * relative
 
     def _covariance(self, conditional_input=None):
         """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
@@ -341,6 +385,12 @@ class FactorProcess(PoseConditionedProcess):
         return radial.entropy(log_det, n, known.df)
 
 
+def _flatten_batch(value, batch, event_ndims):
+    event = ps.shape(value)[ps.rank(value) - event_ndims :]
+    value = tf.broadcast_to(value, ps.concat([batch, event], 0))
+    return tf.reshape(value, ps.concat([[-1], event], 0))
+
+
 def _eye_like(matrix):
     return tf.eye(ps.shape(matrix)[-1], dtype=matrix.dtype)
 
@@ -357,4 +407,4 @@ def _information(precision, projected):
     """Returns log|P| and u^T P^-1 u, where P is the identity more than `precision`."""
     factor = tf.linalg.cholesky(precision + _eye_like(precision))
     solved = tf.linalg.triangular_solve(factor, projected[..., tf.newaxis])
-    return 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1), tf.reduce_sum(solved**2, [-2, -1])
+    return 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1), tf.reduce_sum(tf.square(solved), [-2, -1])

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import dtype_util, parameter_properties
 from tensorflow_probability.python.internal import prefer_static as ps
 
-from tfp_bruno.distributions.process import Process, constrained_parameter, mask_as_weights
+from tfp_bruno.distributions.process import Process, can_broadcast, constrained_parameter, mask_as_weights
 
 __all__ = ['PoseConditionedProcess']
 
@@ -31,17 +31,33 @@ class PoseConditionedProcess(Process):
         """
         if num_steps is None and tensors['poses'] is None:
             raise ValueError(f'{settings["name"]} needs `num_steps`, or `poses`.')
+        if (tensors['observations'] is None) != (tensors['observed_poses'] is None):
+            raise ValueError(f'{settings["name"]}: `observations` must come with `observed_poses`, one for each.')
         self._kernel = kernel
         self._loc_callable = tensors['loc'] if callable(tensors['loc']) else None
         tensors = {**tensors, 'loc': None if callable(tensors['loc']) else tensors['loc']}
         super().__init__(tensors, num_steps, parameters=parameters, **settings)
-        groups = tf.broadcast_static_shape(kernel.batch_shape, self._constant_share_parameter.shape[-1:])
-        # The batch shape of a transformed kernel is not always known.
-        if groups.rank is not None and (groups.rank > 1 or self._dimension()[0] % (groups.num_elements() or 1)):
+        self._check_groups()
+
+    def _group_names(self):
+        """Returns the names of the parameters whose last axis is that of the groups of dimensions."""
+        return ('constant_share',)
+
+    def _check_groups(self):
+        """Raises a ValueError if the parameters of groups are not of one group, or of G that divide the dimensions."""
+        sizes = {name: getattr(self, f'_{name}_parameter').shape for name in self._group_names()}
+        groups, agree = self._kernel.batch_shape, True
+        if groups.rank is None:
+            # That of a transformed kernel is not always known.
+            groups = tf.TensorShape([])
+        for size in sizes.values():
+            agree = agree and can_broadcast(groups, size[-1:])
+            groups = tf.broadcast_static_shape(groups, size[-1:]) if agree else groups
+        if not agree or groups.rank > 1 or self._dimension()[0] % (groups.num_elements() or 1):
+            shapes = ' and '.join(f'`{name}` of shape {size}' for name, size in sizes.items())
             raise ValueError(
-                f'{self.name}: `kernel` of batch shape {kernel.batch_shape} and `constant_share` of shape '
-                f'{self._constant_share_parameter.shape} must be of one group, or of [G] groups that divide the '
-                f'{self._dimension()[0]} dimensions.'
+                f'{self.name}: `kernel` of batch shape {self._kernel.batch_shape} and {shapes} must be of one group, '
+                f'or of [G] groups that divide the {self._dimension()[0]} dimensions.'
             )
 
     @classmethod
@@ -145,7 +161,8 @@ class PoseConditionedProcess(Process):
     def _poses_of(self, value, poses):
         """Returns the poses of vectors `[..., n, D]`, the bound ones if none are given."""
         poses = self._given_poses(poses)
-        if not value.shape[-2:-1].is_compatible_with(poses.shape[-2:-1]):
+        one_each = value.shape[-2:-1].is_compatible_with(poses.shape[-2:-1])
+        if not (one_each and can_broadcast(value.shape[:-2], poses.shape[:-2])):
             raise ValueError(
                 f'{self.name}: there must be one pose per vector, got poses {poses.shape} and vectors {value.shape}.'
             )
@@ -161,7 +178,11 @@ class PoseConditionedProcess(Process):
             raise ValueError(
                 f'{self.name}: poses must have shape [..., n, {"P" if size is None else size}], got {poses.shape}.'
             )
-        return poses
+        if not self.validate_args:
+            return poses
+        check = tf.debugging.assert_all_finite(poses, message='The poses must not hold NaN or infinity.')
+        with tf.control_dependencies([check]):
+            return tf.identity(poses)
 
     def _pose_size(self):
         """Returns the size P of a pose, where a parameter tells it."""
@@ -215,6 +236,11 @@ class PoseConditionedProcess(Process):
 
     def _sampled_poses(self, conditional_input):
         poses = self._given_poses(conditional_input)
+        if not poses.shape[-2:-1].is_compatible_with(self.event_shape[:1]):
+            raise ValueError(
+                f'{self.name}: the event shape is {self.event_shape}, but there are poses {poses.shape}; for others '
+                'use `at(poses).sample(...)`.'
+            )
         if tf.broadcast_static_shape(self.batch_shape, poses.shape[:-2]) != self.batch_shape:
             raise ValueError(
                 f'{self.name}: cannot draw samples of batch shape {self.batch_shape} at poses {poses.shape}; bind the '

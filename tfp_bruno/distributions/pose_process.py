@@ -133,7 +133,7 @@ class PoseProcess(PoseConditionedProcess):
         relative = correlation * expand_groups(own, self._dimension()[0]) + (1.0 - correlation)
         if known.fit is not None:
             inverse = 1.0 / known.fit.scales
-            relative -= correlation**2 * mix_steps(known.cross**2, inverse)
+            relative -= tf.square(correlation) * mix_steps(tf.square(known.cross), inverse)
             # To first order in `off`, whose value is zero: all pairs of eigenvectors.
             pairs = known.cross[..., :, tf.newaxis] * known.cross[..., tf.newaxis, :]
             pairs *= known.fit.spectrum.off[..., tf.newaxis, :, :]
@@ -151,7 +151,7 @@ class PoseProcess(PoseConditionedProcess):
 
     def _marginal_log_prob(self, value, conditional_input=None):
         df, mean, variance = self._marginals(self._poses_of(value, conditional_input))
-        beta = (value - mean) ** 2 / variance
+        beta = tf.math.squared_difference(value, mean) / variance
         each = radial.log_density(tf.math.log(variance), beta, tf.ones([], self.dtype), df)
         return tf.reduce_sum(each, axis=-1)
 
@@ -214,8 +214,12 @@ class PoseProcess(PoseConditionedProcess):
         within = correlation * _by_dimension(self._similarity(poses, poses), dimension) + (1.0 - correlation) * identity
         if known.fit is not None:
             cross = _by_dimension(known.cross, dimension)
-            root = cross * tf.math.rsqrt(known.fit.scales)[..., tf.newaxis, :, :]
-            within -= correlation**2 * tf.einsum('...ikd,...jkd->...ijd', root, root)
+            inverse = 1.0 / known.fit.scales[..., tf.newaxis, :, :]
+            # To first order in `off`, whose value is zero.
+            off = correlation * _by_dimension(known.fit.spectrum.off, dimension)
+            solved = cross * inverse
+            solved -= _product(solved, off) * inverse
+            within -= tf.square(correlation) * _product(solved, tf.einsum('...ikd->...kid', cross))
         scale = (self._parameter('variance') * known.inflation)[..., tf.newaxis, tf.newaxis, :]
         return block_covariance(scale * within)
 
@@ -241,3 +245,8 @@ def _by_dimension(matrix, dimension):
     matrix = tf.transpose(matrix, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
     groups = matrix.shape[-1]
     return matrix if groups == 1 else tf.repeat(matrix, dimension // groups, axis=-1)
+
+
+def _product(matrices_a, matrices_b):
+    """Returns the products of matrices `[..., m, k, D]` and `[..., k, n, D]` of D dimensions, 1 in either for all."""
+    return tf.reduce_sum(matrices_a[..., tf.newaxis, :] * matrices_b[..., tf.newaxis, :, :, :], axis=-3)

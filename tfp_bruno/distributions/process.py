@@ -15,7 +15,7 @@ from tensorflow_probability.python.internal import (
 )
 from tensorflow_probability.python.internal import prefer_static as ps
 
-__all__ = ['Process', 'composite', 'constrained_parameter', 'mask_as_weights']
+__all__ = ['Process', 'can_broadcast', 'composite', 'constrained_parameter', 'mask_as_weights']
 
 # Argument: (comparison, words, bound), for `validate_args`.
 _CHECKS = {
@@ -195,6 +195,10 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
         size = self._dimension()[0]
         if value.shape.rank is not None and (value.shape.rank < 2 or not value.shape[-1:].is_compatible_with([size])):
             raise ValueError(f'{self.name}: vectors must have shape [..., n, {size}], got {value.shape}.')
+        if not can_broadcast(value.shape[:-2], self.batch_shape):
+            raise ValueError(
+                f'{self.name}: the batch shape {self.batch_shape} and vectors {value.shape} do not broadcast.'
+            )
         return value
 
     def _check_steps(self, value):
@@ -245,12 +249,20 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
     def _parameter_control_dependencies(self, is_init):
         if not self.validate_args:
             return []
-        return [
+        parameters = {
+            name: value for name, value in self._tensor_parameters().items() if is_init != tensor_util.is_ref(value)
+        }
+        in_range = [
             check(parameter, tf.constant(bound, self.dtype), message=f'Argument `{name}` must be {words} {bound:g}.')
-            for name, parameter in self._tensor_parameters().items()
+            for name, parameter in parameters.items()
             for check, words, bound in _CHECKS.get(name, ())
-            if is_init != tensor_util.is_ref(parameter)
         ]
+        finite = [
+            tf.debugging.assert_all_finite(parameters[name], message=f'Argument `{name}` must be finite.')
+            for name in ('loc', 'loadings')
+            if name in parameters
+        ]
+        return in_range + finite
 
     def _sample_control_dependencies(self, value, mask=None, **kwargs):
         if not self.validate_args:
@@ -269,9 +281,18 @@ def mask_as_weights(mask, value, name):
     if mask is None:
         return None
     mask = tf.convert_to_tensor(mask, name='mask')
-    if not mask.shape[-1:].is_compatible_with(value.shape[-2:-1]):
+    if not (mask.shape[-1:].is_compatible_with(value.shape[-2:-1]) and can_broadcast(mask.shape, value.shape[:-1])):
         raise ValueError(f'{name}: `mask` must have shape [..., n], got {mask.shape} for vectors of {value.shape}.')
     return tf.cast(tf.cast(mask, tf.bool), value.dtype)
+
+
+def can_broadcast(shape, other):
+    """Whether two static shapes broadcast, as far as they are known."""
+    try:
+        tf.broadcast_static_shape(shape, other)
+    except ValueError:
+        return False
+    return True
 
 
 def _split_shape(value, event_ndims):

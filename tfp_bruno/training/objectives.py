@@ -91,9 +91,9 @@ def predictive_error(truth, decoded, contrast):
     flat = tf.reshape(truth, tf.concat([[-1], tf.shape(truth)[2:]], 0))
     flat = tf.ensure_shape(flat, [None, *truth.shape[2:]])
     mean = tf.nn.avg_pool2d(flat, 7, 1, 'SAME')
-    variance = tf.maximum(tf.nn.avg_pool2d(flat**2, 7, 1, 'SAME') - mean**2, 0.0)
-    error = tf.reshape(decoded, tf.shape(flat)) - flat
-    return tf.reduce_mean(error**2 / (2.0 * (variance + contrast)))
+    variance = tf.maximum(tf.nn.avg_pool2d(tf.square(flat), 7, 1, 'SAME') - tf.square(mean), 0.0)
+    squares = tf.math.squared_difference(tf.reshape(decoded, tf.shape(flat)), flat)
+    return tf.reduce_mean(squares / (2.0 * (variance + contrast)))
 
 
 def training_loss(model, images, poses, settings, num_contexts):
@@ -120,6 +120,6 @@ def training_loss(model, images, poses, settings, num_contexts):
     if decoded is not None:
         targets = images[:, num_contexts:]
         parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
-        parts['squared_error'] = tf.reduce_mean((decoded - targets) ** 2)
+        parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
     weights = {'joint': settings.joint, 'conditional': settings.conditional, 'predictive': settings.predictive}
     return sum(weights[name] * part for name, part in parts.items() if name in weights), parts

@@ -1,0 +1,138 @@
+"""What one process must be when another one's parameters are put in: no reference but the other class."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_bruno import distributions
+
+FAMILIES = ('Exchangeable', 'Pose', 'Factor')
+
+
+def figures(process, z, at):
+    """Density, moments of a process, as one dictionary."""
+    return {
+        'log_prob': process.log_prob(z, **at),
+        'mean': process.mean(**at),
+        'variance': process.variance(**at),
+        'covariance': process.covariance(**at),
+        'entropy': process.entropy(**at),
+    }
+
+
+def assert_same(figures_a, figures_b, **tolerance):
+    for name, value in figures_a.items():
+        np.testing.assert_allclose(value, figures_b[name], err_msg=name, **tolerance)
+
+
+@pytest.mark.parametrize('kind', ['Gaussian', 'StudentT'])
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(np.float64, 1e-11), (np.float32, 2e-5)])
+def test_constant_share_of_one_is_the_exchangeable_process(kind, dtype, tolerance, models, draw):
+    pose, exchangeable = models(f'Pose{kind}Process'), models(f'Exchangeable{kind}Process')
+    z, z_seen, at = draw(2, 4).astype(dtype), draw(3, 4, seed=1).astype(dtype), pose.at([0, 2], dtype)
+    of_poses, plain = pose.make(2, dtype, constant_share=dtype(1.0)), exchangeable.make(2, dtype)
+    for one, other in (
+        (of_poses, plain),
+        (pose.posterior(of_poses, z_seen, [1, 4, 5], 2), plain.posterior(z_seen, 2)),
+    ):
+        assert_same(figures(one, z, at), figures(other, z, {}), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(('kind', 'dimension'), [('Gaussian', 4), ('StudentT', 1)])
+@pytest.mark.parametrize('groups', [1, 2])
+def test_zero_loadings_are_the_pose_process(kind, dimension, groups, models, draw):
+    """A common radius is that of each dimension only where there is one dimension."""
+    if groups > dimension:
+        groups = 1
+    pose, factor = models(f'Pose{kind}Process', groups), models(f'Factor{kind}Process', groups)
+    cut = {name: value[:dimension] for name, value in factor.parameters.items() if name in ('loc', 'variance')}
+    correlation = np.array([0.5, 0.9])[:groups]
+    factor = factor.with_parameters(correlation=correlation, loadings=np.zeros((6, dimension, 2)), **cut)
+    repeated = np.repeat(correlation, dimension // groups)
+    df = {'df': factor.parameters['df'].reshape(1)} if kind == 'StudentT' else {}
+    pose = pose.with_parameters(correlation=repeated, **cut, **df)
+    z, z_seen, at = draw(2, dimension), draw(3, dimension, seed=1), pose.at([0, 2])
+    for make in (
+        lambda model: model.make(2),
+        lambda model: model.posterior(model.make(1), z_seen, [1, 4, 5], 2),
+    ):
+        assert_same(figures(make(pose), z, at), figures(make(factor), z, at), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_many_degrees_of_freedom_are_the_gaussian(family, models, draw):
+    student, gaussian = models(f'{family}StudentTProcess'), models(f'{family}GaussianProcess')
+    student = student.with_parameters(df=np.full(np.shape(student.parameters['df']), 1e8), **gaussian.parameters)
+    z, z_seen, at = draw(2, 4), draw(3, 4, seed=1), student.at([0, 2])
+    for make in (lambda model: model.make(2), lambda model: model.posterior(model.make(1), z_seen, [1, 4, 5], 2)):
+        assert_same(figures(make(student), z, at), figures(make(gaussian), z, at), rtol=1e-5, atol=1e-6)
+
+
+def test_callable_loadings_are_the_table(models, draw):
+    for name in ('FactorGaussianProcess', 'FactorStudentTProcess'):
+        model, z, z_seen = models(name), draw(2, 4), draw(3, 4, seed=1)
+        table = tf.constant(model.parameters['loadings'])
+        of_callable = model.make(2, loadings=lambda poses, table=table: tf.einsum('...p,pdq->...dq', poses, table))
+        at = model.at([0, 2])
+        posteriors = [model.posterior(one, z_seen, [1, 4, 5], 2) for one in (model.make(2), of_callable)]
+        assert_same(*(figures(one, z, at) for one in posteriors), rtol=1e-11, atol=1e-12)
+        samples = [one.sample(3, seed=(1, 2), **at) for one in posteriors]
+        np.testing.assert_allclose(*samples, rtol=1e-9)
+
+
+def test_loadings_that_are_linear_in_the_pose(models, draw):
+    """Halfway between two poses, loadings and position are halfway."""
+    model, z = models('FactorGaussianProcess'), draw(1, 4)
+    table = tf.constant(model.parameters['loadings'])
+    process = model.make(1, loadings=lambda poses: tf.einsum('...p,pdq->...dq', poses, table))
+    poses = model.poses([1, 2]).mean(0, keepdims=True)
+    loadings = model.parameters['loadings'][1:3].mean(0)
+    covariance = loadings @ loadings.T + np.diag(model.parameters['variance'])
+    np.testing.assert_allclose(process.covariance(conditional_input=poses), covariance, rtol=1e-10)
+    expected = scipy.stats.multivariate_normal(model.parameters['loc'], covariance).logpdf(z[0])
+    np.testing.assert_allclose(process.log_prob(z, conditional_input=poses), expected, rtol=1e-10)
+
+
+@st.composite
+def pairs(draw):
+    """(process, vectors, poses, an order of them), all six classes."""
+    name = draw(st.sampled_from([name for name in distributions.__all__ if name.endswith('Process')]))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    order = draw(st.integers(2, 6).flatmap(lambda n: st.permutations(range(n))))
+    groups, size = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    dimension, n = groups * size, len(order)
+    poses, correlation = rng.uniform(0, 5, (n, 2)), draw(st.floats(0.0, 0.99))
+    parameters = {'loc': rng.normal(size=dimension), 'variance': np.exp(rng.normal(size=dimension))}
+    parameters['correlation'] = np.full(groups if 'Factor' in name else dimension, correlation)
+    if 'StudentT' in name:
+        parameters['df'] = np.full([] if 'Factor' in name else dimension, draw(st.floats(2.1, 1e3)))
+    if 'Exchangeable' not in name:
+        length = tf.constant(rng.uniform(0.5, 5.0, groups))
+        parameters['kernel'] = tfp.math.psd_kernels.MaternThreeHalves(length_scale=length)
+        parameters['constant_share'] = draw(st.floats(0.0, 1.0))
+    if 'Factor' in name:
+        weights = rng.normal(size=(2, dimension, draw(st.integers(1, 3))))
+        parameters['loadings'] = lambda poses: tf.einsum('...p,pdq->...dq', poses, weights)
+    process = getattr(distributions, name)(**parameters, num_steps=n)
+    return process, rng.normal(size=(n, dimension)), poses, list(order)
+
+
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(pairs())
+def test_the_order_of_pairs_does_not_matter(pair):
+    process, z, poses, order = pair
+    where, reordered, given, given_reordered = (
+        (({'conditional_input': poses}, {'conditional_input': poses[order]}, [poses], [poses[order]]))
+        if process.needs_poses
+        else ({}, {}, [], [])
+    )
+    log_prob = process.log_prob(z, **where)
+    assert np.isfinite(log_prob)
+    np.testing.assert_allclose(process.log_prob(z[order], **reordered), log_prob, rtol=1e-8, atol=1e-8)
+    one = process.posterior(z, *given, num_steps=len(z))
+    other = process.posterior(z[order], *given_reordered, num_steps=len(z))
+    np.testing.assert_allclose(other.log_prob(z + 1.0, **where), one.log_prob(z + 1.0, **where), rtol=1e-8, atol=1e-8)
