@@ -22,7 +22,7 @@ def loaded(request, make_run, make_weights):
 def test_what_it_is(loaded):
     assert isinstance(loaded.model, TrainedModel)
     assert loaded.model.definition == loaded.run.definition
-    assert loaded.model.name == 'bruno (cpu)'
+    assert loaded.model.name.startswith('bruno (cpu: ')
     assert (loaded.model.info['is_phantom'], loaded.model.info['data']) == (True, 'noise')
     assert tfp_bruno.load is load
 

@@ -3,8 +3,9 @@
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties
 
+from tfp_bruno.distributions.composite import composite
 from tfp_bruno.distributions.factor_process import FactorProcess
-from tfp_bruno.distributions.process import composite, constrained_parameter
+from tfp_bruno.distributions.parameters import constrained_parameter
 
 __all__ = ['FactorGaussianProcess']
 

@@ -4,7 +4,8 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import dtype_util, parameter_properties
 from tensorflow_probability.python.internal import prefer_static as ps
 
-from tfp_bruno.distributions.process import Process, can_broadcast, constrained_parameter, mask_as_weights
+from tfp_bruno.distributions.parameters import constrained_parameter
+from tfp_bruno.distributions.process import Process, can_broadcast, mask_as_weights
 
 __all__ = ['PoseConditionedProcess']
 

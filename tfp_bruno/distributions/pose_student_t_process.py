@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from tfp_bruno.distributions.composite import composite
+from tfp_bruno.distributions.parameters import constrained_parameter
 from tfp_bruno.distributions.pose_process import PoseProcess
-from tfp_bruno.distributions.process import composite, constrained_parameter
 
 __all__ = ['PoseStudentTProcess']
 

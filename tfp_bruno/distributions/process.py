@@ -6,27 +6,16 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability.python.distributions import distribution as tfd_distribution
 from tensorflow_probability.python.internal import (
-    assert_util,
     auto_composite_tensor,
     dtype_util,
-    parameter_properties,
     reparameterization,
     tensor_util,
 )
 from tensorflow_probability.python.internal import prefer_static as ps
 
-__all__ = ['Process', 'can_broadcast', 'composite', 'constrained_parameter', 'mask_as_weights']
+from tfp_bruno.distributions.parameters import range_assertions
 
-# Argument: (comparison, words, bound), for `validate_args`.
-_CHECKS = {
-    'df': ((assert_util.assert_greater, 'greater than', 2.0),),
-    'variance': ((assert_util.assert_greater, 'greater than', 0.0),),
-    'correlation': ((assert_util.assert_greater_equal, 'at least', 0.0), (assert_util.assert_less, 'less than', 1.0)),
-    'constant_share': (
-        (assert_util.assert_greater_equal, 'at least', 0.0),
-        (assert_util.assert_less_equal, 'at most', 1.0),
-    ),
-}
+__all__ = ['Process', 'can_broadcast', 'mask_as_weights']
 
 
 class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoCompositeTensor):
@@ -252,17 +241,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
         parameters = {
             name: value for name, value in self._tensor_parameters().items() if is_init != tensor_util.is_ref(value)
         }
-        in_range = [
-            check(parameter, tf.constant(bound, self.dtype), message=f'Argument `{name}` must be {words} {bound:g}.')
-            for name, parameter in parameters.items()
-            for check, words, bound in _CHECKS.get(name, ())
-        ]
-        finite = [
-            tf.debugging.assert_all_finite(parameters[name], message=f'Argument `{name}` must be finite.')
-            for name in ('loc', 'loadings')
-            if name in parameters
-        ]
-        return in_range + finite
+        return range_assertions(parameters, self.dtype)
 
     def _sample_control_dependencies(self, value, mask=None, **kwargs):
         if not self.validate_args:
@@ -306,58 +285,3 @@ def _with_batch(value, event_ndims, batch_shape):
     event = _split_shape(value, event_ndims)[1]
     event = ps.concat([[1] * (event_ndims - min(event_ndims, ps.rank(value))), event], axis=0)
     return tf.broadcast_to(value, ps.concat([batch_shape, event], axis=0))
-
-
-def constrained_parameter(name, dtype):
-    """Returns the `ParameterProperties` of one of the parameters that several processes have."""
-    dtype = dtype_util.as_numpy_dtype(dtype)
-    bijectors = {
-        'df': lambda: tfb.Softplus(low=dtype(2.0)),
-        'variance': lambda: tfb.Softplus(low=dtype_util.eps(dtype)),
-        'correlation': tfb.Sigmoid,
-        'constant_share': tfb.Sigmoid,
-    }
-    constraint = {'default_constraining_bijector_fn': bijectors[name]} if name in bijectors else {}
-    return parameter_properties.ParameterProperties(event_ndims=1, **constraint)
-
-
-class _ProcessSpec(auto_composite_tensor._AutoCompositeTensorTypeSpec):
-    """The type spec with which a process crosses a `tf.function`."""
-
-    @classmethod
-    def from_instance(cls, instance, omit_kwargs=(), non_identifying_kwargs=()):
-        values = dict(instance._tensor_parameters())
-        others = {
-            name: value
-            for name, value in instance.parameters.items()
-            if name not in ('num_steps', 'name') and name not in values
-        }
-        others['name'] = instance.name
-        steps = instance.num_steps
-        static = None if steps is None else tf.get_static_value(steps)
-        if steps is not None and static is None:
-            values['num_steps'] = steps
-        else:
-            others['num_steps'] = None if steps is None else int(static)
-        for name in list(others):
-            if isinstance(others[name], (auto_composite_tensor.AutoCompositeTensor, tf.Tensor)):
-                values[name] = others.pop(name)
-        return cls(
-            param_specs={name: auto_composite_tensor._extract_type_spec_recursively(v) for name, v in values.items()},
-            non_tensor_params=others,
-            omit_kwargs=omit_kwargs,
-            prefer_static_value=('num_steps',),
-            non_identifying_kwargs=non_identifying_kwargs,
-        )
-
-    def _to_components(self, obj):
-        values = {**obj.parameters, **obj._tensor_parameters(), 'num_steps': obj.num_steps}
-        return {name: values[name] for name in self._param_specs}
-
-
-def composite(process):
-    """Class decorator: registers the type spec of a process, under its own name, so that it can be saved."""
-    name = f'{process.__name__}Spec'
-    spec = type(f'_{name}', (_ProcessSpec,), {'value_type': property(lambda self: process), '__doc__': 'A type spec.'})
-    process._spec_class = auto_composite_tensor.type_spec_register(f'tfp_bruno.distributions.{name}')(spec)
-    return process

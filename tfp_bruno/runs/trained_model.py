@@ -124,7 +124,9 @@ def load(run_dir):
     run = read_run(run_dir)
     bruno = build_model(run.model, run.training['sequence_length'], run.training['seed'])
     restore_weights(bruno, run)
-    return TrainedModel(bruno, run.definition, f'bruno ({run.info["preset"]})', run.info)
+    return TrainedModel(
+        bruno, run.definition, f'bruno ({run.info["preset"]}: {run.model.process}, {run.model.law})', run.info
+    )
 
 
 def restore_weights(bruno, run):

@@ -1,0 +1,315 @@
+"""The algebra of a few factors of the subject that show in every slice and many dimensions."""
+
+import functools
+import typing
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability.python.internal import prefer_static as ps
+
+from tfp_bruno.distributions import radial
+from tfp_bruno.distributions.fitting import fit_factor_moments
+from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
+from tfp_bruno.distributions.pose_table import PoseTable, look_up
+from tfp_bruno.distributions.slice_kernel import slice_kernel
+from tfp_bruno.distributions.steps import mix_steps
+
+__all__ = ['SubjectFactors', 'information']
+
+
+# Loadings of a sequence from which on a batch is worked off one by one.
+_LARGE = 2**20
+
+
+class _Moments(typing.NamedTuple):
+    """What the density needs of some numbers: how many, `beta` and log|K|, each `[...]`."""
+
+    n: tf.Tensor
+    beta: tf.Tensor
+    log_det: tf.Tensor
+
+
+class _Knowledge(typing.NamedTuple):
+    """What the observations tell of vectors at other poses, in units of the residual's standard deviations.
+
+    Attributes:
+        df: Degrees of freedom given the observations, or `None`.
+        inflation: Factor of the Gaussian's conditional covariance, `[...]`.
+        mean: `[..., m, D]`.
+        loadings: Of q independent standard factors, `[..., m, D, q]`.
+        residual: Covariance of what the factors leave, between steps, `[..., G, m, m]`.
+    """
+
+    df: tf.Tensor | None
+    inflation: tf.Tensor
+    mean: tf.Tensor
+    loadings: tf.Tensor
+    residual: tf.Tensor
+
+
+class SubjectFactors(PoseConditionedProcess):
+    """`z_i = loc + L(v_i) h + r_i`: factors h of the subject, and a residual that is smooth over poses.
+
+    A Cholesky factor of the residual's correlation whitens one step after the other, so the first steps' quantities are
+    those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n +
+    q))`.
+    """
+
+    def __init__(self, loadings, tensors, kernel, num_steps, parameters, **settings):
+        """Keeps the parameters; see `PoseConditionedProcess`.
+
+        Args:
+            loadings: `Tensor` `[P, D, q]` or callable of poses.
+            tensors: Dict of the other tensor parameters.
+            kernel: Kernel over poses.
+            num_steps: Integer `Tensor`, or `None`.
+            parameters: Dict of the constructor's arguments.
+            **settings: Of `Process`.
+        """
+        self._loadings_callable = loadings if callable(loadings) else None
+        tensors = {**tensors, 'loadings': None if callable(loadings) else loadings}
+        super().__init__(tensors, kernel, num_steps, parameters, **settings)
+        table = self._all_shapes().get('loadings')
+        if table is not None and (table.rank != 3 or not table[1:2].is_compatible_with(self._dimension())):
+            raise ValueError(
+                f'{self.name}: `loadings` {table} must have shape [P, D, q], where D = {self._dimension()[0]} is that '
+                f'of `variance` {self._variance_parameter.shape}.'
+            )
+
+    @classmethod
+    def from_samples(cls, samples, num_factors, num_steps=None, **kwargs):
+        """Returns a process over one-hot poses, fitted in closed form to samples.
+
+        The mean of each pose becomes `loc`, principal components of whole subjects the loadings, and what they leave of
+        subjects that were left out the residual: its variance, its correlation with neighbours, and for a Student-t
+        the degrees of freedom.
+
+        Args:
+            samples: Array of shape `[S, K, D]`: S >= 3 subjects with a vector at each of K >= 3 neighbouring poses.
+            num_factors: Integer q.
+            num_steps: Integer. Default value: `None`, which is K unless `poses` are given.
+            **kwargs: Further arguments of the constructor, which replace what was fitted.
+
+        Returns:
+            A process of this class for poses `[..., n, K]`.
+        """
+        samples = np.asarray(samples, np.float32)
+        mean = samples.mean(axis=0)
+        moments = fit_factor_moments(samples - mean, num_factors)
+        fitted = {
+            'loc': PoseTable(mean),
+            'loadings': moments.loadings,
+            'variance': moments.variance.astype(np.float32),
+            'correlation': np.float32(moments.correlation),
+            'kernel': slice_kernel(np.float32(moments.length), samples.shape[1]),
+            'num_steps': samples.shape[1] if num_steps is None and 'poses' not in kwargs else num_steps,
+        }
+        if 'df' in cls._parameter_properties(tf.float32):
+            fitted['df'] = np.float32(moments.df)
+        return cls(**{**fitted, **kwargs})
+
+    @property
+    def loadings(self):
+        """Loadings of the subject's factors: `[P, D, q]`, or a callable of poses."""
+        return self._loadings_callable or self._loadings_parameter
+
+    @property
+    def correlation(self):
+        """Correlation of the residual between steps at the same pose."""
+        return self._correlation_parameter
+
+    def _dimension_names(self):
+        # Correlations belong to groups of dimensions, and the degrees of freedom to all.
+        return [name for name in ('loc', 'variance') if name in self._tensor_names]
+
+    def _group_names(self):
+        return ('constant_share', 'correlation')
+
+    def _unbatched_names(self):
+        return ('loadings',)
+
+    def _pose_size(self):
+        return super()._pose_size() if self._loadings_callable else self._loadings_parameter.shape[0]
+
+    def _deviation_scale(self):
+        return tf.sqrt(self._parameter('variance'))[..., tf.newaxis, :]
+
+    def _scaled_loadings(self, poses):
+        """Returns L(v) / standard deviation at poses `[..., n, P]`, as `[..., n, D, q]`."""
+        if self._loadings_callable:
+            loadings = tf.convert_to_tensor(self._loadings_callable(poses))
+            steps_and_size = poses.shape[-2:-1].concatenate(self._dimension())
+            if not loadings.shape[-3:-1].is_compatible_with(steps_and_size):
+                raise ValueError(
+                    f'{self.name}: `loadings` gave {loadings.shape} at poses {poses.shape}, not '
+                    f'[..., n, {self._dimension()[0]}, q].'
+                )
+        else:
+            with tf.control_dependencies(_one_hot_assertions(poses) if self.validate_args else []):
+                loadings = look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
+        return loadings / self._deviation_scale()[..., tf.newaxis]
+
+    def _residual_correlation(self, poses, weights=None):
+        """Returns R between poses `[..., n, P]`, `[..., G, n, n]`."""
+        correlation = self._parameter('correlation')[..., tf.newaxis, tf.newaxis]
+        identity = tf.eye(ps.shape(poses)[-2], dtype=self.dtype)
+        return correlation * self._own_similarity(poses, weights) + (1.0 - correlation) * identity
+
+    def _whiten(self, value, poses, weights):
+        """Returns what density and conditioning share.
+
+        Args:
+            value: `[..., n, D]`.
+            poses: `[..., n, P]`.
+            weights: Mask `[..., n]`, or `None`.
+
+        Returns:
+            factor: Cholesky factor of R, `[..., G, n, n]`.
+            whitener: Its inverse.
+            errors: Whitened deviations, `[..., n, D]`.
+            loadings: Whitened loadings, `[..., n, D, q]`.
+        """
+        factor = tf.linalg.cholesky(tf.cast(self._residual_correlation(poses, weights), tf.float64))
+        # A product with the small inverse is several times faster than a triangular solve with this many columns.
+        whitener = tf.linalg.triangular_solve(factor, tf.broadcast_to(_eye_like(factor), ps.shape(factor)))
+        factor, whitener = tf.cast(factor, self.dtype), tf.cast(whitener, self.dtype)
+        errors = (value - self._loc_at(poses)) / self._deviation_scale()
+        loadings = self._scaled_loadings(poses)
+        if weights is not None:
+            # Not a product: what is masked may be NaN.
+            errors = tf.where(weights[..., tf.newaxis] > 0.0, errors, tf.zeros([], self.dtype))
+            loadings *= weights[..., tf.newaxis, tf.newaxis]
+        return factor, whitener, mix_steps(whitener, errors), mix_steps(whitener, loadings, 3)
+
+    def _moments(self, value, poses, weights, num_seen):
+        """Returns the `_Moments` of the first `num_seen` vectors, and those of all."""
+        batch = functools.reduce(
+            ps.broadcast_shape,
+            [ps.shape(value)[:-2], ps.shape(poses)[:-2], [] if weights is None else ps.shape(weights)[:-1]],
+        )
+        if ps.rank_from_shape(batch) == 0 or self._loadings_size(poses) < _LARGE or self._has_batched_parameters():
+            return self._moments_at_once(value, poses, weights, num_seen)
+        # One sequence after the other: the whitened loadings of all would be a temporary of hundreds of megabytes.
+        parts = [(value, 2), (poses, 2), *([] if weights is None else [(weights, 1)])]
+        flat = [_flatten_batch(part, batch, event_ndims) for part, event_ndims in parts]
+        moments = tf.map_fn(
+            lambda one: tf.stack(self._moments_at_once(one[0], one[1], one[2] if one[2:] else None, num_seen)),
+            tuple(flat),
+            fn_output_signature=tf.TensorSpec([2, 3], self.dtype),
+        )
+        moments = tf.reshape(moments, ps.concat([batch, [2, 3]], 0))
+        return tuple(_Moments(*tf.unstack(moments[..., which, :], axis=-1)) for which in (0, 1))
+
+    def _loadings_size(self, poses):
+        """Returns how many loadings a sequence has, as far as that is known."""
+        factors = 1 if self._loadings_callable else self._loadings_parameter.shape[-1]
+        return (poses.shape[-2] or 1) * self._dimension()[0] * factors
+
+    def _has_batched_parameters(self):
+        return any(
+            shape.rank > self._event_ndims(name)
+            for name, shape in self._all_shapes().items()
+            if name in ('df', 'loc', 'variance', 'correlation', 'constant_share')
+        )
+
+    def _moments_at_once(self, value, poses, weights, num_seen):
+        factor, _, errors, loadings = self._whiten(value, poses, weights)
+        dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
+        each = tf.ones(ps.shape(value)[-2:-1], self.dtype) if weights is None else weights
+        log_diagonal = tf.math.log(tf.linalg.diag_part(factor))
+        # One of G groups is D / G dimensions.
+        log_diagonal = 2.0 * dimension * tf.reduce_mean(log_diagonal, axis=-2)
+        step_log_det = each * (
+            log_diagonal + tf.reduce_sum(tf.math.log(self._parameter('variance')), -1)[..., tf.newaxis]
+        )
+        squares = tf.reduce_sum(tf.square(errors), axis=-1)
+        before = _precision(loadings[..., :num_seen, :, :], errors[..., :num_seen, :])
+        new = _precision(loadings[..., num_seen:, :, :], errors[..., num_seen:, :])
+        moments = []
+        for steps, (precision, projected) in (
+            (slice(None, num_seen), before),
+            (slice(None), (before[0] + new[0], before[1] + new[1])),
+        ):
+            log_det, explained = information(precision, projected)
+            moments.append(
+                _Moments(
+                    dimension * tf.reduce_sum(each[..., steps], -1),
+                    tf.reduce_sum(squares[..., steps], -1) - explained,
+                    tf.reduce_sum(step_log_det[..., steps], -1) + log_det,
+                )
+            )
+        return moments
+
+    def _num_seen(self):
+        return 0 if self.observations is None else ps.shape(self.observations)[-2]
+
+    def _parameter_of_all(self, name):
+        """Returns a parameter `[...]` that all dimensions share, or `None`."""
+        return tf.convert_to_tensor(getattr(self, f'_{name}_parameter')) if name in self._tensor_names else None
+
+    def _know(self, poses):
+        """Returns the `_Knowledge` at poses `[..., m, P]`."""
+        df, loadings = self._parameter_of_all('df'), self._scaled_loadings(poses)
+        residual = self._residual_correlation(poses)
+        if self.observations is None:
+            mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
+            return _Knowledge(df, tf.ones([], self.dtype), mean, loadings, residual)
+        observations, observed_poses, weights = self._observed()
+        _, whitener, errors, seen = self._whiten(observations, observed_poses, weights)
+        precision, projected = _precision(seen, errors)
+        precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
+        factors_mean = tf.linalg.cholesky_solve(precision_factor, projected[..., tf.newaxis])[..., 0]
+        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
+        if weights is not None:
+            cross *= weights[..., tf.newaxis, :, tf.newaxis]
+        weights_of_seen = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
+        # What the factors' mean explains of the observations is not the residual's.
+        left = errors - tf.einsum('...ndq,...q->...nd', seen, factors_mean)
+        mean = tf.einsum('...ndq,...q->...nd', loadings, factors_mean) + mix_steps(weights_of_seen, left)
+        loadings -= mix_steps(weights_of_seen, seen, 3)
+        # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
+        inverse = tf.linalg.triangular_solve(
+            precision_factor, tf.broadcast_to(_eye_like(precision), ps.shape(precision_factor))
+        )
+        loadings = tf.matmul(loadings, inverse[..., tf.newaxis, :, :], transpose_b=True)
+        residual -= tf.matmul(weights_of_seen, weights_of_seen, transpose_b=True)
+        if df is None:
+            return _Knowledge(None, tf.ones([], self.dtype), mean, loadings, residual)
+        each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
+        n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
+        beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
+        return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
+
+
+def _flatten_batch(value, batch, event_ndims):
+    event = ps.shape(value)[ps.rank(value) - event_ndims :]
+    value = tf.broadcast_to(value, ps.concat([batch, event], 0))
+    return tf.reshape(value, ps.concat([[-1], event], 0))
+
+
+def _one_hot_assertions(poses):
+    message = 'The poses (argument `conditional_input` or `poses`) must be one-hot where `loadings` is a table.'
+    ones = tf.ones(ps.shape(poses)[:-1], poses.dtype)
+    return [
+        tf.debugging.assert_equal(tf.reduce_max(poses, -1), ones, message=message),
+        tf.debugging.assert_equal(tf.reduce_sum(tf.abs(poses), -1), ones, message=message),
+    ]
+
+
+def _eye_like(matrix):
+    return tf.eye(ps.shape(matrix)[-1], dtype=matrix.dtype)
+
+
+def _precision(loadings, errors):
+    """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]`."""
+    shape = ps.shape(loadings)
+    flat = tf.reshape(loadings, ps.concat([shape[:-3], [shape[-3] * shape[-2], shape[-1]]], 0))
+    errors = tf.reshape(errors, ps.concat([ps.shape(errors)[:-2], [shape[-3] * shape[-2]]], 0))
+    return tf.matmul(flat, flat, transpose_a=True), tf.linalg.matvec(flat, errors, transpose_a=True)
+
+
+def information(precision, projected):
+    """Returns log|P| and u^T P^-1 u, where P is the identity more than `precision`."""
+    factor = tf.linalg.cholesky(precision + _eye_like(precision))
+    solved = tf.linalg.triangular_solve(factor, projected[..., tf.newaxis])
+    return 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1), tf.reduce_sum(tf.square(solved), [-2, -1])
