@@ -56,8 +56,9 @@ class InvertibleConvolution(ConditionalBijector):
         if np.abs(diagonal).min() < 1e-6 * np.abs(diagonal).max():
             raise ValueError('`initial_matrix` is singular; give an invertible matrix.')
         numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
-        self._permutation = tf.constant(permutation.astype(numpy_dtype))
-        self._signs = tf.constant(np.sign(diagonal).astype(numpy_dtype))
+        # Variables, so that a checkpoint holds all of W, whatever matrix the flow was constructed with.
+        self._permutation = tf.Variable(permutation.astype(numpy_dtype), trainable=False, name=f'{name}/permutation')
+        self._signs = tf.Variable(np.sign(diagonal).astype(numpy_dtype), trainable=False, name=f'{name}/signs')
         self._lower = tf.Variable(np.tril(lower, -1).astype(numpy_dtype), name=f'{name}/lower')
         self._upper = tf.Variable(np.triu(upper, 1).astype(numpy_dtype), name=f'{name}/upper')
         self._log_diagonal = tf.Variable(np.log(np.abs(diagonal)).astype(numpy_dtype), name=f'{name}/log_diagonal')
