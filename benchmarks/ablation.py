@@ -50,6 +50,7 @@ def main(argv):
     text = _table(metrics)
     print(text)
     if OUTPUT.value:
+        app.import_tensorflow()
         from benchmarks.measure import replace_section
 
         replace_section(pathlib.Path(OUTPUT.value), 'ablation', text)
