@@ -21,8 +21,8 @@ __all__ = ['Process', 'can_broadcast', 'mask_as_weights']
 class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoCompositeTensor):
     """Sequences of `num_steps` vectors `[D]`, a distribution that conditioning turns into another of its class.
 
-    A subclass writes `_marginal_log_prob` (each step alone), and the joint density and joint samples as
-    `_joint_log_prob` and `_joint_sample`; with `independent_targets`, the steps are drawn and scored each on its own.
+    A subclass writes `_marginal_log_prob` (each step alone), `_joint_log_prob` and `_sample_n`; with
+    `independent_targets`, the steps are drawn and scored each on its own.
     """
 
     # Whether the density depends on the poses of the steps, given as `conditional_input`.
