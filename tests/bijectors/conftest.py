@@ -5,21 +5,35 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.bijectors import (
+    ActNorm,
     AffineCoupling,
+    CompactSettings,
     ConditionalAffine,
     ConditionalChain,
     ConditionalRealNVP,
     FactorOut,
-    FlowSettings,
     ImageLogit,
     InvertibleConvolution,
+    MaskedAffineCoupling,
+    OfficialSettings,
     Squeeze,
+    alternating_mask,
+    checkerboard_mask,
 )
-from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner
+from tfp_bruno.networks import (
+    ConvolutionalConditioner,
+    DenseConditioner,
+    FourierPoseEncoder,
+    WeightNormConvolutionalConditioner,
+    WeightNormDenseConditioner,
+)
 
 CONDITION_SIZE = 3
-SETTINGS = FlowSettings(
+SETTINGS = CompactSettings(
     first_squeeze=2, couplings=(2, 1), filters=(8, 8), dense_couplings=1, dense_units=16, pose_units=8
+)
+OFFICIAL = OfficialSettings(
+    scales=2, filters=6, num_blocks=1, dense_couplings=2, dense_units=8, pose_units=5, alpha=0.2
 )
 MATRIX = np.random.default_rng(5).normal(size=(4, 4))
 
@@ -41,6 +55,23 @@ def _coupling(dtype, dense=False, swap=False):
     return AffineCoupling((2, 2, 4), conditioner, CONDITION_SIZE, swap, dtype=dtype)
 
 
+def _masked(dtype, dense=False):
+    if dense:
+        mask = alternating_mask((2, 2, 2), 1)
+        conditioner = WeightNormDenseConditioner(8, CONDITION_SIZE, dtype=dtype)
+    else:
+        mask = checkerboard_mask((4, 2, 1))
+        conditioner = WeightNormConvolutionalConditioner(6, 1, CONDITION_SIZE, dtype=dtype)
+    conditioner.build([None, *mask.shape])
+    return MaskedAffineCoupling(mask, conditioner, CONDITION_SIZE, dtype=dtype)
+
+
+def _flow_of_positions(dtype):
+    return ConditionalRealNVP(
+        (4, 4, 1), CONDITION_SIZE, SETTINGS, lambda: FourierPoseEncoder(5, 2, dtype=dtype), dtype=dtype
+    )
+
+
 def _chain(dtype):
     return ConditionalChain([InvertibleConvolution((2, 2, 4), MATRIX, dtype=dtype), _coupling(dtype)], CONDITION_SIZE)
 
@@ -54,7 +85,14 @@ MAKERS = {
     'swapped_coupling': lambda dtype: _coupling(dtype, swap=True),
     'dense_coupling': lambda dtype: _coupling(dtype, dense=True),
     'conditional_chain': _chain,
-    'factor_out': lambda dtype: FactorOut((4, 4, 2), _chain(dtype), CONDITION_SIZE),
+    'actnorm': lambda dtype: ActNorm((2, 3, 4), dtype=dtype),
+    'masked_coupling': _masked,
+    'masked_dense_coupling': lambda dtype: _masked(dtype, dense=True),
+    'factor_out': lambda dtype: FactorOut(
+        (4, 4, 2), ConditionalChain([Squeeze((4, 4, 1), dtype=dtype), _chain(dtype)], CONDITION_SIZE), CONDITION_SIZE
+    ),
+    'official_flow': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, OFFICIAL, dtype=dtype),
+    'flow_of_positions': _flow_of_positions,
     'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.bijectors import FactorOut, InvertibleConvolution
+from tfp_bruno.bijectors import ConditionalChain, FactorOut, InvertibleConvolution, Squeeze
 
 MATRIX = np.random.default_rng(3).normal(size=(4, 4))
 
 
 def test_only_the_first_half_goes_through_the_bijector():
-    bijector = FactorOut((4, 4, 2), InvertibleConvolution((2, 2, 4), MATRIX, dtype=tf.float64), 3)
+    parts = [Squeeze((4, 4, 1), dtype=tf.float64), InvertibleConvolution((2, 2, 4), MATRIX, dtype=tf.float64)]
+    bijector = FactorOut((4, 4, 2), ConditionalChain(parts), 3)
     y = np.random.default_rng(0).normal(size=(5, 4, 4, 2))
     first, second = (tf.nn.space_to_depth(y[..., index : index + 1], 2).numpy() for index in range(2))
     x, log_det = bijector.inverse_and_log_det(y, np.zeros((5, 3)))
@@ -18,7 +19,16 @@ def test_only_the_first_half_goes_through_the_bijector():
     np.testing.assert_allclose(log_det, np.full(5, 4 * np.linalg.slogdet(MATRIX)[1]), rtol=1e-12)
 
 
-@pytest.mark.parametrize('shape', [(5, 4, 2), (4, 5, 2), (4, 4, 3)])
-def test_odd_sizes(shape):
-    with pytest.raises(ValueError, match='needs even sizes'):
+def test_a_bijector_that_keeps_the_resolution():
+    bijector = FactorOut((3, 5, 8), InvertibleConvolution((3, 5, 4), MATRIX, dtype=tf.float64), 3)
+    y = np.random.default_rng(0).normal(size=(2, 3, 5, 8))
+    x, _ = bijector.inverse_and_log_det(y, np.zeros((2, 3)))
+    np.testing.assert_allclose(x, np.concatenate([y[..., :4] @ MATRIX, y[..., 4:]], -1), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'message'), [((2, 2, 7), 'even number of channels'), ((4, 4, 8), r'\[4, 4, 4\], but invertible_conv')]
+)
+def test_shapes_that_do_not_fit(shape, message):
+    with pytest.raises(ValueError, match=message):
         FactorOut(shape, InvertibleConvolution((2, 2, 4), MATRIX), 3)

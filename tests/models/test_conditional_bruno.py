@@ -8,7 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_bruno.distributions import ExchangeableStudentTProcess
 from tfp_bruno.models import ConditionalBruno, ModelSettings, build_model
-from tfp_bruno.networks import PoseEncoder
+from tfp_bruno.networks import OneHotPoseEncoder
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(3, 4, 4, 4, 1))
@@ -153,8 +153,8 @@ def test_missing_and_mis_shaped_poses(model, poses):
 
 def test_every_network_runs_once(model, poses, monkeypatch):
     calls = []
-    original = PoseEncoder.__call__
-    monkeypatch.setattr(PoseEncoder, '__call__', lambda self, *args: calls.append(1) or original(self, *args))
+    original = OneHotPoseEncoder.__call__
+    monkeypatch.setattr(OneHotPoseEncoder, '__call__', lambda self, *args: calls.append(1) or original(self, *args))
     for use in (
         lambda: model.log_prob(IMAGES, **at(poses)),
         lambda: model.posterior(IMAGES, poses, 1),

@@ -25,6 +25,14 @@ def flow_logits(images):
     return scipy.special.logit(0.8 * images.astype(np.float64) + 0.1)
 
 
+def linear_latents(model, logits, about=None):
+    """What the flow without its couplings makes of standardised logits `[S, K, ...]`, about that of zero."""
+    flat = logits.reshape(-1, SIDE, SIDE, 1).astype(np.float32)
+    latents = model.bijector.without_couplings(flat).numpy()
+    centre = model.bijector.without_couplings(0 * flat[:1]).numpy() if about is None else about
+    return (latents - centre).reshape(*logits.shape[:2], -1)
+
+
 def settings_of(process, flow_settings, num_slices=SLICES, law='gaussian'):
     return ModelSettings((SIDE, SIDE, 1), num_slices, process, law, flow_settings, factors=4)
 
@@ -74,8 +82,8 @@ def test_exchangeable_moments(flow_settings):
     logits -= logits.mean(0)
     logits /= np.sqrt((logits**2).mean(0) + 1e-2)
     # Every fourth slice.
-    latents = model.bijector.rotate(logits[:, ::4].reshape(-1, SIDE, SIDE, 1).astype(np.float32)).numpy()
-    latents = latents.reshape(SUBJECTS, 3, -1)
+    latents = linear_latents(model, logits[:, ::4])
+    np.testing.assert_allclose(model.distribution.loc, linear_latents(model, 0 * logits, about=0)[0, 0], atol=1e-6)
     variance = (latents**2).mean((0, 1))
     products = sum((latents[:, i] * latents[:, j]).mean(0) for i in range(3) for j in range(3) if i != j) / 6
     np.testing.assert_allclose(model.distribution.variance()[0], variance, rtol=1e-3)
@@ -91,9 +99,10 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     logits = flow_logits(images)
     logits -= logits.mean(0)
     logits /= np.sqrt((logits**2).mean(0) + 1e-2)
-    latents = model.bijector.rotate(logits.reshape(-1, SIDE, SIDE, 1).astype(np.float32)).numpy()
-    _, singular, axes = np.linalg.svd(latents.reshape(SUBJECTS, -1), full_matrices=False)
-    expected = axes[:4].T * (singular[:4] ** 2 / SUBJECTS) @ axes[:4]
+    _, singular, axes = np.linalg.svd(logits.reshape(SUBJECTS, -1), full_matrices=False)
+    # In the latent space, where the normalisations after the affine map scale them.
+    axes = linear_latents(model, axes[:4].reshape(4, *logits.shape[1:])).reshape(4, -1)
+    expected = axes.T * (singular[:4] ** 2 / SUBJECTS) @ axes
     loadings = model.distribution.loadings.numpy().reshape(-1, 4)
     np.testing.assert_allclose(loadings @ loadings.T, expected, atol=1e-3)
     assert np.all(model.distribution.parameters['variance'] > 0)

@@ -1,23 +1,71 @@
 """The encoder of poses against NumPy."""
 
 import numpy as np
+import pytest
+import tensorflow as tf
 
-from tfp_bruno.networks import PoseEncoder
+from tfp_bruno.networks import (
+    DensePoseEncoder,
+    FourierPoseEncoder,
+    OneHotPoseEncoder,
+    VectorPoseEncoder,
+    linear_features,
+)
 
 
 def elu(value):
     return np.where(value > 0, value, np.expm1(value))
 
 
-def test_values(randomised):
-    encoder = randomised(PoseEncoder(5, dtype='float64'), [None, 3])
+def one_hot(pose):
+    return pose
+
+
+def vector(pose):
+    return np.concatenate([np.ones((len(pose), 1)), pose], -1)
+
+
+def waves(pose):
+    phases = np.concatenate([np.pi * pose, 2 * np.pi * pose, 4 * np.pi * pose], -1)
+    return np.concatenate([np.ones((len(pose), 1)), np.sin(phases), np.cos(phases)], -1)
+
+
+@pytest.mark.parametrize(
+    ('make', 'expected_features'),
+    [
+        (lambda: OneHotPoseEncoder(5, dtype='float64'), one_hot),
+        (lambda: VectorPoseEncoder(5, dtype='float64'), vector),
+        (lambda: FourierPoseEncoder(5, 3, dtype='float64'), waves),
+    ],
+)
+def test_values(randomised, make, expected_features):
+    encoder = randomised(make(), [None, 3])
     pose = np.random.default_rng(0).normal(size=(4, 3))
-    hidden = elu(pose @ encoder.kernel_in.numpy())
+    features = expected_features(pose)
+    np.testing.assert_allclose(linear_features(encoder, pose), features, atol=1e-12)
+    hidden = elu(features @ encoder.kernel_in.numpy())
     expected = elu(hidden @ encoder.kernel_out.numpy() + encoder.bias.numpy())
     np.testing.assert_allclose(encoder(pose), expected, rtol=1e-12)
 
 
 def test_poses_are_told_apart_from_the_start():
-    features = PoseEncoder(8)(np.eye(6, dtype=np.float32)).numpy()
+    features = OneHotPoseEncoder(8)(np.eye(6, dtype=np.float32)).numpy()
     distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
     assert distances[~np.eye(6, dtype=bool)].min() > 0.05
+
+
+def test_one_dense_layer(randomised):
+    encoder = randomised(DensePoseEncoder(5, dtype='float64'), [None, 3])
+    pose = np.random.default_rng(0).normal(size=(4, 3))
+    out = pose @ encoder.kernel.numpy() + encoder.bias.numpy()
+    np.testing.assert_allclose(encoder(pose), np.where(out > 0, out, 0.2 * out), rtol=1e-6)
+    # It says nothing of linear features: the pose and a constant.
+    np.testing.assert_array_equal(linear_features(encoder, tf.constant(pose)), vector(pose))
+
+
+def test_neighbouring_positions_are_alike():
+    positions = np.linspace(0, 1, 21, dtype=np.float32)[:, np.newaxis]
+    features = FourierPoseEncoder(8, 3)(positions).numpy()
+    near = np.linalg.norm(features[1:] - features[:-1], axis=-1).mean()
+    far = np.linalg.norm(features[10:] - features[:-10], axis=-1).mean()
+    assert near < 0.5 * far

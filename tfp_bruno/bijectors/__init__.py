@@ -1,26 +1,42 @@
 """Bijectors of images that depend on a condition."""
 
+from tfp_bruno.bijectors.actnorm import ActNorm
 from tfp_bruno.bijectors.bound_condition import BoundCondition
 from tfp_bruno.bijectors.chain import ConditionalChain
+from tfp_bruno.bijectors.compact import CompactSettings
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
-from tfp_bruno.bijectors.conditional_real_nvp import ConditionalRealNVP, FlowSettings
+from tfp_bruno.bijectors.conditional_real_nvp import ARCHITECTURES, ConditionalRealNVP
 from tfp_bruno.bijectors.coupling import AffineCoupling
 from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.logit import ImageLogit
+from tfp_bruno.bijectors.masked_coupling import (
+    MaskedAffineCoupling,
+    alternating_mask,
+    channel_mask,
+    checkerboard_mask,
+)
+from tfp_bruno.bijectors.official import OfficialSettings
 from tfp_bruno.bijectors.squeeze import Squeeze
 
 __all__ = [
+    'ARCHITECTURES',
+    'ActNorm',
     'AffineCoupling',
     'BoundCondition',
+    'CompactSettings',
     'ConditionalAffine',
     'ConditionalBijector',
     'ConditionalChain',
     'ConditionalRealNVP',
     'FactorOut',
-    'FlowSettings',
     'ImageLogit',
     'InvertibleConvolution',
+    'MaskedAffineCoupling',
+    'OfficialSettings',
     'Squeeze',
+    'alternating_mask',
+    'channel_mask',
+    'checkerboard_mask',
 ]

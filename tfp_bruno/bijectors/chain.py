@@ -16,12 +16,12 @@ class ConditionalChain(ConditionalBijector):
     Each part is evaluated once for value and log-determinant.
     """
 
-    def __init__(self, bijectors, condition_size, validate_args=False, name='conditional_chain'):
+    def __init__(self, bijectors, condition_size=None, validate_args=False, name='conditional_chain'):
         """Constructs the chain.
 
         Args:
             bijectors: List of `ConditionalBijector`, the one nearest to the image first.
-            condition_size: `int`, size of the condition vector.
+            condition_size: `int`, size of the condition vector. Default value: `None`, where no part takes one.
             validate_args: Unused; for TFP's interface.
             name: Python `str`. Default value: `'conditional_chain'`.
 
@@ -64,3 +64,8 @@ class ConditionalChain(ConditionalBijector):
             y, log_det = bijector._inverse_and_log_det(y, condition)
             total += log_det
         return y, total
+
+    def _fit_and_invert(self, y, condition, overwrite):
+        for bijector in self._bijectors:
+            y = bijector._fit_and_invert(y, condition, overwrite)
+        return y

@@ -141,6 +141,33 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         """Returns the inverse at y and its log-determinant from one evaluation; see `forward_and_log_det`."""
         return self._flat_call(self._inverse_and_log_det, y, conditional_input, self._event_shape_of_y)
 
+    def initialize_from_data(self, y, conditional_input=None, overwrite=False):
+        """Lets every part that can start from data do so, from a batch on the image side.
+
+        `ActNorm` takes the moments of its channels and networks with weight normalisation those of their features, each
+        of what the parts before it make of the batch. What has started already, in this call's past or before a
+        checkpoint was written, is left as it is. Under a `tf.distribute.Strategy`, call it in every replica, with
+        parts of equal size, or in the cross-replica context with the whole batch.
+
+        Args:
+            y: `Tensor` of shape `[B1, ..., Bb] + inverse_event_shape`.
+            conditional_input: `Tensor` of shape `[C1, ..., Cc, condition_size]`, see `forward_and_log_det`.
+            overwrite: Python `bool`: whether parts that have started already start anew. Default value: `False`.
+
+        Returns:
+            x: What the initialised bijector makes of y, as `inverse`.
+        """
+
+        def fit(y, condition):
+            x = self._fit_and_invert(y, condition, overwrite)
+            return x, tf.zeros([tf.shape(x)[0]], x.dtype)
+
+        return self._flat_call(fit, y, conditional_input, self._event_shape_of_y)[0]
+
+    def _fit_and_invert(self, y, condition, overwrite):
+        """Returns x after this bijector has started from the batch; most have nothing to start."""
+        return self._inverse_and_log_det(y, condition)[0]
+
     def _flat_call(self, function, value, condition, event_shape):
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype, name='value')
         rank = len(event_shape)

@@ -1,52 +1,25 @@
 """The conditional image flow."""
 
-import dataclasses
+import functools
 
 import numpy as np
-import scipy.fft
-import scipy.stats
 import tensorflow as tf
 
 from tfp_bruno.bijectors.chain import ConditionalChain
+from tfp_bruno.bijectors.compact import CompactSettings, build_compact
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.bijectors.coupling import AffineCoupling
 from tfp_bruno.bijectors.factor_out import FactorOut
-from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.logit import ImageLogit
-from tfp_bruno.bijectors.squeeze import Squeeze
-from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, PoseEncoder
+from tfp_bruno.bijectors.masked_coupling import MaskedAffineCoupling
+from tfp_bruno.bijectors.official import OfficialSettings, build_official
+from tfp_bruno.networks import linear_features
 
-__all__ = ['ConditionalRealNVP', 'FlowSettings']
+__all__ = ['ARCHITECTURES', 'ConditionalRealNVP']
 
-
-@dataclasses.dataclass(frozen=True)
-class FlowSettings:
-    """The size of a `ConditionalRealNVP`.
-
-    Attributes:
-        first_squeeze: Side of the blocks of pixels that become channels before the first coupling.
-        couplings: Number of convolutional couplings at each scale; its length is the number of scales.
-        filters: Number of filters of the convolutions at each scale.
-        num_blocks: Number of residual blocks of each convolutional coupling.
-        dense_couplings: Number of dense couplings on the whole latent.
-        dense_units: Hidden units of each dense coupling.
-        pose_units: Number of features that the pose is encoded to.
-        map_channels: Number of feature maps that the pose draws for each convolutional coupling.
-        alpha: Margin of the logit, in (0, 1).
-        log_scale_bound: Bound of the log-scale of every coupling.
-    """
-
-    first_squeeze: int = 4
-    couplings: tuple = (2, 4)
-    filters: tuple = (48, 96)
-    num_blocks: int = 1
-    dense_couplings: int = 2
-    dense_units: int = 512
-    pose_units: int = 64
-    map_channels: int = 4
-    alpha: float = 0.2
-    log_scale_bound: float = 2.0
+_BUILDERS = {CompactSettings: build_compact, OfficialSettings: build_official}
+ARCHITECTURES = {settings.architecture: settings for settings in _BUILDERS}
 
 
 class ConditionalRealNVP(ConditionalBijector):
@@ -57,13 +30,20 @@ class ConditionalRealNVP(ConditionalBijector):
     From image y to latent x:
 
     ```none
-    logit -> affine per pose and pixel -> squeeze
-          -> (1 x 1 convolution, convolutional coupling) at each scale, half of the channels factored out between scales
-          -> (1 x 1 convolution, dense coupling) on the whole latent -> flatten
+    logit -> affine per pose and pixel -> core -> flatten
     ```
 
-    where every coupling is conditional on the encoded pose. The exact inverse and the log-determinant
-    `log |det dx/dy|` = the sum of those of the parts. Couplings start as the identity.
+    where the core is one of two architectures, with every coupling conditional on the encoded pose:
+
+    ```none
+    compact:  squeeze -> (ActNorm, 1 x 1 convolution, coupling of channels) at each scale, half of the channels factored
+              out between scales -> (ActNorm, 1 x 1 convolution, dense coupling) on the whole latent
+    official: (3 couplings by checkerboard, squeeze, 3 by channel) at each scale but the last, half of the channels
+              factored out between scales -> 4 by checkerboard -> dense couplings of every other number
+    ```
+
+    `official` is the flow of Conditional BRUNO [3] and starts without the affine map. The exact inverse and the
+    log-determinant `log |det dx/dy|` are those of the parts. Couplings start as the identity.
 
     #### Examples
 
@@ -72,6 +52,19 @@ class ConditionalRealNVP(ConditionalBijector):
     images = flow.forward(latents, conditional_input=poses)       # [..., 4096], [..., 80] -> [..., 64, 64, 1]
     latents, log_det = flow.inverse_and_log_det(images, poses)
     ```
+
+    A position in [0, 1] as pose, networks in bfloat16, and a start from data:
+
+    ```python
+    flow = tfp_bruno.bijectors.ConditionalRealNVP(
+        [64, 64, 1], 1, 'official', network_dtype='mixed_bfloat16',
+        make_pose_encoder=lambda: tfp_bruno.networks.FourierPoseEncoder(32))
+    flow.initialize_from_data(images, positions)
+    ```
+
+    Among other bijectors, `tfb.Chain([flow, other])` takes the condition by the flow's name, and drops it silently
+    under any other: `chain.forward(x, conditional_real_nvp={'conditional_input': poses})`. `tfb.Invert(flow)` takes it
+    as the flow does.
 
     #### References
 
@@ -84,7 +77,10 @@ class ConditionalRealNVP(ConditionalBijector):
         self,
         image_shape,
         condition_size,
-        settings=None,
+        settings='compact',
+        make_pose_encoder=None,
+        make_conditioner=None,
+        network_dtype=None,
         seed=0,
         dtype=tf.float32,
         validate_args=False,
@@ -93,35 +89,50 @@ class ConditionalRealNVP(ConditionalBijector):
         """Constructs the flow and creates its variables.
 
         Args:
-            image_shape: `[H, W, C]`, H and W multiples of `first_squeeze * 2 ** (number of scales - 1)`.
+            image_shape: `[H, W, C]`; the settings say what H and W must be multiples of.
             condition_size: `int`, size P of the pose vector.
-            settings: `FlowSettings`. Default value: `None`, which is `FlowSettings()`.
+            settings: `'compact'`, `'official'`, or an instance of `CompactSettings` or `OfficialSettings`. Default
+                value: `'compact'`.
+            make_pose_encoder: Callable without arguments that returns a tf_keras layer from poses `[N, P]` to features
+                `[N, U]`, see `tfp_bruno.networks`. Default value: `None`, which is a one-hot encoder.
+            make_conditioner: Callable that returns the network of a convolutional coupling: from the shape of its
+                input, `(H, W, C)`, and the size U of its condition to a callable `(x, conditional_input) -> (shift,
+                log_scale)` of `[N, H, W, C]` and `[N, U]`; a layer or a `tf.Module`, so that its weights are found.
+                Default value: `None`, the network of the architecture.
+            network_dtype: Dtype or tf_keras policy of the networks inside the couplings, such as `'mixed_bfloat16'`;
+                log-determinants and all that is inverted stay in `dtype`. Default value: `None`, which is `dtype`.
             seed: `int`, for the rotations that the 1 x 1 convolutions start from. Default value: `0`.
             dtype: Dtype of the images. Default value: `tf.float32`.
             validate_args: Python `bool`: whether values are checked at run time. Default value: `False`.
             name: Python `str`. Default value: `'conditional_real_nvp'`.
 
         Raises:
-            ValueError: if the image cannot be divided as often as the settings ask for.
+            ValueError: if the image cannot be divided as often as the settings ask for, or the settings are unknown.
         """
         parameters = dict(locals())
-        settings = settings or FlowSettings()
-        _check_sizes(image_shape, settings)
-        self._settings = settings
-        self._encoder = PoseEncoder(settings.pose_units, dtype=dtype)
-        self._encoder.build([None, condition_size])
-        self._image_side = ConditionalChain(
-            [
-                ImageLogit(tuple(image_shape), settings.alpha, dtype=dtype, validate_args=validate_args),
-                ConditionalAffine(tuple(image_shape), condition_size, dtype=dtype),
-            ],
-            condition_size,
+        image_shape = _check_image_shape(image_shape)
+        self._settings = settings = _resolve(settings)
+        self._encoder = make_pose_encoder() if make_pose_encoder else settings.make_pose_encoder(dtype)
+        # One call creates the weights of any layer, and tells the size of what it gives.
+        no_pose = tf.zeros([1, condition_size], dtype)
+        encoded_size = self._encoder(no_pose).shape[-1]
+        image_side = [ImageLogit(image_shape, settings.alpha, dtype=dtype, validate_args=validate_args)]
+        if settings.pose_affine:
+            features_size = linear_features(self._encoder, no_pose).shape[-1]
+            image_side.append(ConditionalAffine(image_shape, features_size, dtype=dtype))
+        self._image_side = ConditionalChain(image_side)
+        self._core = _BUILDERS[type(settings)](
+            image_shape,
+            settings,
+            encoded_size,
+            make_conditioner,
+            np.random.default_rng(seed),
+            (dtype, network_dtype or dtype),
         )
-        self._core = _build_core(tuple(image_shape), settings, np.random.default_rng(seed), dtype)
         self._latent_shape = self._core._event_shape_of_x
         super().__init__(
             (int(np.prod(image_shape)),),
-            tuple(image_shape),
+            image_shape,
             condition_size=condition_size,
             dtype=dtype,
             validate_args=validate_args,
@@ -131,7 +142,7 @@ class ConditionalRealNVP(ConditionalBijector):
 
     @property
     def settings(self):
-        """The `FlowSettings`."""
+        """The `CompactSettings` or `OfficialSettings`."""
         return self._settings
 
     def logit(self, images):
@@ -145,98 +156,72 @@ class ConditionalRealNVP(ConditionalBijector):
             mean: Array of shape `[K, H, W, C]`: mean logits under each of K poses.
             scale: Array of shape `[K, H, W, C]`, positive.
             poses: Array of shape `[K, P]`.
-        """
-        self._image_side.bijectors[1].initialize(mean, scale, poses)
 
-    def rotate(self, value):
-        """Maps standardised logits to latent vectors as before training, every coupling the identity: a rotation.
+        Raises:
+            ValueError: if the flow has no affine map.
+        """
+        if not self._settings.pose_affine:
+            raise ValueError(f'{self.name} has no affine map to start; construct it with `pose_affine=True`.')
+        features = linear_features(self._encoder, tf.cast(poses, self.dtype))
+        self._image_side.bijectors[1].initialize(mean, scale, features)
+
+    def without_couplings(self, value):
+        """Maps standardised logits to latent vectors with every coupling the identity, as before training.
 
         Args:
             value: `Tensor` of shape `[N, H, W, C]`.
 
         Returns:
-            `Tensor` of shape `[N, D]`.
+            `Tensor` of shape `[N, D]`: an affine function of the value, a rotation until `initialize_from_data`.
         """
-        latents, _ = _without_couplings(self._core)._inverse_and_log_det(tf.convert_to_tensor(value), None)
+        latents = _invert_without_couplings(self._core, tf.convert_to_tensor(value))
         return tf.reshape(latents, [-1, *self._event_shape_of_x])
 
+    def _features_and_code(self, condition):
+        """Returns what the affine map takes, and what the couplings take."""
+        code = tf.cast(self._encoder(condition), self.dtype)
+        return tf.cast(linear_features(self._encoder, condition), self.dtype), code
+
     def _forward_and_log_det(self, x, condition):
-        y, core_log_det = self._core._forward_and_log_det(
-            tf.reshape(x, [-1, *self._latent_shape]), self._encoder(condition)
-        )
-        y, image_log_det = self._image_side._forward_and_log_det(y, condition)
+        features, code = self._features_and_code(condition)
+        y, core_log_det = self._core._forward_and_log_det(tf.reshape(x, [-1, *self._latent_shape]), code)
+        y, image_log_det = self._image_side._forward_and_log_det(y, features)
         return y, core_log_det + image_log_det
 
     def _inverse_and_log_det(self, y, condition):
-        x, image_log_det = self._image_side._inverse_and_log_det(y, condition)
-        x, core_log_det = self._core._inverse_and_log_det(x, self._encoder(condition))
+        features, code = self._features_and_code(condition)
+        x, image_log_det = self._image_side._inverse_and_log_det(y, features)
+        x, core_log_det = self._core._inverse_and_log_det(x, code)
         return tf.reshape(x, [-1, *self._event_shape_of_x]), core_log_det + image_log_det
 
-
-def _without_couplings(chain):
-    kept = []
-    for part in chain.bijectors:
-        if isinstance(part, FactorOut):
-            part = FactorOut(part._event_shape_of_y, _without_couplings(part.bijector), part.condition_size)
-        if not isinstance(part, AffineCoupling):
-            kept.append(part)
-    return ConditionalChain(kept, chain.condition_size)
+    def _fit_and_invert(self, y, condition, overwrite):
+        features, code = self._features_and_code(condition)
+        x, _ = self._image_side._inverse_and_log_det(y, features)
+        x = self._core._fit_and_invert(x, code, overwrite)
+        return tf.reshape(x, [-1, *self._event_shape_of_x])
 
 
-def _check_sizes(image_shape, settings):
-    height, width, _ = image_shape
-    scales = len(settings.couplings)
-    divisor = settings.first_squeeze * 2 ** (scales - 1)
-    if height % divisor or width % divisor:
-        raise ValueError(
-            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for '
-            f'`first_squeeze` {settings.first_squeeze} and '
-            f'{scales} scales; crop or pad the images, or use fewer scales.'
-        )
-    if len(settings.filters) != scales:
-        raise ValueError(
-            f'`filters` {settings.filters} and `couplings` {settings.couplings} must have one entry a scale.'
-        )
+def _check_image_shape(image_shape):
+    if len(image_shape) != 3 or any(int(size) < 1 for size in image_shape):
+        raise ValueError(f'`image_shape` must be [H, W, C], got {list(image_shape)}.')
+    return tuple(int(size) for size in image_shape)
 
 
-def _build_core(image_shape, settings, rng, dtype):
-    squeeze = Squeeze(image_shape, settings.first_squeeze, dtype=dtype)
-    parts = [squeeze, *_build_scales(squeeze._event_shape_of_x, settings, 0, rng, dtype)]
-    shape = parts[-1]._event_shape_of_x
-    for _ in range(settings.dense_couplings):
-        conditioner = DenseConditioner(settings.dense_units, settings.pose_units, dtype=dtype)
-        parts.append(InvertibleConvolution(shape, _random_rotation(shape[-1], rng), dtype=dtype))
-        parts.append(_coupling(shape, conditioner, settings, False, dtype))
-    return ConditionalChain(parts, settings.pose_units)
+def _resolve(settings):
+    if isinstance(settings, str) and settings in ARCHITECTURES:
+        return ARCHITECTURES[settings]()
+    if type(settings) not in _BUILDERS:
+        names = ', '.join(map(repr, ARCHITECTURES))
+        raise ValueError(f'`settings` must be one of {names}, or an instance of their settings, got {settings!r}.')
+    return settings
 
 
-def _build_scales(shape, settings, scale, rng, dtype):
-    channels = shape[-1]
-    # After the first squeeze a cosine transform sorts the pixels of a block by frequency.
-    sorts = scale == 0 and channels == settings.first_squeeze**2
-    matrix = _cosine_transform(settings.first_squeeze) if sorts else _random_rotation(channels, rng)
-    parts = [InvertibleConvolution(shape, matrix, dtype=dtype)]
-    for index in range(settings.couplings[scale]):
-        conditioner = ConvolutionalConditioner(
-            settings.filters[scale], settings.num_blocks, settings.pose_units, settings.map_channels, dtype=dtype
-        )
-        parts.append(_coupling(shape, conditioner, settings, index % 2 == 1, dtype))
-    if scale + 1 < len(settings.couplings):
-        height, width, channels = shape
-        inner = _build_scales((height // 2, width // 2, 2 * channels), settings, scale + 1, rng, dtype)
-        parts.append(FactorOut(shape, ConditionalChain(inner, settings.pose_units), settings.pose_units))
-    return parts
-
-
-def _coupling(shape, conditioner, settings, swap, dtype):
-    conditioner.build([None, *shape[:-1], shape[-1] // 2])
-    return AffineCoupling(shape, conditioner, settings.pose_units, swap, settings.log_scale_bound, dtype=dtype)
-
-
-def _random_rotation(size, rng):
-    return scipy.stats.special_ortho_group.rvs(size, random_state=rng)
-
-
-def _cosine_transform(side):
-    one = scipy.fft.dct(np.eye(side), axis=0, norm='ortho')
-    return np.kron(one, one).T
+def _invert_without_couplings(bijector, y):
+    if isinstance(bijector, AffineCoupling | MaskedAffineCoupling):
+        return y
+    if isinstance(bijector, ConditionalChain):
+        return functools.reduce(lambda value, part: _invert_without_couplings(part, value), bijector.bijectors, y)
+    if isinstance(bijector, FactorOut):
+        first, second = bijector.halves(y)
+        return tf.concat([_invert_without_couplings(bijector.bijector, first), second], -1)
+    return bijector._inverse_and_log_det(y, None)[0]

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['AffineCoupling']
+__all__ = ['AffineCoupling', 'bounded', 'initialize_conditioner', 'sum_over_event']
 
 
 class AffineCoupling(ConditionalBijector):
@@ -77,21 +77,38 @@ class AffineCoupling(ConditionalBijector):
     def _join(self, fixed, changed):
         return tf.concat([changed, fixed] if self._swap else [fixed, changed], axis=-1)
 
-    def _shift_and_log_scale(self, fixed, condition):
-        shift, log_scale = self._conditioner(fixed, condition)
-        log_scale = self._bound * tf.tanh(tf.cast(log_scale, fixed.dtype) / self._bound)
-        return tf.cast(shift, fixed.dtype), log_scale
+    def _cast(self, shift_and_log_scale):
+        shift, log_scale = shift_and_log_scale
+        return tf.cast(shift, self.dtype), bounded(log_scale, self._bound, self.dtype)
 
     def _forward_and_log_det(self, x, condition):
         fixed, changed = self._split(x)
-        shift, log_scale = self._shift_and_log_scale(fixed, condition)
-        return self._join(fixed, changed * tf.exp(log_scale) + shift), _sum_over_event(log_scale)
+        shift, log_scale = self._cast(self._conditioner(fixed, condition))
+        return self._join(fixed, changed * tf.exp(log_scale) + shift), sum_over_event(log_scale)
 
     def _inverse_and_log_det(self, y, condition):
         fixed, changed = self._split(y)
-        shift, log_scale = self._shift_and_log_scale(fixed, condition)
-        return self._join(fixed, (changed - shift) * tf.exp(-log_scale)), -_sum_over_event(log_scale)
+        shift, log_scale = self._cast(self._conditioner(fixed, condition))
+        return self._join(fixed, (changed - shift) * tf.exp(-log_scale)), -sum_over_event(log_scale)
+
+    def _fit_and_invert(self, y, condition, overwrite):
+        fixed, changed = self._split(y)
+        shift, log_scale = self._cast(initialize_conditioner(self._conditioner, fixed, condition, overwrite))
+        return self._join(fixed, (changed - shift) * tf.exp(-log_scale))
 
 
-def _sum_over_event(value):
+def bounded(log_scale, bound, dtype):
+    """Returns a network's log-scale in the dtype of the events, bounded to `(-bound, bound)`."""
+    return bound * tf.tanh(tf.cast(log_scale, dtype) / bound)
+
+
+def sum_over_event(value):
+    """Returns the sum of `[N] + event` over the event, `[N]`."""
     return tf.reduce_sum(value, axis=list(range(1, value.shape.rank)))
+
+
+def initialize_conditioner(conditioner, x, condition, overwrite):
+    """Returns what a conditioner gives for x, after it has started from this batch, if it can."""
+    if hasattr(conditioner, 'initialize'):
+        return conditioner.initialize(x, condition, overwrite)
+    return conditioner(x, condition)

@@ -8,15 +8,14 @@ __all__ = ['FactorOut']
 
 
 class FactorOut(ConditionalBijector):
-    """Applies a bijector to the first half of the channels only, at half the resolution.
+    """Applies a bijector to the first half of the channels only; the second half waits beside it.
 
     #### Mathematical Details
 
-    From image to latent, both halves of the channels are squeezed by 2; the first half then goes on through
-    `bijector`, the second waits beside it:
+    From image to latent, with f the factor by which `bijector` lowers the resolution of the first half:
 
     ```none
-    y [H, W, C]  ->  x [H/2, W/2, 4 C] = concat(bijector^-1(squeeze(y_first)), squeeze(y_second))
+    y [H, W, C]  ->  x [H/f, W/f, f f C] = concat(bijector^-1(y_first), squeeze(y_second, f))
     ```
 
     #### References
@@ -28,22 +27,31 @@ class FactorOut(ConditionalBijector):
         """Constructs the bijector.
 
         Args:
-            event_shape: `[H, W, C]` with even H, W and C.
-            bijector: `ConditionalBijector` of events `[H/2, W/2, 2 C]`.
+            event_shape: `[H, W, C]` with even C.
+            bijector: `ConditionalBijector` from events `[H/f, W/f, f f C/2]` to events `[H, W, C/2]`, f >= 1.
             condition_size: `int`, size of the condition vector.
             validate_args: Unused; for TFP's interface.
             name: Python `str`. Default value: `'factor_out'`.
 
         Raises:
-            ValueError: if H, W or C is odd.
+            ValueError: if C is odd, or the bijector's events have other shapes.
         """
         parameters = dict(locals())
         height, width, channels = event_shape
-        if height % 2 or width % 2 or channels % 2:
-            raise ValueError(f'Factoring out halves needs even sizes, got `event_shape` {list(event_shape)}.')
+        if channels % 2:
+            raise ValueError(f'Factoring out needs an even number of channels, got `event_shape` {list(event_shape)}.')
+        factor = height // bijector._event_shape_of_x[0]
+        latent_shape = (height // factor, width // factor, factor * factor * channels // 2)
+        if (bijector._event_shape_of_y, bijector._event_shape_of_x) != ((height, width, channels // 2), latent_shape):
+            raise ValueError(
+                f'Factoring out of events {list(event_shape)} needs a bijector of events '
+                f'{[height, width, channels // 2]}, but {bijector.name} maps {list(bijector._event_shape_of_x)} to '
+                f'{list(bijector._event_shape_of_y)}.'
+            )
         self._bijector = bijector
+        self._factor = factor
         super().__init__(
-            (height // 2, width // 2, 4 * channels),
+            (*latent_shape[:2], 2 * latent_shape[2]),
             tuple(event_shape),
             condition_size=condition_size,
             dtype=bijector.dtype,
@@ -60,9 +68,20 @@ class FactorOut(ConditionalBijector):
     def _forward_and_log_det(self, x, condition):
         first, second = tf.split(x, 2, axis=-1)
         first, log_det = self._bijector._forward_and_log_det(first, condition)
-        return tf.concat([tf.nn.depth_to_space(part, 2) for part in (first, second)], -1), log_det
+        if self._factor > 1:
+            second = tf.nn.depth_to_space(second, self._factor)
+        return tf.concat([first, second], -1), log_det
 
     def _inverse_and_log_det(self, y, condition):
-        first, second = (tf.nn.space_to_depth(part, 2) for part in tf.split(y, 2, axis=-1))
+        first, second = self.halves(y)
         first, log_det = self._bijector._inverse_and_log_det(first, condition)
         return tf.concat([first, second], -1), log_det
+
+    def _fit_and_invert(self, y, condition, overwrite):
+        first, second = self.halves(y)
+        return tf.concat([self._bijector._fit_and_invert(first, condition, overwrite), second], -1)
+
+    def halves(self, y):
+        """Returns the half of y that the bijector gets, and the one that waits, squeezed."""
+        first, second = tf.split(y, 2, axis=-1)
+        return first, tf.nn.space_to_depth(second, self._factor) if self._factor > 1 else second

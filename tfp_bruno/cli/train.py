@@ -37,6 +37,9 @@ DEVICES = flags.DEFINE_enum(
 STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
 MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
+MICRO_BATCHES = flags.DEFINE_integer(
+    'micro_batches', None, 'Parts that a step is worked off in; more need less memory.', lower_bound=1
+)
 SEQUENCE_LENGTH = flags.DEFINE_integer('sequence_length', None, 'Slices of a subject in a step, M.', lower_bound=2)
 LEARNING_RATE = flags.DEFINE_float('learning_rate', None, 'Peak learning rate.', lower_bound=0.0)
 EVALUATE_EVERY = flags.DEFINE_integer('evaluate_every', None, 'Steps between checkpoints.', lower_bound=1)
@@ -50,6 +53,13 @@ PROCESS = flags.DEFINE_enum(
     'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
 )
 LAW = flags.DEFINE_enum('law', None, ['gaussian', 'student_t'], 'Law of the process.')
+FLOW = flags.DEFINE_enum('flow', None, ['compact', 'official'], 'Architecture of the flow, with its own defaults.')
+PRECISION = flags.DEFINE_enum(
+    'precision',
+    None,
+    ['float32', 'mixed_bfloat16', 'mixed_float16'],
+    "Of the flow's networks; weights and log-determinants stay float32.",
+)
 INDEPENDENT_TARGETS = flags.DEFINE_bool(
     'independent_targets', None, 'Conditional likelihood of each target on its own, as in the official code.'
 )
@@ -122,6 +132,7 @@ def _check_folder(folder):
 
 
 def _new_run(folder, definition):
+    from tfp_bruno.bijectors import ARCHITECTURES
     from tfp_bruno.models import ModelSettings
     from tfp_bruno.runs import Run
     from tfp_bruno.training.settings import PRESETS
@@ -140,6 +151,7 @@ def _new_run(folder, definition):
         steps=STEPS,
         max_minutes=MAX_MINUTES,
         batch_size=BATCH_SIZE,
+        micro_batches=MICRO_BATCHES,
         sequence_length=SEQUENCE_LENGTH,
         learning_rate=LEARNING_RATE,
         evaluate_every=EVALUATE_EVERY,
@@ -149,11 +161,17 @@ def _new_run(folder, definition):
             f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'
         )
     size = definition.image_size
-    model = ModelSettings((size, size, 1), definition.num_slices, preset.process, preset.law, preset.flow)
+    flow = preset.flow
+    if FLOW.value not in (None, flow.architecture):
+        flow = ARCHITECTURES[FLOW.value]()
+    given = {'process': PROCESS.value, 'law': LAW.value, 'factors': FACTORS.value, 'network_dtype': PRECISION.value}
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = {'process': preset.process, 'law': preset.law, 'flow': flow, **given}
     try:
-        model = _override(model, process=PROCESS, law=LAW, factors=FACTORS)
+        model = ModelSettings((size, size, 1), definition.num_slices, **chosen)
     except ValueError as error:
-        raise UserError(f'--process={PROCESS.value} --law={LAW.value}: {error}') from error
+        words = ' '.join(f'--{flag.name}={flag.value}' for flag in (PROCESS, LAW, FLOW) if flag.value is not None)
+        raise UserError(f'{words}: {error}') from error
     info = {
         'data_dir': None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
         'phantom_subjects': PHANTOM_SUBJECTS.value,

@@ -37,7 +37,7 @@ def fit_factor_moments(samples, num_factors, transform=None):
     Args:
         samples: float32 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions each.
         num_factors: Integer q; components beyond the S - 1st have loadings of zero.
-        transform: Orthogonal map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
+        transform: Linear map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
             Default value: `None`, the identity.
 
     Returns:

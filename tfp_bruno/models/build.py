@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_bruno.bijectors import ConditionalRealNVP, FlowSettings
+from tfp_bruno.bijectors import ARCHITECTURES, CompactSettings, ConditionalRealNVP, OfficialSettings
 from tfp_bruno.distributions import (
     ExchangeableGaussianProcess,
     ExchangeableStudentTProcess,
@@ -29,10 +29,10 @@ class ModelSettings:
         image_shape: `(H, W, C)`.
         num_slices: K, the size of the one-hot pose.
         process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
-        (the
-            paper's), or 'average', whose predictive mean is the plain average of the contexts.
+            (the paper's), or 'average', whose predictive mean is the plain average of the contexts.
         law: 'gaussian' or 'student_t'; an average is Gaussian.
-        flow: `FlowSettings`.
+        flow: `CompactSettings` or `OfficialSettings`.
+        network_dtype: Dtype of the networks inside the flow, or a tf_keras policy such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         length: Length scale of the kernel, in slices, before it is fitted to data.
         df: Degrees of freedom that training starts from, above 2, for 'student_t'.
@@ -45,7 +45,8 @@ class ModelSettings:
     num_slices: int
     process: str = 'factor'
     law: str = 'gaussian'
-    flow: FlowSettings = dataclasses.field(default_factory=FlowSettings)
+    flow: CompactSettings | OfficialSettings = dataclasses.field(default_factory=CompactSettings)
+    network_dtype: str = 'float32'
     factors: int = 80
     length: float = 8.0
     df: float = 20.0
@@ -57,16 +58,23 @@ class ModelSettings:
             raise ValueError(f'`process` must be one of {", ".join(_PROCESSES)}, got {self.process!r}.')
         if self.law not in ('gaussian', 'student_t') or (self.process == 'average' and self.law != 'gaussian'):
             raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
+        if self.process == 'factor' and not self.flow.pose_affine:
+            raise ValueError(
+                f'`process` factor starts from principal components, which the {self.flow.architecture} flow takes '
+                'only with `pose_affine=True`; choose exchangeable or pose.'
+            )
 
     def to_json(self):
         """Returns the settings as values that JSON can hold."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {**values, 'flow': {'architecture': self.flow.architecture, **values['flow']}}
 
     @classmethod
     def from_json(cls, values):
         """Returns the settings that `to_json` described."""
         flow = {key: tuple(value) if isinstance(value, list) else value for key, value in values['flow'].items()}
-        return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': FlowSettings(**flow)})
+        flow = ARCHITECTURES[flow.pop('architecture')](**flow)
+        return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': flow})
 
 
 def build_model(settings, num_steps, seed=0):
@@ -81,7 +89,9 @@ def build_model(settings, num_steps, seed=0):
         A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
     """
     tf.keras.utils.set_random_seed(seed)
-    flow = ConditionalRealNVP(settings.image_shape, settings.num_slices, settings.flow, seed)
+    flow = ConditionalRealNVP(
+        settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
+    )
     size = int(np.prod(settings.image_shape))
     return ConditionalBruno(_PROCESSES[settings.process](settings, size, num_steps), flow)
 

@@ -8,15 +8,18 @@ from tfp_bruno.distributions.pose_process import PoseProcess
 
 __all__ = ['initialize_model']
 
-_ROTATED_AT_ONCE = 1000
+_MAPPED_AT_ONCE = 1000
+_STARTED_FROM = 256
 
 
 def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
-    """Sets the flow's affine map and the process' parameters from training data, before any training.
+    """Sets what can be set in closed form from training data, before any training.
 
-    The mean image of each slice goes into the flow. For a factor process, the principal components of whole volumes
-    become its loadings (as in probabilistic principal component analysis), and what they leave of left-out subjects its
-    residual. For the others, moments of latent vectors become variance and correlation.
+    Of a flow with an affine map, the mean image of each slice goes into that map, and the process is fitted in the
+    space that the flow then opens: for a factor process, the principal components of whole volumes become its loadings
+    (as in probabilistic principal component analysis), and what they leave of left-out subjects its residual; for the
+    others, moments of latent vectors become variance and correlation. A flow without an affine map starts from a batch,
+    and the process from moments of the latent vectors that it gives.
 
     Args:
         model: A `ConditionalBruno` from `build_model`.
@@ -25,8 +28,18 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
         pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in
             between, a geometric mean of both.
         smoothing: `float`, variance in logit space that is added, so that constant background keeps a scale.
+
+    Raises:
+        ValueError: if a factor process has no affine map to start with.
     """
-    flow = model.bijector
+    flow, step = model.bijector, thinning(images.shape[1])
+    is_factor = isinstance(model.distribution, FactorProcess)
+    if not flow.settings.pose_affine:
+        if is_factor:
+            raise ValueError('A factor process needs a flow with `pose_affine=True`, which starts in closed form.')
+        _start_flow(flow, images, poses)
+        _initialize_dimensions(model, _encoded(model, images[:, ::step], poses[::step]), step)
+        return
     logits = _to_logits(images, flow.settings.alpha)
     mean = logits.mean(0)
     logits -= mean
@@ -34,10 +47,32 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
     scale = scale**pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - pixel_share)
     logits /= scale
     flow.initialize(mean, scale, poses)
-    if isinstance(model.distribution, FactorProcess):
+    _start_flow(flow, images, poses)
+    # What the flow makes of the mean image.
+    model.distribution.parameters['loc'].assign(_centre(flow, images.shape[2:]))
+    if is_factor:
         _initialize_factors(model, logits)
     else:
-        _initialize_dimensions(model, logits)
+        thinned = logits[:, ::step]
+        latents = _linear_latents(flow, thinned.reshape(*thinned.shape[:2], -1), images.shape[2:])
+        _initialize_dimensions(model, latents, step)
+
+
+def _start_flow(flow, images, poses):
+    """Starts the flow's normalisations from slices that are spread over subjects and positions."""
+    subjects, slices = images.shape[:2]
+    chosen = np.linspace(0, subjects * slices - 1, min(_STARTED_FROM, subjects * slices)).astype(int)
+    # Neighbours in the choice are another subject's, too.
+    subject, position = chosen % subjects, chosen // subjects
+    flow.initialize_from_data(images[subject, position], poses[position])
+
+
+def _encoded(model, images, poses):
+    """Returns latent vectors `[S, n, D]` of slices about their mean, which becomes the process' own."""
+    latents = np.stack([model.encode(subject, poses)[0].numpy() for subject in images])
+    mean = latents.mean((0, 1))
+    model.distribution.parameters['loc'].assign(mean)
+    return latents - mean
 
 
 def _to_logits(images, alpha):
@@ -49,11 +84,17 @@ def _to_logits(images, alpha):
     return logits
 
 
-def _latents(model, vectors, image_shape):
-    """Returns the latent vectors of flattened standardised logits `[..., D]`: a linear, orthogonal map."""
+def _centre(flow, image_shape):
+    """Returns the latent vector `[D]` of standardised logits that are zero."""
+    return flow.without_couplings(np.zeros((1, *image_shape), np.float32))[0]
+
+
+def _linear_latents(flow, vectors, image_shape):
+    """Returns the latent vectors of flattened standardised logits `[..., D]`, about that of zero: a linear map."""
+    centre = _centre(flow, image_shape).numpy()
     flat = vectors.reshape(-1, *image_shape)
-    parts = np.array_split(flat, -(-len(flat) // _ROTATED_AT_ONCE))
-    return np.concatenate([model.bijector.rotate(part).numpy() for part in parts]).reshape(vectors.shape)
+    parts = np.array_split(flat, -(-len(flat) // _MAPPED_AT_ONCE))
+    return np.concatenate([flow.without_couplings(part).numpy() - centre for part in parts]).reshape(vectors.shape)
 
 
 def _initialize_factors(model, logits):
@@ -61,7 +102,7 @@ def _initialize_factors(model, logits):
     moments = fit_factor_moments(
         logits.reshape(*logits.shape[:2], -1),
         process.loadings.shape[-1],
-        lambda vectors: _latents(model, vectors, image_shape),
+        lambda vectors: _linear_latents(model.bijector, vectors, image_shape),
     )
     _assign(process, moments, ('loadings', 'variance', 'correlation', 'df'))
     process.kernel.kernel.length_scale.assign(moments.length)
@@ -74,11 +115,14 @@ def _assign(process, values, names):
             parameters[name].assign(getattr(values, name))
 
 
-def _initialize_dimensions(model, logits):
-    """Sets variance and correlation of every latent dimension."""
-    step = thinning(logits.shape[1])
-    thinned = logits[:, ::step]
-    latents = _latents(model, thinned.reshape(*thinned.shape[:2], -1), logits.shape[2:])
+def _initialize_dimensions(model, latents, step):
+    """Sets variance and correlation of every latent dimension.
+
+    Args:
+        model: The model.
+        latents: `[S, n, D]` of slices that lie `step` apart, about the mean.
+        step: Distance between them.
+    """
     steps = latents.shape[1]
     variance = np.maximum(np.mean(latents**2, axis=(0, 1)), 1e-4)
     process = model.distribution

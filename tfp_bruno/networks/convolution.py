@@ -5,7 +5,6 @@ import tensorflow as tf
 __all__ = ['convolve']
 
 
-@tf.custom_gradient
 def convolve(value, kernel):
     """Convolves with stride 1 and zero padding, as `tf.nn.conv2d(value, kernel, 1, 'SAME')` does.
 
@@ -19,6 +18,12 @@ def convolve(value, kernel):
     Returns:
         `Tensor` of shape `[N, H, W, F]`.
     """
+    # A tensor, since a custom gradient sees through no variable that is cast on reading.
+    return _convolve(value, tf.convert_to_tensor(kernel))
+
+
+@tf.custom_gradient
+def _convolve(value, kernel):
     out = tf.nn.conv2d(value, kernel, 1, 'SAME')
 
     def gradient(upstream):

@@ -32,7 +32,7 @@ class ConvolutionalConditioner(tf_keras.layers.Layer):
         self.num_blocks = num_blocks
         self.condition_size = condition_size
         self.map_channels = map_channels
-        self.modulations = [FeatureModulation(condition_size, dtype=self.dtype) for _ in range(1 + num_blocks)]
+        self.modulations = [FeatureModulation(condition_size, dtype=self.dtype_policy) for _ in range(1 + num_blocks)]
 
     def build(self, input_shape):
         """Creates the weights for half images of shape `[N, H, W, C]`."""
@@ -58,6 +58,8 @@ class ConvolutionalConditioner(tf_keras.layers.Layer):
     def call(self, x, conditional_input):
         """Maps a half image `[N, H, W, C]` and conditions `[N, condition_size]` to `(shift, log_scale)` alike."""
         _, height, width, _ = x.shape
+        # Keras casts the first argument alone.
+        conditional_input = tf.cast(conditional_input, self.compute_dtype)
         maps = tf.reshape(conditional_input @ self.map_kernel, [-1, height, width, self.map_channels])
         hidden = self._convolve(tf.concat([x, maps], -1), 0)
         hidden = self.modulations[0](hidden, conditional_input)

@@ -28,7 +28,7 @@ class DenseConditioner(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.condition_size = condition_size
-        self.modulation = FeatureModulation(condition_size, dtype=self.dtype)
+        self.modulation = FeatureModulation(condition_size, dtype=self.dtype_policy)
 
     def build(self, input_shape):
         """Creates the weights for half events of shape `[N] + event`."""
@@ -44,6 +44,8 @@ class DenseConditioner(tf_keras.layers.Layer):
 
     def call(self, x, conditional_input):
         """Maps a half event `[N, ...]` and conditions `[N, condition_size]` to `(shift, log_scale)` alike."""
+        # Keras casts the first argument alone.
+        conditional_input = tf.cast(conditional_input, self.compute_dtype)
         flat = tf.reshape(x, [-1, self.kernel_in.shape[0]])
         hidden = self.modulation(flat @ self.kernel_in + self.bias_in, conditional_input)
         out = tf.nn.elu(hidden) @ self.kernel_out + conditional_input @ self.kernel_condition

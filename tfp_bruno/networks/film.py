@@ -34,7 +34,7 @@ class FeatureModulation(tf_keras.layers.Layer):
 
     def call(self, hidden, conditional_input):
         """Returns the modulated `hidden` `[N, ..., units]` for conditions `[N, condition_size]`."""
-        features = conditional_input @ self.kernel + self.bias
+        features = tf.cast(conditional_input, self.compute_dtype) @ self.kernel + self.bias
         features = tf.reshape(features, [-1, *[1] * (hidden.shape.rank - 2), features.shape[-1]])
         gamma, beta = tf.split(features, 2, axis=-1)
         return hidden * (1.0 + gamma) + beta

@@ -41,8 +41,11 @@ def train_run(run, population, devices='auto'):
     settings = _settings(run)
     strategy = choose_strategy(devices)
     replicas = strategy.num_replicas_in_sync
-    if settings.batch_size % replicas:
-        raise UserError(f'--batch_size={settings.batch_size}: must be a multiple of the {replicas} devices.')
+    if settings.batch_size % (replicas * settings.micro_batches):
+        raise UserError(
+            f'--batch_size={settings.batch_size}: must be a multiple of the {replicas} devices times '
+            f'--micro_batches={settings.micro_batches}.'
+        )
     train, test = population.subset('train').images, population.subset('test').images
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
     trainer = Trainer(run.model, settings, strategy)

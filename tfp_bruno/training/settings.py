@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfp_bruno.bijectors import FlowSettings
+from tfp_bruno.bijectors import CompactSettings, OfficialSettings
 from tfp_bruno.training.bending import BendingSettings
 from tfp_bruno.training.objectives import ObjectiveSettings
 
@@ -17,6 +17,7 @@ class TrainingSettings:
         steps: Number of optimisation steps.
         max_minutes: Time limit of the training loop; the learning rate then follows the clock. 0 for none.
         batch_size: Sequences (subjects) in a step, over all devices together.
+        micro_batches: Parts that a batch is worked off in, one after the other: more of them need less memory.
         sequence_length: Slices of a sequence, M.
         learning_rate: Peak learning rate of Adam.
         warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
@@ -32,6 +33,7 @@ class TrainingSettings:
     steps: int = 2000
     max_minutes: float = 0.0
     batch_size: int = 4
+    micro_batches: int = 1
     sequence_length: int = 9
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -62,7 +64,7 @@ class Preset:
 
     process: str
     law: str
-    flow: FlowSettings
+    flow: CompactSettings | OfficialSettings
     training: TrainingSettings
 
 
@@ -70,7 +72,7 @@ PRESETS = {
     'cpu': Preset(
         process='factor',
         law='gaussian',
-        flow=FlowSettings(),
+        flow=CompactSettings(),
         training=TrainingSettings(
             steps=6000,
             max_minutes=6.0,
@@ -79,13 +81,11 @@ PRESETS = {
             bending=BendingSettings(probability=0.9),
         ),
     ),
-    # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone; a flow for GPUs.
+    # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone, the flow of Conditional BRUNO; for GPUs.
     'paper': Preset(
         process='exchangeable',
         law='student_t',
-        flow=FlowSettings(
-            first_squeeze=2, couplings=(6, 6, 4), filters=(64, 64, 64), num_blocks=6, dense_couplings=6, dense_units=256
-        ),
+        flow=OfficialSettings(),
         training=TrainingSettings(
             steps=100_000, batch_size=32, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
         ),

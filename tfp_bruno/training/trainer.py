@@ -9,6 +9,7 @@ import tf_keras
 
 from tfp_bruno.data.grey_levels import LEVELS
 from tfp_bruno.models import build_model, initialize_model
+from tfp_bruno.training.accumulation import accumulated_gradients
 from tfp_bruno.training.objectives import training_loss
 
 __all__ = ['Trainer', 'learning_rate_at']
@@ -112,12 +113,16 @@ class Trainer:
         objective = self.settings.objective
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
         num_contexts = tf.random.uniform([], 0, most + 1, tf.int32)
-        with tf.GradientTape() as tape:
-            loss, parts = training_loss(self.model, images, poses, objective, num_contexts)
-            scaled_loss = loss / self.strategy.num_replicas_in_sync
-        gradients = tape.gradient(scaled_loss, self._variables)
+        parts, gradients = accumulated_gradients(
+            lambda images, poses: training_loss(self.model, images, poses, objective, num_contexts),
+            self._variables,
+            (images, poses),
+            self.settings.micro_batches,
+        )
+        # The optimiser adds up the replicas'.
+        gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
-        return {'loss': loss, **parts}
+        return parts
 
     def progress(self):
         """Returns the share of the run that is done: of the steps, or of the time where that is nearer to its end."""

@@ -1,0 +1,172 @@
+"""The compact flow: squeezed first, halves of the channels, cheap for what it can do."""
+
+import dataclasses
+import typing
+
+import numpy as np
+import scipy.fft
+import scipy.stats
+
+from tfp_bruno.bijectors.actnorm import ActNorm
+from tfp_bruno.bijectors.chain import ConditionalChain
+from tfp_bruno.bijectors.coupling import AffineCoupling
+from tfp_bruno.bijectors.factor_out import FactorOut
+from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
+from tfp_bruno.bijectors.squeeze import Squeeze
+from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, OneHotPoseEncoder
+
+__all__ = ['CompactSettings', 'build_compact']
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactSettings:
+    """The size of a compact flow.
+
+    Attributes:
+        first_squeeze: Side of the blocks of pixels that become channels before the first coupling.
+        couplings: Number of convolutional couplings at each scale; its length is the number of scales.
+        filters: Number of filters of the convolutions at each scale.
+        num_blocks: Number of residual blocks of each convolutional coupling.
+        dense_couplings: Number of dense couplings on the whole latent.
+        dense_units: Hidden units of each dense coupling.
+        pose_units: Number of features that the pose is encoded to.
+        map_channels: Number of feature maps that the pose draws for each convolutional coupling.
+        alpha: Margin of the logit, in (0, 1).
+        log_scale_bound: Bound of the log-scale of every coupling.
+        pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings.
+    """
+
+    first_squeeze: int = 4
+    couplings: tuple = (2, 4)
+    filters: tuple = (48, 96)
+    num_blocks: int = 1
+    dense_couplings: int = 2
+    dense_units: int = 512
+    pose_units: int = 64
+    map_channels: int = 4
+    alpha: float = 0.2
+    log_scale_bound: float = 2.0
+    pose_affine: bool = True
+
+    architecture: typing.ClassVar[str] = 'compact'
+
+    def make_pose_encoder(self, dtype):
+        """Returns the layer that encodes poses, where the user gives none."""
+        return OneHotPoseEncoder(self.pose_units, dtype=dtype)
+
+
+def build_compact(image_shape, settings, condition_size, make_conditioner, rng, dtype):
+    """Returns the flow between latent and logits, with couplings on encoded poses.
+
+    ```none
+    image side -> squeeze -> (ActNorm, 1 x 1 convolution, coupling) at each scale, half of the channels factored out and
+    a squeeze between scales -> (ActNorm, 1 x 1 convolution, dense coupling) on the whole latent
+    ```
+
+    Args:
+        image_shape: `(H, W, C)`.
+        settings: `CompactSettings`.
+        condition_size: `int`, size of the encoded pose.
+        make_conditioner: Callable from the shape of half an event, `(H, W, C)`, and the condition's size to a
+            conditioner for convolutional couplings, or `None` for the default one.
+        rng: NumPy generator, for the rotations that the 1 x 1 convolutions start from.
+        dtype: Pair of the events' dtype and the networks' dtype or policy.
+
+    Returns:
+        A `ConditionalChain` from `[H', W', C']` to `[H, W, C]`.
+
+    Raises:
+        ValueError: if the image cannot be divided as often as the settings ask for.
+    """
+    _check_sizes(image_shape, settings)
+    builder = _Builder(settings, condition_size, make_conditioner, rng, *dtype)
+    squeeze = Squeeze(image_shape, settings.first_squeeze, dtype=builder.dtype)
+    parts = [squeeze, *builder.scales(squeeze._event_shape_of_x, 0)]
+    shape = parts[-1]._event_shape_of_x
+    for _ in range(settings.dense_couplings):
+        conditioner = DenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        parts += builder.step(shape, conditioner, builder.rotation(shape[-1]), False)
+    return ConditionalChain(parts, condition_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """What every step of the flow is made with."""
+
+    settings: CompactSettings
+    condition_size: int
+    make_conditioner: typing.Callable | None
+    rng: np.random.Generator
+    dtype: typing.Any
+    network_dtype: typing.Any
+
+    def scales(self, shape, scale):
+        """Returns the parts of a scale and, inside the last one, of those below it."""
+        channels = shape[-1]
+        # After the first squeeze a cosine transform sorts the pixels of a block by frequency.
+        sorts = scale == 0 and channels == self.settings.first_squeeze**2
+        first = _cosine_transform(self.settings.first_squeeze) if sorts else self.rotation(channels)
+        parts = [] if self.settings.couplings[scale] else [InvertibleConvolution(shape, first, dtype=self.dtype)]
+        for index in range(self.settings.couplings[scale]):
+            # Only the first rotates at the start: the halves of the channels keep their meaning.
+            matrix = np.eye(channels) if index else first
+            parts += self.step(shape, self.convolutional(shape, scale), matrix, index % 2 == 1)
+        if scale + 1 < len(self.settings.couplings):
+            height, width, _ = shape
+            squeeze = Squeeze((height, width, channels // 2), 2, dtype=self.dtype)
+            inner = ConditionalChain([squeeze, *self.scales(squeeze._event_shape_of_x, scale + 1)], self.condition_size)
+            parts.append(FactorOut(shape, inner, self.condition_size))
+        return parts
+
+    def step(self, shape, conditioner, matrix, swap):
+        """Returns ActNorm, 1 x 1 convolution and coupling."""
+        if hasattr(conditioner, 'build') and not getattr(conditioner, 'built', False):
+            conditioner.build([None, *shape[:-1], shape[-1] // 2])
+        bound = self.settings.log_scale_bound
+        return [
+            ActNorm(shape, dtype=self.dtype),
+            InvertibleConvolution(shape, matrix, dtype=self.dtype),
+            AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype),
+        ]
+
+    def convolutional(self, shape, scale):
+        """Returns the conditioner of a convolutional coupling."""
+        if self.make_conditioner is not None:
+            return self.make_conditioner((*shape[:-1], shape[-1] // 2), self.condition_size)
+        return ConvolutionalConditioner(
+            self.settings.filters[scale],
+            self.settings.num_blocks,
+            self.condition_size,
+            self.settings.map_channels,
+            dtype=self.network_dtype,
+        )
+
+    def rotation(self, size):
+        """Returns a random rotation."""
+        return scipy.stats.special_ortho_group.rvs(size, random_state=self.rng)
+
+
+def _check_sizes(image_shape, settings):
+    height, width, channels = image_shape
+    scales = len(settings.couplings)
+    divisor = settings.first_squeeze * 2 ** (scales - 1)
+    if height % divisor or width % divisor:
+        raise ValueError(
+            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for '
+            f'`first_squeeze` {settings.first_squeeze} and '
+            f'{scales} scales; crop or pad the images, or use fewer scales.'
+        )
+    if channels * settings.first_squeeze**2 % 2:
+        raise ValueError(
+            f'`image_shape` {list(image_shape)} has an odd number of channels after `first_squeeze` '
+            f'{settings.first_squeeze}; couplings need two halves: squeeze by 2 or more.'
+        )
+    if len(settings.filters) != scales:
+        raise ValueError(
+            f'`filters` {settings.filters} and `couplings` {settings.couplings} must have one entry a scale.'
+        )
+
+
+def _cosine_transform(side):
+    one = scipy.fft.dct(np.eye(side), axis=0, norm='ortho')
+    return np.kron(one, one).T

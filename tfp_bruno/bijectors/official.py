@@ -1,0 +1,128 @@
+"""The flow of Conditional BRUNO, as its official code has it."""
+
+import dataclasses
+import typing
+
+from tfp_bruno.bijectors.chain import ConditionalChain
+from tfp_bruno.bijectors.factor_out import FactorOut
+from tfp_bruno.bijectors.masked_coupling import (
+    MaskedAffineCoupling,
+    alternating_mask,
+    channel_mask,
+    checkerboard_mask,
+)
+from tfp_bruno.bijectors.squeeze import Squeeze
+from tfp_bruno.networks import DensePoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
+
+__all__ = ['OfficialSettings', 'build_official']
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialSettings:
+    """The size of the official flow; the defaults are those of the official code.
+
+    Attributes:
+        scales: Number of scales.
+        filters: Number of filters of the convolutions.
+        num_blocks: Number of residual blocks of each convolutional coupling.
+        dense_couplings: Number of dense couplings on the whole latent.
+        dense_units: Hidden units of each dense coupling.
+        pose_units: Number of features that the pose is encoded to.
+        alpha: Margin of the logit, in (0, 1).
+        log_scale_bound: Bound of the log-scale of every coupling.
+        pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings; not so
+            in the official code.
+    """
+
+    scales: int = 3
+    filters: int = 64
+    num_blocks: int = 6
+    dense_couplings: int = 6
+    dense_units: int = 256
+    pose_units: int = 32
+    alpha: float = 1e-5
+    log_scale_bound: float = 1.0
+    pose_affine: bool = False
+
+    architecture: typing.ClassVar[str] = 'official'
+
+    def make_pose_encoder(self, dtype):
+        """Returns the layer that encodes poses, where the user gives none."""
+        return DensePoseEncoder(self.pose_units, dtype=dtype)
+
+
+def build_official(image_shape, settings, condition_size, make_conditioner, rng, dtype):
+    """Returns the flow between latent and logits; arguments and result as those of `build_compact`.
+
+    ```none
+    image side -> (3 couplings by checkerboard, squeeze, 3 couplings by channel) at each scale but the last, half of the
+    channels factored out -> 4 couplings by checkerboard -> dense couplings of every other number
+    ```
+
+    `make_conditioner` gets the shape of whole events. The order of the channels differs from that of the official code.
+    """
+    del rng
+    _check_sizes(image_shape, settings)
+    builder = _Builder(settings, condition_size, make_conditioner, *dtype)
+    parts = builder.scales(tuple(image_shape), 0)
+    shape = parts[-1]._event_shape_of_x
+    for index in range(settings.dense_couplings):
+        conditioner = WeightNormDenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        parts.append(builder.coupling(alternating_mask(shape, index % 2), conditioner))
+    return ConditionalChain(parts, condition_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """What every coupling of the flow is made with."""
+
+    settings: OfficialSettings
+    condition_size: int
+    make_conditioner: typing.Callable | None
+    dtype: typing.Any
+    network_dtype: typing.Any
+
+    def scales(self, shape, scale):
+        """Returns the parts of a scale and, inside the last one, of those below it."""
+        if scale == self.settings.scales - 1:
+            return self.convolutional(checkerboard_mask, shape, 4)
+        squeeze = Squeeze(shape, 2, dtype=self.dtype)
+        squeezed = squeeze._event_shape_of_x
+        half = (*squeezed[:-1], squeezed[-1] // 2)
+        inner = ConditionalChain(self.scales(half, scale + 1), self.condition_size)
+        return [
+            *self.convolutional(checkerboard_mask, shape, 3),
+            squeeze,
+            *self.convolutional(channel_mask, squeezed, 3),
+            FactorOut(squeezed, inner, self.condition_size),
+        ]
+
+    def convolutional(self, mask, shape, count):
+        """Returns convolutional couplings of alternating parity."""
+        return [self.coupling(mask(shape, index % 2), self.conditioner(shape)) for index in range(count)]
+
+    def conditioner(self, shape):
+        """Returns the conditioner of a convolutional coupling."""
+        if self.make_conditioner is not None:
+            return self.make_conditioner(shape, self.condition_size)
+        return WeightNormConvolutionalConditioner(
+            self.settings.filters, self.settings.num_blocks, self.condition_size, dtype=self.network_dtype
+        )
+
+    def coupling(self, mask, conditioner):
+        """Returns a coupling by a mask."""
+        if hasattr(conditioner, 'build') and not getattr(conditioner, 'built', False):
+            conditioner.build([None, *mask.shape])
+        return MaskedAffineCoupling(
+            mask, conditioner, self.condition_size, self.settings.log_scale_bound, dtype=self.dtype
+        )
+
+
+def _check_sizes(image_shape, settings):
+    height, width, _ = image_shape
+    divisor = 2 ** (settings.scales - 1)
+    if height % divisor or width % divisor:
+        raise ValueError(
+            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for {settings.scales} scales; crop or '
+            'pad the images, or use fewer scales.'
+        )
