@@ -1,0 +1,61 @@
+"""What the peers' scripts share: time and memory of their process, without importing a framework."""
+
+import os
+import pathlib
+import re
+import statistics
+import sys
+import time
+
+from absl import flags
+
+from tfp_bruno.errors import UserError
+
+__all__ = ['add_repeats_flag', 'check_arguments', 'median_seconds', 'peak_gigabytes', 'stdout_for_result']
+
+_STATUS = pathlib.Path('/proc/self/status')
+
+
+def add_repeats_flag():
+    """Defines --repeats and returns its holder."""
+    return flags.DEFINE_integer('repeats', 5, 'How many calls are timed.', lower_bound=1)
+
+
+def check_arguments(argv):
+    """Raises a `UserError` if anything but flags was given."""
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: is no flag; see --help.')
+
+
+def stdout_for_result():
+    """Returns the stdout there is now, and sends everything else that is printed to stderr.
+
+    What a peer prints on its own, from C++ too, would get between the lines of the result.
+    """
+    sys.stdout.flush()
+    result = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    return result
+
+
+def median_seconds(function, repeats):
+    """Returns the median time of `repeats` calls, after two that are not counted.
+
+    `measure.median_seconds` is its like for TensorFlow; that module would bring TensorFlow into every peer.
+    """
+    times = []
+    for _ in range(2 + repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+def peak_gigabytes():
+    """Returns the peak resident memory of this process in units of 10^9 bytes; Linux only, elsewhere NaN.
+
+    `ru_maxrss` would not do: a process starts with that of the process that starts it.
+    """
+    if not _STATUS.exists():
+        return float('nan')
+    return 1024e-9 * int(re.search(r'VmHWM:\s*(\d+) kB', _STATUS.read_text()).group(1))
