@@ -22,7 +22,8 @@ The base of each level is a Gaussian with a trainable mean and scale for every s
 
 The JSON has `parameters`; `macs`, the multiply-adds of all convolutions for one image; `forward_images_per_second`
 (densities alone, without gradients) and `training_images_per_second` (mean negative log-density, gradients, Adam), both
-float32, with as many threads as there are cores, and from medians.
+float32, with as many threads as there are cores, and from medians. On a busy machine those threads wait for one another
+and the figures fall tenfold: run it alone.
 """
 
 import importlib
