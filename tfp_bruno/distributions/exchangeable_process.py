@@ -6,6 +6,7 @@ from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.distributions import radial
 from tfp_bruno.distributions.process import Process, mask_as_weights
+from tfp_bruno.distributions.step_sums import sum_steps
 
 __all__ = ['ExchangeableProcess']
 
@@ -47,21 +48,9 @@ class ExchangeableProcess(Process):
 
     def _statistics(self, observations, loc, a, b, mask):
         """Returns (n, sum of deviations from loc, beta) of observations `[..., n, D]`."""
-        deviations = observations - loc[..., tf.newaxis, :]
-        if mask is None:
-            n = tf.cast(ps.shape(observations)[-2], self.dtype)
-        else:
-            n = tf.reduce_sum(mask, axis=-1)[..., tf.newaxis]
-            mask = mask[..., tf.newaxis]
-            # Not a product: what is masked may be NaN.
-            deviations = tf.where(mask > 0.0, deviations, tf.zeros([], self.dtype))
-        total = tf.reduce_sum(deviations, axis=-2)
-        centre = tf.math.divide_no_nan(total, n)
-        # Not `** 2`: a power that is not rewritten as a product takes several times longer.
-        squares = tf.math.squared_difference(deviations, centre[..., tf.newaxis, :])
-        spread = tf.reduce_sum(squares if mask is None else mask * squares, axis=-2)
-        beta = spread / a + total * centre / (a + n * b)
-        return n, total, beta
+        sums = sum_steps(observations, loc, mask)
+        beta = sums.spread / a + sums.total * sums.centre / (a + sums.n * b)
+        return sums.n, sums.total, beta
 
     def _joint_log_prob(self, value, mask):
         df, loc, a, b = self._components()
