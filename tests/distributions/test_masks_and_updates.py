@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.distributions import subject_factors
+from tfp_bruno.distributions import factor_sums
 
 LENGTHS = (4, 1, 0, 3)
 SLICES = np.array([[0, 1, 2, 3], [5, 0, 0, 0], [1, 1, 1, 1], [4, 2, 0, 0]])
@@ -33,9 +33,10 @@ def test_masked_density_is_that_of_each_sequence(validate_args, model, padded):
 
 
 @pytest.mark.parametrize('name', ['FactorGaussianProcess', 'FactorStudentTProcess'])
-def test_large_loadings_take_one_sequence_after_the_other(name, models, padded, draw, monkeypatch):
+def test_loadings_in_blocks_of_dimensions(name, models, padded, draw, monkeypatch):
     model, (z, mask), z_seen = models(name), padded, draw(1, 4, seed=6)
-    monkeypatch.setattr(subject_factors, '_LARGE', 0)
+    monkeypatch.setattr(factor_sums, '_BLOCK', 0)
+    monkeypatch.setattr(factor_sums, '_FEWEST_DIMENSIONS', 1)
     process = model.posterior(model.make(1), z_seen, [3], 4)
     laws = [model.law(slices[:n], z_seen, [3]) for n, slices in zip(LENGTHS, SLICES, strict=True)]
     expected = [law.log_prob(one[:n]) for n, law, one in zip(LENGTHS, laws, z, strict=True)]

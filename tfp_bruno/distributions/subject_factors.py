@@ -8,17 +8,14 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import radial
+from tfp_bruno.distributions.factor_sums import sum_loadings
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
-from tfp_bruno.distributions.pose_table import PoseTable, look_up
+from tfp_bruno.distributions.pose_table import PoseTable
 from tfp_bruno.distributions.slice_kernel import slice_kernel
 from tfp_bruno.distributions.steps import mix_steps
 
 __all__ = ['SubjectFactors', 'information']
-
-
-# Loadings of a sequence from which on a batch is worked off one by one.
-_LARGE = 2**20
 
 
 class _Moments(typing.NamedTuple):
@@ -134,20 +131,25 @@ class SubjectFactors(PoseConditionedProcess):
     def _deviation_scale(self):
         return tf.sqrt(self._parameter('variance'))[..., tf.newaxis, :]
 
+    def _table_and_rows(self, poses):
+        """Returns loadings `[P, D, q]` and which of them are those at poses `[..., n, P]`, integers `[..., n]`."""
+        if not self._loadings_callable:
+            with tf.control_dependencies(_one_hot_assertions(poses) if self.validate_args else []):
+                return tf.convert_to_tensor(self._loadings_parameter), tf.argmax(poses, axis=-1, output_type=tf.int32)
+        loadings = tf.convert_to_tensor(self._loadings_callable(poses))
+        steps_and_size = poses.shape[-2:-1].concatenate(self._dimension())
+        if not loadings.shape[-3:-1].is_compatible_with(steps_and_size):
+            raise ValueError(
+                f'{self.name}: `loadings` gave {loadings.shape} at poses {poses.shape}, not '
+                f'[..., n, {self._dimension()[0]}, q].'
+            )
+        shape = ps.shape(loadings)
+        rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
+        return tf.reshape(loadings, ps.concat([[-1], shape[-2:]], 0)), rows
+
     def _scaled_loadings(self, poses):
         """Returns L(v) / standard deviation at poses `[..., n, P]`, as `[..., n, D, q]`."""
-        if self._loadings_callable:
-            loadings = tf.convert_to_tensor(self._loadings_callable(poses))
-            steps_and_size = poses.shape[-2:-1].concatenate(self._dimension())
-            if not loadings.shape[-3:-1].is_compatible_with(steps_and_size):
-                raise ValueError(
-                    f'{self.name}: `loadings` gave {loadings.shape} at poses {poses.shape}, not '
-                    f'[..., n, {self._dimension()[0]}, q].'
-                )
-        else:
-            with tf.control_dependencies(_one_hot_assertions(poses) if self.validate_args else []):
-                loadings = look_up(tf.convert_to_tensor(self._loadings_parameter), poses)
-        return loadings / self._deviation_scale()[..., tf.newaxis]
+        return tf.gather(*self._table_and_rows(poses)) / self._deviation_scale()[..., tf.newaxis]
 
     def _residual_correlation(self, poses, weights=None):
         """Returns R between poses `[..., n, P]`, `[..., G, n, n]`."""
@@ -167,53 +169,22 @@ class SubjectFactors(PoseConditionedProcess):
             factor: Cholesky factor of R, `[..., G, n, n]`.
             whitener: Its inverse.
             errors: Whitened deviations, `[..., n, D]`.
-            loadings: Whitened loadings, `[..., n, D, q]`.
         """
         factor = tf.linalg.cholesky(tf.cast(self._residual_correlation(poses, weights), tf.float64))
         # A product with the small inverse is several times faster than a triangular solve with this many columns.
         whitener = tf.linalg.triangular_solve(factor, tf.broadcast_to(_eye_like(factor), ps.shape(factor)))
         factor, whitener = tf.cast(factor, self.dtype), tf.cast(whitener, self.dtype)
         errors = (value - self._loc_at(poses)) / self._deviation_scale()
-        loadings = self._scaled_loadings(poses)
         if weights is not None:
             # Not a product: what is masked may be NaN.
             errors = tf.where(weights[..., tf.newaxis] > 0.0, errors, tf.zeros([], self.dtype))
-            loadings *= weights[..., tf.newaxis, tf.newaxis]
-        return factor, whitener, mix_steps(whitener, errors), mix_steps(whitener, loadings, 3)
+            # What is masked has no loadings.
+            whitener *= weights[..., tf.newaxis, tf.newaxis, :]
+        return factor, whitener, mix_steps(whitener, errors)
 
     def _moments(self, value, poses, weights, num_seen):
         """Returns the `_Moments` of the first `num_seen` vectors, and those of all."""
-        batch = functools.reduce(
-            ps.broadcast_shape,
-            [ps.shape(value)[:-2], ps.shape(poses)[:-2], [] if weights is None else ps.shape(weights)[:-1]],
-        )
-        if ps.rank_from_shape(batch) == 0 or self._loadings_size(poses) < _LARGE or self._has_batched_parameters():
-            return self._moments_at_once(value, poses, weights, num_seen)
-        # One sequence after the other: the whitened loadings of all would be a temporary of hundreds of megabytes.
-        parts = [(value, 2), (poses, 2), *([] if weights is None else [(weights, 1)])]
-        flat = [_flatten_batch(part, batch, event_ndims) for part, event_ndims in parts]
-        moments = tf.map_fn(
-            lambda one: tf.stack(self._moments_at_once(one[0], one[1], one[2] if one[2:] else None, num_seen)),
-            tuple(flat),
-            fn_output_signature=tf.TensorSpec([2, 3], self.dtype),
-        )
-        moments = tf.reshape(moments, ps.concat([batch, [2, 3]], 0))
-        return tuple(_Moments(*tf.unstack(moments[..., which, :], axis=-1)) for which in (0, 1))
-
-    def _loadings_size(self, poses):
-        """Returns how many loadings a sequence has, as far as that is known."""
-        factors = 1 if self._loadings_callable else self._loadings_parameter.shape[-1]
-        return (poses.shape[-2] or 1) * self._dimension()[0] * factors
-
-    def _has_batched_parameters(self):
-        return any(
-            shape.rank > self._event_ndims(name)
-            for name, shape in self._all_shapes().items()
-            if name in ('df', 'loc', 'variance', 'correlation', 'constant_share')
-        )
-
-    def _moments_at_once(self, value, poses, weights, num_seen):
-        factor, _, errors, loadings = self._whiten(value, poses, weights)
+        factor, whitener, errors = self._whiten(value, poses, weights)
         dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
         each = tf.ones(ps.shape(value)[-2:-1], self.dtype) if weights is None else weights
         log_diagonal = tf.math.log(tf.linalg.diag_part(factor))
@@ -223,8 +194,7 @@ class SubjectFactors(PoseConditionedProcess):
             log_diagonal + tf.reduce_sum(tf.math.log(self._parameter('variance')), -1)[..., tf.newaxis]
         )
         squares = tf.reduce_sum(tf.square(errors), axis=-1)
-        before = _precision(loadings[..., :num_seen, :, :], errors[..., :num_seen, :])
-        new = _precision(loadings[..., num_seen:, :, :], errors[..., num_seen:, :])
+        before, new = self._precisions(poses, whitener, errors, num_seen)
         moments = []
         for steps, (precision, projected) in (
             (slice(None, num_seen), before),
@@ -239,6 +209,24 @@ class SubjectFactors(PoseConditionedProcess):
                 )
             )
         return moments
+
+    def _precisions(self, poses, whitener, errors, num_seen):
+        """Returns M^T M `[..., q, q]` and M^T E `[..., q]` of the first `num_seen` whitened steps and of the others."""
+        table, rows = self._table_and_rows(poses)
+        shapes = ps.shape(rows)[:-1], ps.shape(whitener)[:-3], ps.shape(errors)[:-2]
+        batch = functools.reduce(ps.broadcast_shape, shapes)
+        rows, whitener, errors = (_flatten_batch(*part, batch) for part in ((rows, 1), (whitener, 3), (errors, 2)))
+        scale = tf.math.rsqrt(self._parameter('variance'))
+        scale = tf.broadcast_to(scale, ps.concat([ps.shape(scale)[:-1], self._dimension_tensor()], 0))
+        # One for all sequences is not repeated: products with it are faster.
+        scale = _flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
+        sums = []
+        for steps in (slice(None, num_seen), slice(num_seen, None)):
+            mixing = whitener[..., steps, :]
+            residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., steps, :])
+            parts = sum_loadings(table, rows, scale, mixing, scale[:, tf.newaxis, :] * residuals)
+            sums.append([tf.reshape(part, ps.concat([batch, ps.shape(part)[1:]], 0)) for part in parts])
+        return sums
 
     def _num_seen(self):
         return 0 if self.observations is None else ps.shape(self.observations)[-2]
@@ -255,7 +243,8 @@ class SubjectFactors(PoseConditionedProcess):
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
             return _Knowledge(df, tf.ones([], self.dtype), mean, loadings, residual)
         observations, observed_poses, weights = self._observed()
-        _, whitener, errors, seen = self._whiten(observations, observed_poses, weights)
+        _, whitener, errors = self._whiten(observations, observed_poses, weights)
+        seen = mix_steps(whitener, self._scaled_loadings(observed_poses), 3)
         precision, projected = _precision(seen, errors)
         precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
         factors_mean = tf.linalg.cholesky_solve(precision_factor, projected[..., tf.newaxis])[..., 0]
@@ -281,7 +270,7 @@ class SubjectFactors(PoseConditionedProcess):
         return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
 
 
-def _flatten_batch(value, batch, event_ndims):
+def _flatten_batch(value, event_ndims, batch):
     event = ps.shape(value)[ps.rank(value) - event_ndims :]
     value = tf.broadcast_to(value, ps.concat([batch, event], 0))
     return tf.reshape(value, ps.concat([[-1], event], 0))

@@ -1,0 +1,121 @@
+"""Sums over whitened loadings, block by block: they are many, so they are never all there at once."""
+
+import functools
+
+import tensorflow as tf
+from tensorflow_probability.python.internal import prefer_static as ps
+
+__all__ = ['sum_loadings']
+
+# Numbers of a block of loadings: temporaries of this size stay in the processor's cache. A block has not so few
+# dimensions, and there are not so many blocks, that starting an operation would count.
+_BLOCK = 2**21
+_FEWEST_DIMENSIONS = 64
+_MOST_BLOCKS = 64
+
+
+@tf.custom_gradient
+def sum_loadings(table, rows, scale, mixing, residuals):
+    """Returns the sums over steps and dimensions that tell of q factors.
+
+    With L the rows of the table and `M = scale mixing L`, they are `M^T M` and `L^T residuals`. The gradient computes M
+    once more rather than keeping it, and takes one product of that size, since `M^T M` is symmetric. With respect to
+    the table it is `tf.IndexedSlices`.
+
+    Args:
+        table: `[P, D, q]`, D static.
+        rows: Integers `[B, n]`, the rows of the table at n steps.
+        scale: `[B, D]` or `[1, D]`.
+        mixing: `[B, G, m, n]`: m combinations of the steps for each of G groups of D / G neighbouring dimensions.
+        residuals: `[B, n, D]`.
+
+    Returns:
+        `[B, q, q]` and `[B, q]`.
+    """
+    dimension, groups = table.shape[1], mixing.shape[1]
+    size = _block_size(table.shape, rows.shape, dimension // groups)
+    blocks = [
+        functools.partial(_block, table, rows, scale, mixing, residuals, start, size)
+        for start in range(0, dimension, size)
+    ]
+    sums = [_sums(*block()) for block in blocks]
+
+    def gradient(to_precision, to_projection):
+        to_precision += tf.linalg.matrix_transpose(to_precision)
+        parts = [_gradients(*block(), to_precision, to_projection) for block in blocks]
+        to_loadings, to_scale, to_mixing, to_residuals = zip(*parts, strict=True)
+        each = len(blocks) // groups
+        to_mixing = [tf.add_n(to_mixing[start : start + each]) for start in range(0, len(blocks), each)]
+        to_scale = tf.concat(to_scale, axis=-1)
+        if scale.shape[0] == 1:
+            to_scale = tf.reduce_sum(to_scale, axis=0, keepdims=True)
+        values = tf.concat(to_loadings, axis=2)
+        values = tf.reshape(values, ps.concat([[-1], ps.shape(table)[1:]], 0))
+        to_table = tf.IndexedSlices(values, tf.reshape(rows, [-1]), tf.shape(table, out_type=rows.dtype))
+        return to_table, None, to_scale, tf.stack(to_mixing, axis=1), tf.concat(to_residuals, axis=-1)
+
+    return tuple(tf.add_n(each) for each in zip(*sums, strict=True)), gradient
+
+
+def _block_size(table, rows, most):
+    """Returns how many dimensions a block has, a divisor of `most`, given the static shapes of table and rows."""
+    each = (table[-1] or 1) * (rows.num_elements() or rows[-1] or 1)
+    wanted = min(most, max(_FEWEST_DIMENSIONS, table[1] // _MOST_BLOCKS, _BLOCK // each))
+    size = max(size for size in range(1, wanted + 1) if most % size == 0)
+    # Numbers without divisors to speak of.
+    return size if 8 * size >= wanted else most
+
+
+def _block(table, rows, scale, mixing, residuals, start, size):
+    """Returns loadings `[B, n, size, q]`, scale `[.., 1, size, 1]`, mixing `[B, m, n]` and residuals `[B, n, size]`."""
+    dimension, factors = table.shape[1], ps.shape(table)[2]
+    # What is copied of a row then lies in one piece.
+    by_block = tf.reshape(table, [-1, size * factors])
+    loadings = tf.gather(by_block, rows * (dimension // size) + start // size)
+    loadings = tf.reshape(loadings, ps.concat([ps.shape(rows), [size, factors]], 0))
+    dimensions = slice(start, start + size)
+    group = start * mixing.shape[1] // dimension
+    return loadings, scale[:, tf.newaxis, dimensions, tf.newaxis], mixing[:, group], residuals[..., dimensions]
+
+
+def _sums(loadings, scale, mixing, residuals):
+    mixed = _merge(scale * _mix(mixing, loadings), 1)
+    projection = tf.linalg.matvec(_merge(loadings, 1), _merge(residuals, 1), transpose_a=True)
+    return _matmul(mixed, mixed, transpose_a=True), projection
+
+
+def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
+    """Returns the gradients with respect to the first four; `to_precision` is that of the precision and its transpose.
+
+    What `residuals` get takes no product of the size of the precision's, so none is computed where only they count.
+    """
+    mixed = _mix(mixing, loadings)
+    to_scaled = tf.reshape(tf.matmul(_merge(mixed, 1), to_precision), ps.shape(mixed))
+    # One axis after the other: a sum over several that are no neighbours takes three times as long.
+    to_scale = scale[:, 0, :, 0] * tf.reduce_sum(tf.reduce_sum(to_scaled * mixed, axis=-1), axis=1)
+    to_mixed = tf.square(scale) * to_scaled
+    to_mixing = _matmul(_merge(to_mixed, 2), _merge(loadings, 2), transpose_b=True)
+    to_loadings = _mix(tf.linalg.matrix_transpose(mixing), to_mixed)
+    to_loadings += residuals[..., tf.newaxis] * to_projection[:, tf.newaxis, tf.newaxis, :]
+    to_residuals = tf.linalg.matvec(_merge(loadings, 1), to_projection)
+    return to_loadings, to_scale, to_mixing, tf.reshape(to_residuals, ps.shape(residuals))
+
+
+def _mix(matrix, value):
+    """Applies `[B, m, n]` over the steps of `[B, n, size, q]`."""
+    mixed = tf.matmul(matrix, _merge(value, 2))
+    return tf.reshape(mixed, ps.concat([ps.shape(mixed)[:-1], ps.shape(value)[2:]], 0))
+
+
+def _merge(value, axis):
+    """Makes one of two neighbouring axes."""
+    shape = ps.shape(value)
+    return tf.reshape(value, ps.concat([shape[:axis], [shape[axis] * shape[axis + 1]], shape[axis + 2 :]], 0))
+
+
+def _matmul(first, second, **kwargs):
+    """Returns `tf.matmul` of batches, one after the other: on CPUs, long sums are up to twice as fast that way."""
+    if first.shape[0] is None:
+        return tf.matmul(first, second, **kwargs)
+    pairs = zip(tf.unstack(first), tf.unstack(second), strict=True)
+    return tf.stack([tf.matmul(*pair, **kwargs) for pair in pairs])
