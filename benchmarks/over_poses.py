@@ -136,11 +136,11 @@ def _factors(repeats, flops):
         f'Factor process, Student-t, {size}: multiply-adds of n D q^2 a subject',
         [f'{whole * num_factors / 1e9:.2f} G in all, {2e3 * whole * num_factors / flops:.0f} ms at the ceiling'],
     )
-    # A gradient with respect to the loadings needs two products of the same size as that of the density.
+    # A gradient with respect to the loadings needs one more product of the same size as that of the density.
     cases = (
         ('log_prob', log_prob, 1, None),
         ('log_prob and its gradient by the observations', gradients(1), 1, 0.1),
-        ('log_prob and its gradient by the observations and all parameters', gradients(len(arguments)), 3, 0.1),
+        ('log_prob and its gradient by the observations and all parameters', gradients(len(arguments)), 2, 0.1),
     )
     for what, function, products, bound in cases:
         figures = []

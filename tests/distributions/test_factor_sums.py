@@ -94,3 +94,5 @@ def test_sizes_of_blocks(dimension, expected):
     """They divide the dimensions, unless these have no divisors to speak of."""
     size = factor_sums._block_size(tf.TensorShape([80, dimension, 128]), tf.TensorShape([4, 9]), dimension)
     assert size == expected
+    unknown = factor_sums._block_size(tf.TensorShape([80, 4096, 128]), tf.TensorShape([4, None]), 4096)
+    assert unknown == 256

@@ -1,6 +1,7 @@
 """Sums over whitened loadings, block by block: they are many, so they are never all there at once."""
 
 import functools
+import math
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
@@ -59,7 +60,8 @@ def sum_loadings(table, rows, scale, mixing, residuals):
 
 def _block_size(table, rows, most):
     """Returns how many dimensions a block has, a divisor of `most`, given the static shapes of table and rows."""
-    each = (table[-1] or 1) * (rows.num_elements() or rows[-1] or 1)
+    # Sizes that are not known before count as ten.
+    each = math.prod(size or 10 for size in (*rows, table[-1]))
     wanted = min(most, max(_FEWEST_DIMENSIONS, table[1] // _MOST_BLOCKS, _BLOCK // each))
     size = max(size for size in range(1, wanted + 1) if most % size == 0)
     # Numbers without divisors to speak of.

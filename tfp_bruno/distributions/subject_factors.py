@@ -221,10 +221,11 @@ class SubjectFactors(PoseConditionedProcess):
         # One for all sequences is not repeated: products with it are faster.
         scale = _flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
         sums = []
-        for steps in (slice(None, num_seen), slice(num_seen, None)):
-            mixing = whitener[..., steps, :]
-            residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., steps, :])
-            parts = sum_loadings(table, rows, scale, mixing, scale[:, tf.newaxis, :] * residuals)
+        # The whitener is triangular: of the first steps, it takes the first ones alone.
+        for mixed, steps in ((slice(None, num_seen), slice(None, num_seen)), (slice(num_seen, None), slice(None))):
+            mixing = whitener[..., mixed, steps]
+            residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., mixed, :])
+            parts = sum_loadings(table, rows[..., steps], scale, mixing, scale[:, tf.newaxis, :] * residuals)
             sums.append([tf.reshape(part, ps.concat([batch, ps.shape(part)[1:]], 0)) for part in parts])
         return sums
 
