@@ -13,9 +13,9 @@ class WeightNormConvolutionalConditioner(tf_keras.layers.Layer):
     """A residual network with weight normalisation; the condition is added to every convolution's output.
 
     A 3 x 3 convolution, blocks of two of them with a skip connection and ELU, and a 1 x 1 convolution to shift and
-    log-scale. (The official code asks for a first convolution of 1 x 1, and drops that size where there is a condition.)
-    Every convolution's output, before its nonlinearity, receives a linear function of the condition. The last layer
-    starts at zero, so a coupling starts as the identity; in the official code its projection of the condition does not.
+    log-scale. (The official code asks for a first one of 1 x 1, and drops that size where there is a condition.) Every
+    convolution's output, before its nonlinearity, receives a linear function of the condition. The last layer starts at
+    zero, so a coupling starts as the identity; in the official code its projection of the condition does not.
 
     #### References
 

@@ -27,26 +27,30 @@ def accumulated_gradients(loss_fn, variables, inputs, micro_batches):
     # The static shapes, where they are known.
     shapes = [[part.shape[0] and part.shape[0] // micro_batches, *part.shape[1:]] for part in inputs]
 
-    # Traced once, though it is called before the loop and in it.
-    evaluate = tf.function(lambda *chosen: _value_and_gradients(loss_fn, variables, chosen), autograph=False)
-
-    def part_of(index):
-        return evaluate(*[tf.ensure_shape(part[index], shape) for part, shape in zip(split, shapes, strict=True)])
+    @tf.function(autograph=False)
+    def evaluate(*chosen):
+        parts, gradients = _value_and_gradients(loss_fn, variables, chosen, 1.0 / micro_batches)
+        return {name: part / micro_batches for name, part in parts.items()}, gradients
 
     def add(index, total):
-        return index + 1, tf.nest.map_structure(tf.add, total, part_of(index))
+        chosen = [tf.ensure_shape(part[index], shape) for part, shape in zip(split, shapes, strict=True)]
+        return index + 1, tf.nest.map_structure(tf.add, total, evaluate(*chosen))
 
-    first = part_of(tf.constant(0))
+    specs = [tf.TensorSpec(shape, part.dtype) for part, shape in zip(split, shapes, strict=True)]
+    start = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), evaluate.get_concrete_function(*specs).structured_outputs
+    )
     # One after the other: at once they would need the memory that this saves.
     _, total = tf.while_loop(
-        lambda index, _: index < micro_batches, add, (tf.constant(1), first), parallel_iterations=1
+        lambda index, _: index < micro_batches, add, (tf.constant(0), start), parallel_iterations=1
     )
-    return tf.nest.map_structure(lambda value: value / micro_batches, total)
+    return total
 
 
-def _value_and_gradients(loss_fn, variables, inputs):
+def _value_and_gradients(loss_fn, variables, inputs, scale=1.0):
     with tf.GradientTape() as tape:
         loss, parts = loss_fn(*inputs)
-    gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        scaled = loss * scale
+    gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     # That of a table is sparse, with which Adam takes several times as long.
     return {'loss': loss, **parts}, [tf.convert_to_tensor(gradient) for gradient in gradients]
