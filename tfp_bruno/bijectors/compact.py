@@ -54,6 +54,24 @@ class CompactSettings:
         """Returns the layer that encodes poses, where the user gives none."""
         return OneHotPoseEncoder(self.pose_units, dtype=dtype)
 
+    def check_image_shape(self, image_shape):
+        """Raises a `ValueError` if images `(H, W, C)` cannot be divided as often as the settings ask for."""
+        height, width, channels = image_shape
+        scales = len(self.couplings)
+        divisor = self.first_squeeze * 2 ** (scales - 1)
+        if height % divisor or width % divisor:
+            raise ValueError(
+                f'`image_shape` {list(image_shape)} must be divisible by {divisor} for `first_squeeze` '
+                f'{self.first_squeeze} and {scales} scales; crop or pad the images, or use fewer scales.'
+            )
+        if channels * self.first_squeeze**2 % 2:
+            raise ValueError(
+                f'`image_shape` {list(image_shape)} has an odd number of channels after `first_squeeze` '
+                f'{self.first_squeeze}; couplings need two halves: squeeze by 2 or more.'
+            )
+        if len(self.filters) != scales:
+            raise ValueError(f'`filters` {self.filters} and `couplings` {self.couplings} must have one entry a scale.')
+
 
 def build_compact(image_shape, settings, condition_size, make_conditioner, rng, dtype):
     """Returns the flow between latent and logits, with couplings on encoded poses.
@@ -78,7 +96,7 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
     Raises:
         ValueError: if the image cannot be divided as often as the settings ask for.
     """
-    _check_sizes(image_shape, settings)
+    settings.check_image_shape(image_shape)
     builder = _Builder(settings, condition_size, make_conditioner, rng, *dtype)
     squeeze = Squeeze(image_shape, settings.first_squeeze, dtype=builder.dtype)
     parts = [squeeze, *builder.scales(squeeze._event_shape_of_x, 0)]
@@ -144,27 +162,6 @@ class _Builder:
     def rotation(self, size):
         """Returns a random rotation."""
         return scipy.stats.special_ortho_group.rvs(size, random_state=self.rng)
-
-
-def _check_sizes(image_shape, settings):
-    height, width, channels = image_shape
-    scales = len(settings.couplings)
-    divisor = settings.first_squeeze * 2 ** (scales - 1)
-    if height % divisor or width % divisor:
-        raise ValueError(
-            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for '
-            f'`first_squeeze` {settings.first_squeeze} and '
-            f'{scales} scales; crop or pad the images, or use fewer scales.'
-        )
-    if channels * settings.first_squeeze**2 % 2:
-        raise ValueError(
-            f'`image_shape` {list(image_shape)} has an odd number of channels after `first_squeeze` '
-            f'{settings.first_squeeze}; couplings need two halves: squeeze by 2 or more.'
-        )
-    if len(settings.filters) != scales:
-        raise ValueError(
-            f'`filters` {settings.filters} and `couplings` {settings.couplings} must have one entry a scale.'
-        )
 
 
 def _cosine_transform(side):

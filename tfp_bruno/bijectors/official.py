@@ -50,6 +50,16 @@ class OfficialSettings:
         """Returns the layer that encodes poses, where the user gives none."""
         return DensePoseEncoder(self.pose_units, dtype=dtype)
 
+    def check_image_shape(self, image_shape):
+        """Raises a `ValueError` if images `(H, W, C)` cannot be divided as often as the settings ask for."""
+        height, width, _ = image_shape
+        divisor = 2 ** (self.scales - 1)
+        if height % divisor or width % divisor:
+            raise ValueError(
+                f'`image_shape` {list(image_shape)} must be divisible by {divisor} for {self.scales} scales; crop or '
+                'pad the images, or use fewer scales.'
+            )
+
 
 def build_official(image_shape, settings, condition_size, make_conditioner, rng, dtype):
     """Returns the flow between latent and logits; arguments and result as those of `build_compact`.
@@ -62,7 +72,7 @@ def build_official(image_shape, settings, condition_size, make_conditioner, rng,
     `make_conditioner` gets the shape of whole events. The order of the channels differs from that of the official code.
     """
     del rng
-    _check_sizes(image_shape, settings)
+    settings.check_image_shape(image_shape)
     builder = _Builder(settings, condition_size, make_conditioner, *dtype)
     parts = builder.scales(tuple(image_shape), 0)
     shape = parts[-1]._event_shape_of_x
@@ -115,14 +125,4 @@ class _Builder:
             conditioner.build([None, *mask.shape])
         return MaskedAffineCoupling(
             mask, conditioner, self.condition_size, self.settings.log_scale_bound, dtype=self.dtype
-        )
-
-
-def _check_sizes(image_shape, settings):
-    height, width, _ = image_shape
-    divisor = 2 ** (settings.scales - 1)
-    if height % divisor or width % divisor:
-        raise ValueError(
-            f'`image_shape` {list(image_shape)} must be divisible by {divisor} for {settings.scales} scales; crop or '
-            'pad the images, or use fewer scales.'
         )

@@ -58,6 +58,7 @@ class ModelSettings:
             raise ValueError(f'`process` must be one of {", ".join(_PROCESSES)}, got {self.process!r}.')
         if self.law not in ('gaussian', 'student_t') or (self.process == 'average' and self.law != 'gaussian'):
             raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
+        self.flow.check_image_shape(self.image_shape)
         if self.process == 'factor' and not self.flow.pose_affine:
             raise ValueError(
                 f'`process` factor starts from principal components, which the {self.flow.architecture} flow takes '
