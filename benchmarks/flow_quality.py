@@ -2,14 +2,15 @@
 
     python benchmarks/flow_quality.py --data_dir=POP --steps=150 --output=benchmarks/README.md
 
-Both get the same images of 32 x 32, the same exchangeable Gaussian process, the same joint likelihood, the same margin of
-the logit and the same steps of 36 images; the compact flow once more as many steps as fit into the official one's time.
+Both get the same images of 32 x 32, the same exchangeable Gaussian process, the same joint likelihood, the same margin
+of the logit and the same steps of 36 images; the compact flow once more as many steps as fit into the official one's
+time. Round trips are the largest errors, in image units, from image to latent and back: of real test images, and of
+images that are decoded from latents up to 4 standard deviations out in every dimension.
 """
 
 import dataclasses
 import pathlib
 import sys
-import time
 
 import numpy as np
 from absl import flags, logging
@@ -87,12 +88,10 @@ def _train(architecture, definition, population, steps, max_minutes):
     spacing = definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
     bending = BendingSettings(probability=0.9)
     sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, bending, 0)
-    start = time.monotonic()
     for step, parts in trainer.train(sequences):
         if step % 25 == 0:
-            logging.info(
-                '%s step %d  %.1f min  %.4f', architecture, step, (time.monotonic() - start) / 60, parts['loss']
-            )
+            minutes = float(trainer.seconds) / 60
+            logging.info('%s step %d  %.1f min  %.4f', architecture, step, minutes, parts['loss'])
     return trainer, float(trainer.seconds)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
@@ -70,6 +71,7 @@ class ImageLogit(ConditionalBijector):
     def _inverse(self, y, conditional_input=None):
         p = (1.0 - self._alpha) * y + 0.5 * self._alpha
         with tf.control_dependencies(self._assertions(p)):
+            p = _off_the_ends(p)
             return tf.math.log(p / (1.0 - p))
 
     def _assertions(self, p):
@@ -81,3 +83,11 @@ class ImageLogit(ConditionalBijector):
             tf.debugging.assert_positive(p, message=message),
             tf.debugging.assert_less(p, tf.ones([], p.dtype), message=message),
         ]
+
+
+def _off_the_ends(p):
+    """Returns probabilities of which those that rounding took to 0 or 1, or just beyond, have finite logits again."""
+    epsilon = np.finfo(p.dtype.as_numpy_dtype).eps
+    inside = tf.clip_by_value(p, epsilon, 1.0 - epsilon)
+    # What lies farther out was no image, and stays without a logit.
+    return tf.where(tf.abs(p - inside) <= 8.0 * epsilon, inside, p)
