@@ -38,3 +38,20 @@ def test_validate_args_refuses_images_outside_the_range(level):
     inverse = tf.function(bijector.inverse)
     with pytest.raises(tf.errors.InvalidArgumentError, match='scale the image'):
         inverse(tf.constant([[[level]]]))
+
+
+@pytest.mark.parametrize('dtype', [tf.float32, tf.float64])
+def test_logits_that_saturate_make_images_with_a_latent(dtype):
+    bijector = ImageLogit((1, 2, 1), alpha=0.2, dtype=dtype)
+    image = bijector.forward(tf.constant([[[-300.0], [300.0]]], dtype))
+    latent, log_det = bijector.inverse_and_log_det(tf.identity(image))
+    assert np.all(np.isfinite(latent))
+    assert np.isfinite(log_det)
+    np.testing.assert_allclose(bijector.forward(latent), image, atol=1e-6)
+    # What is no image has none.
+    assert np.all(np.isnan(bijector.inverse(tf.constant([[[-0.2], [1.2]]], dtype))))
+
+
+def test_validate_args_refuses_nan():
+    with pytest.raises(tf.errors.InvalidArgumentError, match='scale the image'):
+        ImageLogit((1, 1, 1), alpha=0.2, validate_args=True).inverse(tf.constant([[[np.nan]]]))

@@ -9,7 +9,7 @@ import scipy.stats
 
 from tfp_bruno.bijectors.actnorm import ActNorm
 from tfp_bruno.bijectors.chain import ConditionalChain
-from tfp_bruno.bijectors.coupling import AffineCoupling
+from tfp_bruno.bijectors.coupling import AffineCoupling, create_weights
 from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.squeeze import Squeeze
@@ -103,6 +103,7 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
     shape = parts[-1]._event_shape_of_x
     for _ in range(settings.dense_couplings):
         conditioner = DenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        conditioner.build([None, *shape[:-1], shape[-1] // 2])
         parts += builder.step(shape, conditioner, builder.rotation(shape[-1]), False)
     return ConditionalChain(parts, condition_size)
 
@@ -138,8 +139,6 @@ class _Builder:
 
     def step(self, shape, conditioner, matrix, swap):
         """Returns ActNorm, 1 x 1 convolution and coupling."""
-        if hasattr(conditioner, 'build') and not getattr(conditioner, 'built', False):
-            conditioner.build([None, *shape[:-1], shape[-1] // 2])
         bound = self.settings.log_scale_bound
         return [
             ActNorm(shape, dtype=self.dtype),
@@ -149,15 +148,18 @@ class _Builder:
 
     def convolutional(self, shape, scale):
         """Returns the conditioner of a convolutional coupling."""
+        half = (*shape[:-1], shape[-1] // 2)
         if self.make_conditioner is not None:
-            return self.make_conditioner((*shape[:-1], shape[-1] // 2), self.condition_size)
-        return ConvolutionalConditioner(
+            return create_weights(self.make_conditioner(half, self.condition_size), half, self.condition_size)
+        conditioner = ConvolutionalConditioner(
             self.settings.filters[scale],
             self.settings.num_blocks,
             self.condition_size,
             self.settings.map_channels,
             dtype=self.network_dtype,
         )
+        conditioner.build([None, *half])
+        return conditioner
 
     def rotation(self, size):
         """Returns a random rotation."""

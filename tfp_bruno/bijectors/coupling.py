@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['AffineCoupling', 'bounded', 'initialize_conditioner', 'sum_over_event']
+__all__ = ['AffineCoupling', 'bounded', 'create_weights', 'initialize_conditioner', 'sum_over_event']
 
 
 class AffineCoupling(ConditionalBijector):
@@ -112,3 +112,24 @@ def initialize_conditioner(conditioner, x, condition, overwrite):
     if hasattr(conditioner, 'initialize'):
         return conditioner.initialize(x, condition, overwrite)
     return conditioner(x, condition)
+
+
+def create_weights(conditioner, input_shape, condition_size):
+    """Returns a conditioner whose weights exist: layers of users make theirs only when they are called.
+
+    Args:
+        conditioner: Callable `(x, conditional_input) -> (shift, log_scale)`.
+        input_shape: Shape of one x.
+        condition_size: `int`.
+
+    Raises:
+        ValueError: if it does not give two tensors of the shape of x.
+    """
+    outputs = conditioner(tf.zeros([1, *input_shape]), tf.zeros([1, condition_size]))
+    shapes = [tuple(part.shape) for part in outputs]
+    if shapes != [(1, *input_shape)] * 2:
+        raise ValueError(
+            f'A conditioner must give shift and log_scale of shape {[1, *input_shape]} for x of that shape, got '
+            f'{[list(shape) for shape in shapes]}.'
+        )
+    return conditioner

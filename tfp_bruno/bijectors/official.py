@@ -4,6 +4,7 @@ import dataclasses
 import typing
 
 from tfp_bruno.bijectors.chain import ConditionalChain
+from tfp_bruno.bijectors.coupling import create_weights
 from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.masked_coupling import (
     MaskedAffineCoupling,
@@ -78,6 +79,7 @@ def build_official(image_shape, settings, condition_size, make_conditioner, rng,
     shape = parts[-1]._event_shape_of_x
     for index in range(settings.dense_couplings):
         conditioner = WeightNormDenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        conditioner.build([None, *shape])
         parts.append(builder.coupling(alternating_mask(shape, index % 2), conditioner))
     return ConditionalChain(parts, condition_size)
 
@@ -114,15 +116,15 @@ class _Builder:
     def conditioner(self, shape):
         """Returns the conditioner of a convolutional coupling."""
         if self.make_conditioner is not None:
-            return self.make_conditioner(shape, self.condition_size)
-        return WeightNormConvolutionalConditioner(
+            return create_weights(self.make_conditioner(shape, self.condition_size), shape, self.condition_size)
+        conditioner = WeightNormConvolutionalConditioner(
             self.settings.filters, self.settings.num_blocks, self.condition_size, dtype=self.network_dtype
         )
+        conditioner.build([None, *shape])
+        return conditioner
 
     def coupling(self, mask, conditioner):
         """Returns a coupling by a mask."""
-        if hasattr(conditioner, 'build') and not getattr(conditioner, 'built', False):
-            conditioner.build([None, *mask.shape])
         return MaskedAffineCoupling(
             mask, conditioner, self.condition_size, self.settings.log_scale_bound, dtype=self.dtype
         )
