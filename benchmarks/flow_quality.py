@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -66,7 +66,7 @@ def _row(architecture, definition, population, steps, max_minutes):
     errors = [_round_trips(model, population.subset('test').images, dtype) for dtype in ('float32', 'float64')]
     cells = [f'{real:.1e}; {far:.1e}' for real, far in errors]
     line = f'| {architecture} | {int(trainer.step)} | {seconds / 60:.1f} | {bits:.3f} | {" | ".join(cells)} |'
-    logging.info('%s', line)
+    print(line, file=sys.stderr)
     return line, seconds
 
 
@@ -91,7 +91,7 @@ def _train(architecture, definition, population, steps, max_minutes):
     for step, parts in trainer.train(sequences):
         if step % 25 == 0:
             minutes = float(trainer.seconds) / 60
-            logging.info('%s step %d  %.1f min  %.4f', architecture, step, minutes, parts['loss'])
+            print(f'{architecture} step {step}  {minutes:.1f} min  {float(parts["loss"]):.4f}', file=sys.stderr)
     return trainer, float(trainer.seconds)
 
 

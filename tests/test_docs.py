@@ -33,7 +33,7 @@ def test_examples(block, name):
     assert len(re.findall(r'^(class|    .*\S)', body, re.MULTILINE)) <= 30
     bijector, rng = run(block)[name], np.random.default_rng(0)
     for variable in bijector.trainable_variables:
-        variable.assign_add(0.05 * rng.normal(size=variable.shape))
+        variable.assign_add(0.01 * rng.normal(size=variable.shape))
     poses = tf.one_hot([3, 7], 10)
     x = tf.constant(rng.normal(size=(2, *bijector.inverse_event_shape([16, 16, 1]))), tf.float32)
     with tf.GradientTape() as tape:

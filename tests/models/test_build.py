@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfp_bruno.bijectors import OfficialSettings
 from tfp_bruno.models import ModelSettings, build_model
 
 POSES = np.eye(6, dtype=np.float32)[:4]
@@ -31,6 +32,19 @@ def settings(request, flow_settings):
 
 def test_json_round_trip(settings):
     assert ModelSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_json_of_another_flow():
+    flow = OfficialSettings(scales=2, filters=8)
+    settings = ModelSettings((4, 4, 1), 6, 'pose', flow=flow, network_dtype='mixed_bfloat16')
+    values = json.loads(json.dumps(settings.to_json()))
+    assert values['flow']['architecture'] == 'official'
+    assert ModelSettings.from_json(values) == settings
+
+
+def test_images_that_the_flow_cannot_divide():
+    with pytest.raises(ValueError, match=r'`image_shape` \[6, 6, 1\] must be divisible by 4'):
+        ModelSettings((6, 6, 1), 6, 'pose', flow=OfficialSettings())
 
 
 def test_unknown_process():

@@ -1,9 +1,12 @@
 """The start of training: the moments of the data, by NumPy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.special
 
+from tfp_bruno.bijectors import OfficialSettings
 from tfp_bruno.models import ModelSettings, build_model, initialize_model
 
 SUBJECTS, SLICES, SIDE = 30, 9, 4
@@ -116,3 +119,32 @@ def test_short_stacks(flow_settings, num_slices):
         initialize_model(model, images, poses)
         log_prob = model.log_prob(images, bijector_kwargs={'conditional_input': poses})
         assert np.all(np.isfinite(log_prob))
+
+
+OFFICIAL = OfficialSettings(
+    scales=2, filters=6, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=5, alpha=0.2
+)
+
+
+@pytest.mark.parametrize('process', ['exchangeable', 'pose'])
+def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
+    model = build_model(settings_of(process, OFFICIAL, law='student_t'), num_steps=SLICES)
+    images = make_images()
+    initialize_model(model, images, POSES)
+    latents = model.encode(images[:, ::4], POSES[::4])[0].numpy()
+    np.testing.assert_allclose(model.distribution.loc, latents.mean((0, 1)), rtol=1e-3, atol=1e-4)
+    at = {'conditional_input': POSES} if process == 'pose' else {}
+    np.testing.assert_allclose(model.distribution.variance(**at)[0], latents.var((0, 1)), rtol=1e-3)
+    # The networks have started, too, each layer at variance 1.
+    network = next(part for part in model.bijector.submodules if hasattr(part, 'trunk'))
+    assert network.is_initialized.numpy()
+
+
+def test_a_factor_process_needs_an_affine_map():
+    with pytest.raises(ValueError, match=r'the official flow takes only with `pose_affine=True`'):
+        settings_of('factor', OFFICIAL)
+    settings = settings_of('factor', dataclasses.replace(OFFICIAL, pose_affine=True))
+    model = build_model(settings, num_steps=SLICES)
+    initialize_model(model, make_images(), POSES)
+    mean = flow_logits(make_images()).mean(0)
+    np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)

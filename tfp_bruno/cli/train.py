@@ -156,6 +156,10 @@ def _new_run(folder, definition):
         learning_rate=LEARNING_RATE,
         evaluate_every=EVALUATE_EVERY,
     )
+    if training.batch_size % training.micro_batches:
+        raise UserError(
+            f'--micro_batches={training.micro_batches}: must divide --batch_size={training.batch_size}; give a divisor.'
+        )
     if training.sequence_length > definition.num_slices:
         raise UserError(
             f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'

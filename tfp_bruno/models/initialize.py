@@ -10,6 +10,7 @@ __all__ = ['initialize_model']
 
 _MAPPED_AT_ONCE = 1000
 _STARTED_FROM = 256
+_ENCODED_AT_MOST = 600
 
 
 def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
@@ -69,7 +70,9 @@ def _start_flow(flow, images, poses):
 
 def _encoded(model, images, poses):
     """Returns latent vectors `[S, n, D]` of slices about their mean, which becomes the process' own."""
-    latents = np.stack([model.encode(subject, poses)[0].numpy() for subject in images])
+    # Of a part of the subjects: the networks are slow.
+    every = -(-images.shape[0] * images.shape[1] // _ENCODED_AT_MOST)
+    latents = np.stack([model.encode(subject, poses)[0].numpy() for subject in images[::every]])
     mean = latents.mean((0, 1))
     model.distribution.parameters['loc'].assign(mean)
     return latents - mean

@@ -71,7 +71,7 @@ class Preset:
 PRESETS = {
     'cpu': Preset(
         process='factor',
-        law='gaussian',
+        law='student_t',
         flow=CompactSettings(),
         training=TrainingSettings(
             steps=6000,
