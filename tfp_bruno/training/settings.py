@@ -87,7 +87,7 @@ PRESETS = {
         law='student_t',
         flow=OfficialSettings(),
         training=TrainingSettings(
-            steps=100_000, batch_size=32, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
+            steps=100_000, batch_size=32, micro_batches=4, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
         ),
     ),
 }
