@@ -33,6 +33,8 @@ class CompactSettings:
         map_channels: Number of feature maps that the pose draws for each convolutional coupling.
         alpha: Margin of the logit, in (0, 1).
         log_scale_bound: Bound of the log-scale of every coupling.
+        every_step: Whether ActNorm and a 1 x 1 convolution stand before every coupling; otherwise there is no ActNorm,
+            and a 1 x 1 convolution at the start of a scale and before dense couplings only.
         pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings.
     """
 
@@ -46,6 +48,7 @@ class CompactSettings:
     map_channels: int = 4
     alpha: float = 0.2
     log_scale_bound: float = 2.0
+    every_step: bool = True
     pose_affine: bool = True
 
     architecture: typing.ClassVar[str] = 'compact'
@@ -128,7 +131,7 @@ class _Builder:
         parts = [] if self.settings.couplings[scale] else [InvertibleConvolution(shape, first, dtype=self.dtype)]
         for index in range(self.settings.couplings[scale]):
             # Only the first rotates at the start: the halves of the channels keep their meaning.
-            matrix = np.eye(channels) if index else first
+            matrix = first if index == 0 else np.eye(channels) if self.settings.every_step else None
             parts += self.step(shape, self.convolutional(shape, scale), matrix, index % 2 == 1)
         if scale + 1 < len(self.settings.couplings):
             height, width, _ = shape
@@ -138,13 +141,12 @@ class _Builder:
         return parts
 
     def step(self, shape, conditioner, matrix, swap):
-        """Returns ActNorm, 1 x 1 convolution and coupling."""
+        """Returns ActNorm, 1 x 1 convolution (where there is a matrix) and coupling."""
         bound = self.settings.log_scale_bound
-        return [
-            ActNorm(shape, dtype=self.dtype),
-            InvertibleConvolution(shape, matrix, dtype=self.dtype),
-            AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype),
-        ]
+        parts = [ActNorm(shape, dtype=self.dtype)] if self.settings.every_step else []
+        if matrix is not None:
+            parts.append(InvertibleConvolution(shape, matrix, dtype=self.dtype))
+        return [*parts, AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype)]
 
     def convolutional(self, shape, scale):
         """Returns the conditioner of a convolutional coupling."""
