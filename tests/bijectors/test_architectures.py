@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_bruno.bijectors import ConditionalRealNVP, MaskedAffineCoupling, OfficialSettings
+from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP, MaskedAffineCoupling, OfficialSettings
 from tfp_bruno.networks import FourierPoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 
 RNG = np.random.default_rng(0)
@@ -78,8 +78,6 @@ def test_positions_between_slices():
 
 
 def tiny():
-    from tfp_bruno.bijectors import CompactSettings
-
     return {'settings': CompactSettings(2, (1,), (4,), dense_couplings=0, pose_units=4)}
 
 
@@ -153,3 +151,15 @@ def test_a_conditioner_of_the_wrong_shape(settings):
     shape = (8, 8, 2)
     with pytest.raises(ValueError, match=r'must give shift and log_scale of shape \[1, .*got \[\[1, '):
         ConditionalRealNVP(shape, 3, settings, make_conditioner=make_conditioner)
+
+
+@pytest.mark.parametrize(('every_step', 'actnorms', 'convolutions'), [(True, 4, 4), (False, 0, 3)])
+def test_what_stands_before_the_couplings(make_flow, every_step, actnorms, convolutions):
+    settings = CompactSettings(2, (2, 1), (4, 4), dense_couplings=1, dense_units=8, pose_units=4, every_step=every_step)
+    flow = make_flow(settings=settings, dtype=tf.float64)
+    kinds = [type(part).__name__ for part in flow.submodules]
+    assert kinds.count('ActNorm') == actnorms
+    # Otherwise one at the start of each of two scales, and one before the dense coupling.
+    assert kinds.count('InvertibleConvolution') == convolutions
+    latents = flow.inverse(IMAGES, conditional_input=np.eye(3))
+    np.testing.assert_allclose(flow.forward(latents, conditional_input=np.eye(3)), IMAGES, atol=1e-8)
