@@ -43,8 +43,10 @@ def sum_loadings(table, rows, scale, mixing, residuals):
 
     def gradient(to_precision, to_projection):
         to_precision += tf.linalg.matrix_transpose(to_precision)
-        parts = [_gradients(*block(), to_precision, to_projection) for block in blocks]
-        to_loadings, to_scale, to_mixing, to_residuals = zip(*parts, strict=True)
+        arguments = [block() for block in blocks]
+        to_residuals = [_to_residuals(part[0], part[3], to_projection) for part in arguments]
+        parts = [_gradients(*part, to_precision, to_projection) for part in arguments]
+        to_loadings, to_scale, to_mixing = zip(*parts, strict=True)
         each = len(blocks) // groups
         to_mixing = [tf.add_n(to_mixing[start : start + each]) for start in range(0, len(blocks), each)]
         to_scale = tf.concat(to_scale, axis=-1)
@@ -80,16 +82,19 @@ def _block(table, rows, scale, mixing, residuals, start, size):
     return loadings, scale[:, tf.newaxis, dimensions, tf.newaxis], mixing[:, group], residuals[..., dimensions]
 
 
+# A function, as the next one: all blocks of one size share a trace.
+@tf.function(autograph=False)
 def _sums(loadings, scale, mixing, residuals):
     mixed = _merge(scale * _mix(mixing, loadings), 1)
     projection = tf.linalg.matvec(_merge(loadings, 1), _merge(residuals, 1), transpose_a=True)
     return _matmul(mixed, mixed, transpose_a=True), projection
 
 
+@tf.function(autograph=False)
 def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
-    """Returns the gradients with respect to the first four; `to_precision` is that of the precision and its transpose.
+    """Returns the gradients with respect to the first three; `to_precision` is that of the precision and its transpose.
 
-    What `residuals` get takes no product of the size of the precision's, so none is computed where only they count.
+    Not those with respect to `residuals`, which take no product of this size: where only they count, none is computed.
     """
     mixed = _mix(mixing, loadings)
     to_scaled = tf.reshape(tf.matmul(_merge(mixed, 1), to_precision), ps.shape(mixed))
@@ -99,8 +104,12 @@ def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
     to_mixing = _matmul(_merge(to_mixed, 2), _merge(loadings, 2), transpose_b=True)
     to_loadings = _mix(tf.linalg.matrix_transpose(mixing), to_mixed)
     to_loadings += residuals[..., tf.newaxis] * to_projection[:, tf.newaxis, tf.newaxis, :]
-    to_residuals = tf.linalg.matvec(_merge(loadings, 1), to_projection)
-    return to_loadings, to_scale, to_mixing, tf.reshape(to_residuals, ps.shape(residuals))
+    return to_loadings, to_scale, to_mixing
+
+
+def _to_residuals(loadings, residuals, to_projection):
+    """Returns the gradient with respect to `residuals`."""
+    return tf.reshape(tf.linalg.matvec(_merge(loadings, 1), to_projection), ps.shape(residuals))
 
 
 def _mix(matrix, value):
