@@ -140,7 +140,7 @@ def _targets(figures, ceiling):
 
 def _target(what, figure, bound, at_least=False):
     reached = figure >= bound if at_least else figure <= bound
-    return f'- {what}: {figure:.2f} ({"≥" if at_least else "≤"} {bound:.2g}: {"reached" if reached else "missed"})'
+    return f'- {what}: {figure:.2f} ({"≥" if at_least else "≤"} {bound:.3g}: {"reached" if reached else "missed"})'
 
 
 if __name__ == '__main__':

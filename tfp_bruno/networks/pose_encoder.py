@@ -8,8 +8,8 @@ import tf_keras
 __all__ = ['DensePoseEncoder', 'FourierPoseEncoder', 'OneHotPoseEncoder', 'VectorPoseEncoder', 'linear_features']
 
 
-class _TwoLayerEncoder(tf_keras.layers.Layer):
-    """Two dense layers on the linear features of a pose; a subclass says what these are."""
+class _Encoder(tf_keras.layers.Layer):
+    """A layer that knows how many features it gives."""
 
     def __init__(self, units, **kwargs):
         """Constructs the layer.
@@ -20,6 +20,10 @@ class _TwoLayerEncoder(tf_keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self.units = units
+
+
+class _TwoLayerEncoder(_Encoder):
+    """Two dense layers on the linear features of a pose."""
 
     def build(self, input_shape):
         """Creates the weights for poses of shape `[N, P]`."""
@@ -32,8 +36,8 @@ class _TwoLayerEncoder(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def features(self, pose):
-        """Returns what linear functions of a pose `[N, P]` are linear in, `[N, F]`."""
-        raise NotImplementedError
+        """Returns what linear functions of a pose `[N, P]` are linear in, `[N, F]`: here, the pose itself."""
+        return pose
 
     def call(self, pose):
         """Maps poses `[N, P]` to features `[N, units]`."""
@@ -42,10 +46,6 @@ class _TwoLayerEncoder(tf_keras.layers.Layer):
 
 class OneHotPoseEncoder(_TwoLayerEncoder):
     """Encodes one-hot poses `[N, K]`, the number of a slice among K: each has weights of its own."""
-
-    def features(self, pose):
-        """Returns the pose itself."""
-        return pose
 
 
 class VectorPoseEncoder(_TwoLayerEncoder):
@@ -90,18 +90,8 @@ class FourierPoseEncoder(_TwoLayerEncoder):
         return tf.concat([tf.ones_like(pose[..., :1]), tf.sin(phases), tf.cos(phases)], -1)
 
 
-class DensePoseEncoder(tf_keras.layers.Layer):
+class DensePoseEncoder(_Encoder):
     """One dense layer with a leaky rectifier, as in the official code of Conditional BRUNO."""
-
-    def __init__(self, units, **kwargs):
-        """Constructs the layer.
-
-        Args:
-            units: `int`, number of features.
-            **kwargs: Keyword arguments of `tf_keras.layers.Layer`.
-        """
-        super().__init__(**kwargs)
-        self.units = units
 
     def build(self, input_shape):
         """Creates the weights for poses of shape `[N, P]`."""
