@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tfp_bruno.data import atomic
 from tfp_bruno.evaluation import figures, likelihood, metrics
+from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
 from tfp_bruno.evaluation.protocol import Evaluation
 
 METHOD_LABELS = {
@@ -19,6 +20,8 @@ METHOD_LABELS = {
     'training_mean': 'training mean',
     'nearest_subject': 'nearest subject',
     'linear': 'linear interpolation',
+    'components': 'principal components',
+    'kriged_components': 'principal components, kriged residual',
 }
 MASK_FIGURES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
 SLICE_FIGURES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
@@ -106,6 +109,7 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
             for method in scores
         ]
         lines += [*_table(['method', *FIGURE_LABELS.values()], rows), '']
+    lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
     lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
     return '\n'.join(lines)
 
@@ -120,7 +124,8 @@ def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
     ]
     lines = [_title(provenance), *_notes(evaluation, provenance), '']
     lines += _table(['contexts', 'method', *shown.values()], rows)
-    return '\n'.join([*lines, '', f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
+    lines += ['', *_calibration_table(evaluation), '']
+    return '\n'.join([*lines, f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
 
 
 def _title(provenance):
@@ -154,6 +159,11 @@ def _conventions(evaluation):
             'linear interpolation between contexts, the nearest one beyond the ends; without contexts the mean',
         ),
         (
+            'components',
+            'conditional Gaussian of principal components of whole volumes, rank and noise chosen on training subjects',
+        ),
+        ('kriged_components', 'the same, what the components leave of the contexts kriged over slice position'),
+        (
             'ssim',
             '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
         ),
@@ -166,6 +176,11 @@ def _conventions(evaluation):
             f'slices of fewer than {metrics.MIN_MASK_PIXELS} such pixels; SSIM per slice, the others per volume; '
             "sharpness is the mean gradient magnitude over the truth's, by differences to the next pixel",
         ),
+        (
+            'coverage, crps',
+            'of the samples, over the same pixels: the share of true values inside the central interval of each '
+            "pixel's samples, by rank, and the fair continuous ranked probability score",
+        ),
         ('±', 'standard error over subjects'),
         (
             'bits_per_dimension',
@@ -173,6 +188,15 @@ def _conventions(evaluation):
             f'pixel, plus 8: relative to {likelihood.GREY_LEVELS} grey levels, with uniform noise within a level',
         ),
     )
+
+
+def _calibration_table(evaluation):
+    """Returns the lines of the table of the samples' calibration: a row for each number of contexts."""
+    rows = [
+        [str(count), *(f'{_number(found[f])} ± {_number(evaluation.calibration_errors[count][f])}' for f in found)]
+        for count, found in evaluation.calibration.items()
+    ]
+    return _table(['contexts', *CALIBRATION_LABELS.values()], rows)
 
 
 def _label(method):

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfp_bruno.bijectors import CompactSettings, OfficialSettings
+from tfp_bruno.models.initialize import StartSettings
 from tfp_bruno.training.bending import BendingSettings
 from tfp_bruno.training.objectives import ObjectiveSettings
 
@@ -28,6 +29,8 @@ class TrainingSettings:
         seed: Seed of weights and data.
         objective: `ObjectiveSettings`.
         bending: `BendingSettings`.
+        start: `StartSettings`, how the model is started in closed form.
+        start_volumes: Volumes that it is started from: where there are fewer subjects, bent copies make up for them.
     """
 
     steps: int = 2000
@@ -43,6 +46,8 @@ class TrainingSettings:
     seed: int = 0
     objective: ObjectiveSettings = dataclasses.field(default_factory=ObjectiveSettings)
     bending: BendingSettings = dataclasses.field(default_factory=BendingSettings)
+    start: StartSettings = dataclasses.field(default_factory=StartSettings)
+    start_volumes: int = 0
 
     def to_json(self):
         """Returns the settings as values that JSON can hold."""
@@ -54,6 +59,7 @@ class TrainingSettings:
         nested = {
             'objective': ObjectiveSettings(**values['objective']),
             'bending': BendingSettings(**values['bending']),
+            'start': StartSettings(**values['start']),
         }
         return cls(**{**values, **nested})
 

@@ -3,11 +3,9 @@
 import math
 import time
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_bruno.data.grey_levels import LEVELS
 from tfp_bruno.models import build_model, initialize_model
 from tfp_bruno.training.accumulation import accumulated_gradients
 from tfp_bruno.training.objectives import training_loss
@@ -55,7 +53,9 @@ class Trainer:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
         with self.strategy.scope():
             self.model = build_model(model_settings, settings.sequence_length, settings.seed)
-            self.averaged_model = build_model(model_settings, settings.sequence_length, settings.seed)
+            # What is not trained needs no average.
+            shared = None if self.model.distribution.trainable_variables else self.model.distribution
+            self.averaged_model = build_model(model_settings, settings.sequence_length, settings.seed, shared)
             self._variables = self.model.trainable_variables
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=0.99, global_clipnorm=settings.clip_norm
@@ -70,19 +70,15 @@ class Trainer:
             seconds=self.seconds,
         )
 
-    def initialize(self, images, poses):
-        """Starts the flow and the process from the training data.
+    def initialize(self, volumes, poses, subjects=None):
+        """Starts the flow and the process in closed form.
 
         Args:
-            images: float32 array `[S, K, H, W, C]` in [0, 1], the slices of the training subjects.
+            volumes: float32 array `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
             poses: float32 array `[K, P]`.
+            subjects: Integers `[N]`, the subject that each volume is of. Default value: `None`, each its own.
         """
-        # The noise of the grey levels belongs in: without it, flat background would have no variance at all.
-        dequantised = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
-        for noisy, image in zip(dequantised, images, strict=True):
-            noisy += image * (LEVELS - 1)
-            noisy /= LEVELS
-        initialize_model(self.model, dequantised, poses)
+        initialize_model(self.model, volumes, poses, self.settings.start, subjects)
         self.copy_to_average()
 
     def restore(self, path):
