@@ -1,5 +1,7 @@
 """The conditional variational autoencoder of Hou et al."""
 
+import itertools
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -53,7 +55,7 @@ class ConditionalVAE(ContextModel):
         self.encoders = [_two(*pair) for pair in zip(inputs, filters, strict=True)]
         self.to_posterior = Dense(grid[0] * grid[1] * (filters[-1] + joined), 2 * settings.latent_size)
         self.from_latent = SpatialMap(settings.latent_size, grid, filters[-1])
-        self.ups = [PatchDeconvolution(size, smaller, 2) for smaller, size in zip(filters, filters[1:], strict=False)]
+        self.ups = [PatchDeconvolution(size, smaller, 2) for smaller, size in itertools.pairwise(filters)]
         self.decoders = [_two(size, size) for size in filters[:-1]] + [_two(filters[-1] + joined, filters[-1])]
         self.observe = Dense(filters[0], channels)
 

@@ -91,9 +91,10 @@ class ContextModel(tf.Module):
         images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (context_images, context_poses))
         weights = tf.ones(tf.shape(images)[:2]) if mask is None else tf.cast(mask, tf.float32)
         if not images.shape[1]:
-            # None, or nobody knows yet: TensorFlow cannot convolve an empty batch, so one that does not count is added.
+            # TensorFlow cannot convolve an empty batch, so where there may be none, one is added that does not count.
             images, poses, weights = (
-                tf.pad(value, [[0, 0], [0, 1]] + [[0, 0]] * (value.shape.rank - 2)) for value in (images, poses, weights)
+                tf.pad(value, [[0, 0], [0, 1]] + [[0, 0]] * (value.shape.rank - 2))
+                for value in (images, poses, weights)
             )
         features = self._features(images, poses)
         return tf.reshape(tf.einsum('gn,gnf->gf', self._shares(weights), features), [-1, *self.representation.shape])

@@ -4,9 +4,11 @@ import dataclasses
 
 __all__ = ['ConditionalVAESettings', 'GenerativeQueryNetworkSettings']
 
-_AGGREGATIONS = ('sum', 'mean')
-_ENCODINGS = ('plain', 'fourier')
-_NETWORKS = ('tower', 'pool', 'pyramid')
+_KNOWN = {
+    'representation': ('tower', 'pool', 'pyramid'),
+    'aggregation': ('sum', 'mean'),
+    'pose_encoding': ('plain', 'fourier'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,7 @@ class _ContextSettings:
     centred: bool = False
 
     def __post_init__(self):
-        for name, known in (('representation', _NETWORKS), ('aggregation', _AGGREGATIONS), ('pose_encoding', _ENCODINGS)):
+        for name, known in _KNOWN.items():
             if getattr(self, name) not in known:
                 raise ValueError(f'`{name}` must be one of {", ".join(known)}, got {getattr(self, name)!r}.')
         if len(self.image_shape) != 3 or any(size < 8 or size % 8 for size in self.image_shape[:2]):
