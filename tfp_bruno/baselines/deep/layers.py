@@ -57,7 +57,9 @@ class PatchConvolution(tf.Module):
 
     def __call__(self, value):
         """Maps `[N, H, W, inputs]` to `[N, H / size, W / size, outputs]`."""
-        return _with_grid(self.dense(tf.nn.space_to_depth(value, self.size)), value, 1 / self.size)
+        # TensorFlow knows no patches of one pixel.
+        patches = tf.nn.space_to_depth(value, self.size) if self.size > 1 else value
+        return _with_grid(self.dense(patches), value, 1 / self.size)
 
 
 class PatchDeconvolution(tf.Module):
