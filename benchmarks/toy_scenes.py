@@ -1,8 +1,8 @@
 """A toy task that a Generative Query Network is known to solve: one solid shape, seen from all around.
 
-The shape is five balls of different size. A scene is the shape turned by a random angle, with a random brightness; a
-view is a parallel projection from a random azimuth, a little from above, which is its pose. From a view a model can
-infer how the shape is turned, and so what it looks like from everywhere else.
+The shape is five balls of different size; a scene is the shape with a random brightness of each ball. A view is a
+parallel projection from a random azimuth, a little from above, which is its pose. So a model must learn what the shape
+looks like from everywhere, and find out from the views that it is given how bright each ball is.
 """
 
 import numpy as np
@@ -31,15 +31,14 @@ def make_scenes(count, views, size, seed):
     """
     rng = np.random.default_rng(seed)
     azimuths = rng.uniform(0.0, 2.0 * np.pi, (count, views))
-    turns = rng.uniform(0.0, 2.0 * np.pi, (count, 1))
-    levels = np.repeat(rng.uniform(0.3, 1.0, (count, 1)), views, axis=1)
-    images = _render((azimuths + turns).ravel(), levels.ravel(), size)
+    levels = np.repeat(rng.uniform(0.2, 1.0, (count, 1, len(_RADII))), views, axis=1)
+    images = _render(azimuths.ravel(), levels.reshape(-1, len(_RADII)), size)
     poses = np.stack([np.cos(azimuths), np.sin(azimuths)], axis=-1)
     return images.reshape(count, views, size, size, 1), poses.astype(np.float32)
 
 
 def _render(angles, levels, size):
-    """Returns images `[N, H, W]` of the shape turned by angles `[N]` with brightnesses `[N]`, far balls first."""
+    """Returns images `[N, H, W]` of the shape turned by angles `[N]` with brightnesses `[N, 5]`, far balls first."""
     right, up, near = _CENTRES.T
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     right, near = cos * right + sin * near, cos * near - sin * right
@@ -55,5 +54,5 @@ def _render(angles, levels, size):
         cover = 1.0 / (1.0 + np.exp((distance - radius) / _EDGE))
         # Lit from the viewer's side.
         shade = 0.4 + 0.6 * np.sqrt(np.clip(1.0 - (distance / radius) ** 2, 0.0, 1.0))
-        images += cover * (levels[:, None, None] * shade - images)
+        images += cover * (levels[rows, ball][:, None, None] * shade - images)
     return images.astype(np.float32)

@@ -91,10 +91,10 @@ class ConditionalVAE(ContextModel):
 
 
 def _two(inputs, outputs):
-    return [Convolution(inputs, outputs, 3), Convolution(outputs, outputs, 3)]
+    return [Convolution(*sizes, 3, initializer='he_uniform') for sizes in ((inputs, outputs), (outputs, outputs))]
 
 
 def _apply(convolutions, hidden):
     for convolution in convolutions:
-        hidden = tf.nn.relu(convolution(hidden))
+        hidden = tf.nn.elu(convolution(hidden))
     return hidden

@@ -91,7 +91,7 @@ class ContextModel(tf.Module):
         images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (context_images, context_poses))
         weights = tf.ones(tf.shape(images)[:2]) if mask is None else tf.cast(mask, tf.float32)
         if not images.shape[1]:
-            # TensorFlow cannot convolve an empty batch, so where there may be none, one is added that does not count.
+            # oneDNN fails on empty batches, so where there may be none, one is added that does not count.
             images, poses, weights = (
                 tf.pad(value, [[0, 0], [0, 1]] + [[0, 0]] * (value.shape.rank - 2))
                 for value in (images, poses, weights)

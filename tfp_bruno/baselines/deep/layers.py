@@ -11,7 +11,7 @@ __all__ = ['Convolution', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'Sp
 class Dense(tf.Module):
     """An affine map of the last axis."""
 
-    def __init__(self, inputs, outputs, initializer='glorot_uniform', name=None):
+    def __init__(self, inputs, outputs, initializer='lecun_uniform', name=None):
         """Creates the weights.
 
         Args:
@@ -34,10 +34,10 @@ class Dense(tf.Module):
 class Convolution(tf.Module):
     """A convolution of stride 1 with zero padding; one of a concatenation is a sum of some without a bias."""
 
-    def __init__(self, inputs, outputs, size, use_bias=True, name=None):
+    def __init__(self, inputs, outputs, size, use_bias=True, initializer='glorot_uniform', name=None):
         """Creates the weights for `[N, H, W, inputs]`, with an odd `size`."""
         super().__init__(name=name)
-        self.kernel = _weight('kernel', [size, size, inputs, outputs], 'glorot_uniform')
+        self.kernel = _weight('kernel', [size, size, inputs, outputs], initializer)
         self.bias = _weight('bias', [outputs], 'zeros') if use_bias else None
 
     def __call__(self, value):
@@ -49,11 +49,11 @@ class Convolution(tf.Module):
 class PatchConvolution(tf.Module):
     """A convolution whose stride is its size: every patch of `size` x `size` pixels becomes one."""
 
-    def __init__(self, inputs, outputs, size, name=None):
+    def __init__(self, inputs, outputs, size, initializer='lecun_uniform', name=None):
         """Creates the weights for `[N, H, W, inputs]`, H and W multiples of `size`."""
         super().__init__(name=name)
         self.size = size
-        self.dense = Dense(size * size * inputs, outputs)
+        self.dense = Dense(size * size * inputs, outputs, initializer)
 
     def __call__(self, value):
         """Maps `[N, H, W, inputs]` to `[N, H / size, W / size, outputs]`."""

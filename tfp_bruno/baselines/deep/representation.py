@@ -6,6 +6,9 @@ from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution
 
 __all__ = ['REPRESENTATIONS', 'Pool', 'Pyramid', 'Tower']
 
+# The initialiser of what a rectifier follows.
+_RELU = 'he_uniform'
+
 
 class Tower(tf.Module):
     """Two residual blocks about the place where the pose joins; features keep a quarter of the image's grid.
@@ -27,14 +30,14 @@ class Tower(tf.Module):
         super().__init__(name=name)
         height, width, image_channels = image_shape
         self.shape = (height // 4, width // 4, channels)
-        self.first = PatchConvolution(image_channels, channels, 2)
-        self.skip_1 = PatchConvolution(channels, channels, 2)
-        self.wide_1 = Convolution(channels, channels // 2, 3)
-        self.down_1 = PatchConvolution(channels // 2, channels, 2)
-        self.skip_2 = Convolution(channels + pose_size, channels, 3)
-        self.wide_2 = Convolution(channels + pose_size, channels // 2, 3)
-        self.last_2 = Convolution(channels // 2, channels, 3)
-        self.last = Dense(channels, channels)
+        self.first = PatchConvolution(image_channels, channels, 2, _RELU)
+        self.skip_1 = PatchConvolution(channels, channels, 2, _RELU)
+        self.wide_1 = Convolution(channels, channels // 2, 3, initializer=_RELU)
+        self.down_1 = PatchConvolution(channels // 2, channels, 2, _RELU)
+        self.skip_2 = Convolution(channels + pose_size, channels, 3, initializer=_RELU)
+        self.wide_2 = Convolution(channels + pose_size, channels // 2, 3, initializer=_RELU)
+        self.last_2 = Convolution(channels // 2, channels, 3, initializer=_RELU)
+        self.last = Dense(channels, channels, _RELU)
 
     def __call__(self, images, poses):
         """Maps images `[N, H, W, C]` and poses `[N, P]` to features `[N, H / 4, W / 4, channels]`, at least 0."""
@@ -70,7 +73,7 @@ class Pyramid(tf.Module):
         self.shape = (1, 1, channels)
         sizes = [image_channels + pose_size, channels // 8, channels // 4, channels // 2, channels]
         strides = (2, 2, 2, height // 8)
-        self.layers = [PatchConvolution(*each) for each in zip(sizes[:-1], sizes[1:], strides, strict=True)]
+        self.layers = [PatchConvolution(*each, _RELU) for each in zip(sizes[:-1], sizes[1:], strides, strict=True)]
 
     def __call__(self, images, poses):
         """Maps images `[N, H, W, C]` and poses `[N, P]` to features `[N, 1, 1, channels]`."""
