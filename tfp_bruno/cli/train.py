@@ -160,9 +160,9 @@ def _check_folder(folder):
 
 def _check_own_flags():
     """Raises a UserError if a flag of another kind of model was given."""
-    own = _OWN_FLAGS[MODEL.value]
+    own = {flag.name for flag in _OWN_FLAGS[MODEL.value]}
     for flag in _OF_BRUNO + _OF_BASELINES + _OF_GQN:
-        if flag.present and flag not in own:
+        if flag.present and flag.name not in own:
             raise UserError(f'--{flag.name}: means nothing with --model={MODEL.value}; leave it out.')
 
 
