@@ -77,7 +77,20 @@ def draw_completions(examples: Sequence[Example], labels: Mapping[str, str], tit
     Returns:
         The figure, on an Agg canvas. Context slices have a coloured frame; the patient's right is at picture left.
     """
-    rows = [_example_rows(example, labels) for example in examples]
+    return draw_mosaics(examples, [_example_rows(example, labels) for example in examples], title)
+
+
+def draw_mosaics(examples: Sequence[Example], rows: Sequence[Sequence[tuple[str, np.ndarray]]], title: str) -> Figure:
+    """Draws a mosaic for each example, a dozen slices of each of its rows.
+
+    Args:
+        examples: the subjects to show, at least one.
+        rows: label and stack `[K, H, W]` of each row, for each example.
+        title: what the data are.
+
+    Returns:
+        The figure, on an Agg canvas. Context slices have a coloured frame; the patient's right is at picture left.
+    """
     num_columns = min(NUM_COLUMNS, len(examples[0].truth))
     title = textwrap.fill(title, _TITLE_WIDTH)
     width = _LABEL_INCHES + _TILE_INCHES * num_columns + 0.1
@@ -157,3 +170,29 @@ def _draw_mosaic(axes, example, named):
         axes.text(places[0] + side * width, height * 0.1, letter, color='white', fontsize=7, ha='center', va='center')
     contexts = count_contexts(len(example.context_slices)) + (' (framed)' if example.context_slices else '')
     axes.set_title(f'{example.name}: {contexts}; slice numbers from inferior to superior', fontsize=9)
+
+
+def draw_curves(curves: Mapping[str, np.ndarray], num_models: int, context_slices: Sequence[int], title: str) -> Figure:
+    """Draws SSIM over slice position, the contexts marked.
+
+    Args:
+        curves: `[K]` of each method by name, models first, at most ten.
+        num_models: how many of them are models; baselines are thin grey lines.
+        context_slices: slice numbers of the contexts.
+        title: what the data are.
+
+    Returns:
+        The figure, on an Agg canvas.
+    """
+    figure = _new_figure((9, 5.2), layout='constrained')
+    axes = figure.add_subplot()
+    styles = [{'color': colour, 'lw': 1.8} for colour in colormaps['tab10'].colors[:num_models]]
+    styles += [{'color': '0.35', 'lw': 1, 'ls': style} for style in ('--', ':', '-.')]
+    for (label, curve), style in zip(curves.items(), styles, strict=False):
+        axes.plot(curve, label=label, marker='o', ms=5, mec='white', markevery=list(context_slices), **style)
+    axes.set(xlabel='slice (inferior to superior)', ylabel='SSIM', xlim=(0, len(curve) - 1))
+    heading = f'SSIM over slice position, {count_contexts(len(context_slices))}'
+    figure.suptitle(f'{heading}\n{textwrap.fill(title, _TITLE_WIDTH)}', fontsize=9)
+    axes.grid(alpha=0.25)
+    figure.legend(loc='outside right center', fontsize=8, frameon=False, title='dots: contexts', title_fontsize=8)
+    return figure

@@ -83,14 +83,14 @@ class ModelSettings:
         return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': flow})
 
 
-def build_model(settings, num_steps, seed=0, process=None):
+def build_model(settings, num_steps, seed=0, twin=None):
     """Returns a `ConditionalBruno` with a trainable flow.
 
     Args:
         settings: `ModelSettings`.
         num_steps: `int`, number of slices of the event.
         seed: `int`, for the initial weights.
-        process: Process of another model of these settings, to be shared. Default value: `None`, one of its own.
+        twin: A model of the same settings, whose process is shared if it is not trained. Default value: `None`.
 
     Returns:
         A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
@@ -99,7 +99,9 @@ def build_model(settings, num_steps, seed=0, process=None):
     flow = ConditionalRealNVP(
         settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
     )
-    if process is None:
+    if twin is not None and not twin.distribution.trainable_variables:
+        process = twin.distribution
+    else:
         process = _PROCESSES[settings.process](settings, int(np.prod(settings.image_shape)), num_steps)
     return ConditionalBruno(process, flow)
 

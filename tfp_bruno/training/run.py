@@ -14,6 +14,7 @@ from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.settings import TrainingSettings
 from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.tasks import OBJECTIVES
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = ['choose_strategy', 'train_run']
@@ -68,8 +69,8 @@ def train_run(run, population, devices='auto'):
 
 def _settings(run):
     try:
-        return TrainingSettings.from_json(run.training)
-    except (KeyError, TypeError) as error:
+        return TrainingSettings.from_json(run.training, OBJECTIVES[run.kind])
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'{run.settings_file}: is damaged ({error!r:.100}); train the run again.') from error
 
 
