@@ -188,3 +188,20 @@ def test_bad_settings(settings, word):
 def test_bad_settings_of_the_vae(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         baselines.ConditionalVAESettings((8, 8, 1), 12, **settings)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda images, poses: (images[..., :4, :], poses), 'Images must be'),
+        (lambda images, poses: (images, poses[..., :5]), 'Poses must be'),
+        (lambda images, poses: (images[:, :2], poses), 'a pose for every image'),
+    ],
+)
+def test_shapes_that_do_not_fit(model, batch, change, message):
+    images, poses = change(batch.images, batch.poses)
+    representation = model.represent(batch.images, batch.poses)
+    with pytest.raises(ValueError, match=message):
+        model.represent(images, poses)
+    with pytest.raises(ValueError, match=message):
+        model.elbo(images, poses, representation, 1.0, SEED)

@@ -99,8 +99,11 @@ class ContextModel(tf.Module):
 
         Returns:
             `[G, h, w, c]`, for `elbo` and the others; it does not depend on the order of the contexts.
+
+        Raises:
+            ValueError: if the shapes belong to another model, or not together; so do the other methods.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (context_images, context_poses))
+        images, poses = self._checked(context_images, context_poses)
         weights = tf.ones(tf.shape(images)[:2]) if mask is None else tf.cast(mask, tf.float32)
         if not images.shape[1]:
             # oneDNN fails on empty batches, so where there may be none, one is added that does not count.
@@ -123,7 +126,7 @@ class ContextModel(tf.Module):
         Returns:
             A `Bound`, differentiable by reparametrisation.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (images, poses))
+        images, poses = self._checked(images, poses)
         leading = tf.shape(poses)[:2]
         output, steps = self._infer(self._deviations(images, poses), *self._condition(poses, representation), seed)
         kl = tf.stack([tfd.kl_divergence(posterior, prior) for posterior, prior in steps], -1)
@@ -156,7 +159,7 @@ class ContextModel(tf.Module):
         Returns:
             Scalar `Tensor`.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (images, poses))
+        images, poses = self._checked(images, poses)
         number = tf.shape(images)[0]
         earlier = tf.linalg.band_part(tf.ones([number, number]), -1, 0) - tf.eye(number)
         features = self._features(images[None], poses[None])[0]
@@ -185,9 +188,24 @@ class ContextModel(tf.Module):
         raise NotImplementedError
 
     def _decode(self, poses, representation, seed):
-        poses = tf.convert_to_tensor(poses, tf.float32)
+        poses = self._checked_poses(poses)
         output = self._generate(*self._condition(poses, representation), seed)
         return self._images(output, poses)
+
+    def _checked(self, images, poses):
+        """Returns images and poses as tensors, if they fit the model and each other."""
+        images, poses = tf.convert_to_tensor(images, tf.float32), self._checked_poses(poses)
+        if not images.shape[-3:].is_compatible_with(self.settings.image_shape):
+            raise ValueError(f'Images must be [..., {self.settings.image_shape}], got {images.shape}.')
+        if not images.shape[:-3].is_compatible_with(poses.shape[:-1]):
+            raise ValueError(f'There must be a pose for every image, got {poses.shape} for {images.shape}.')
+        return images, poses
+
+    def _checked_poses(self, poses):
+        poses = tf.convert_to_tensor(poses, tf.float32)
+        if not poses.shape[-1:].is_compatible_with([self.settings.pose_size]):
+            raise ValueError(f'Poses must be [..., {self.settings.pose_size}], got {poses.shape}.')
+        return poses
 
     def _condition(self, poses, representation):
         return self._encoded_pose(self._flat(poses, 1)), representation, tf.shape(poses)[1]
