@@ -12,7 +12,7 @@ from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation, Example
 
 NUM_COLUMNS = 12
 CONTEXT_COLOUR = '#ffb000'
-BASELINE_STYLES = {'linear': '--', 'training_mean': ':'}
+BASELINE_STYLES = {'kriged_components': '-.', 'linear': '--', 'training_mean': ':'}
 
 _DPI = 150
 _GAP = 2
@@ -20,12 +20,13 @@ _TILE_INCHES = 0.76
 _LABEL_INCHES = 1.5
 _HEADING_INCHES = 0.6
 _TITLE_WIDTH = 100
+_LABEL_WIDTH = 22
 
 
 def draw_ssim_over_slices(evaluation: Evaluation, labels: Mapping[str, str], title: str) -> Figure:
     """Draws SSIM of the mean image over slice position, one curve for each number of contexts, the contexts marked.
 
-    The training mean and linear interpolation are thin lines, at the largest number of contexts up to 4.
+    Baselines are thin lines, at the largest number of contexts up to 4.
 
     Args:
         evaluation: what the protocol found.
@@ -66,7 +67,7 @@ def draw_ssim_over_slices(evaluation: Evaluation, labels: Mapping[str, str], tit
 
 
 def draw_completions(examples: Sequence[Example], labels: Mapping[str, str], title: str) -> Figure:
-    """Draws a mosaic for each example: truth, mean image, single samples and linear interpolation, a dozen slices each.
+    """Draws a mosaic for each example: truth, mean image, single samples and two baselines, a dozen slices each.
 
     Args:
         examples: the subjects to show, at least one.
@@ -139,8 +140,11 @@ def _new_figure(size, layout):
 def _example_rows(example, labels):
     """Returns (label, stack) of each row."""
     samples = [(f'sample {number}', sample) for number, sample in enumerate(example.samples, 1)]
-    shown = [(labels[name].replace('model, ', ''), example.completions[name]) for name in ('mean_image', 'linear')]
-    return [('truth', example.truth), shown[0], *samples, shown[1]]
+    mean, *baselines = (
+        (textwrap.fill(labels[name].replace('model, ', ''), _LABEL_WIDTH), example.completions[name])
+        for name in ('mean_image', 'kriged_components', 'linear')
+    )
+    return [('truth', example.truth), mean, *samples, *baselines]
 
 
 def _draw_mosaic(axes, example, named):

@@ -7,6 +7,7 @@ import pathlib
 
 from tfp_bruno.data import atomic
 from tfp_bruno.evaluation import figures, likelihood, metrics
+from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
 from tfp_bruno.evaluation.protocol import Evaluation
 from tfp_bruno.evaluation.tables import finite_json as _plain
 from tfp_bruno.evaluation.tables import format_number as _number
@@ -20,6 +21,8 @@ METHOD_LABELS = {
     'training_mean': 'training mean',
     'nearest_subject': 'nearest subject',
     'linear': 'linear interpolation',
+    'components': 'principal components',
+    'kriged_components': 'principal components, kriged residual',
 }
 MASK_FIGURES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
 SLICE_FIGURES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
@@ -42,6 +45,7 @@ class Provenance:
         run: the run's folder.
         trained_on: one line that says what the run was trained on.
         version: version of the program.
+        temperature: factor of the samples' deviations from the mean, in latent space.
     """
 
     dataset: str
@@ -51,6 +55,7 @@ class Provenance:
     run: str
     trained_on: str
     version: str
+    temperature: float = 1.0
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
@@ -71,8 +76,8 @@ def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: 
     payloads = {
         'metrics.json': (json.dumps(to_json(evaluation, provenance), indent=2) + '\n').encode(),
         'metrics.md': format_markdown(evaluation, provenance).encode(),
-        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, _title(provenance))),
-        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, _title(provenance))),
+        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, describe(provenance))),
+        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, describe(provenance))),
     }
     for name, payload in payloads.items():
         atomic.write_bytes(folder / name, payload)
@@ -93,7 +98,7 @@ def to_json(evaluation: Evaluation, provenance: Provenance) -> dict:
 
 def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
     """Returns the report as Markdown: what the data are, a table for each number of contexts, and the conventions."""
-    lines = [f'# {_title(provenance)}', '']
+    lines = [f'# {describe(provenance)}', '']
     lines += [f'Run: {provenance.run}, trained on {provenance.trained_on}. tfp_bruno {provenance.version}.', '']
     lines += [f'{note}\n' for note in _notes(evaluation, provenance)]
     bits, error = evaluation.bits_per_dimension, evaluation.bits_per_dimension_error
@@ -107,6 +112,7 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
             for method in scores
         ]
         lines += [*_table(['method', *FIGURE_LABELS.values()], rows), '']
+    lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
     lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
     return '\n'.join(lines)
 
@@ -119,12 +125,14 @@ def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
         for count, scores in evaluation.scores.items()
         for method, values in scores.items()
     ]
-    lines = [_title(provenance), *_notes(evaluation, provenance), '']
+    lines = [describe(provenance), *_notes(evaluation, provenance), '']
     lines += _table(['contexts', 'method', *shown.values()], rows)
-    return '\n'.join([*lines, '', f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
+    lines += ['', *_calibration_table(evaluation), '']
+    return '\n'.join([*lines, f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
 
 
-def _title(provenance):
+def describe(provenance: Provenance) -> str:
+    """Returns one line that says what was evaluated."""
     synthetic = 'SYNTHETIC PHANTOM DATA: ' if provenance.is_phantom else ''
     return f'{synthetic}{provenance.dataset}, {provenance.split} subjects of {provenance.data}'
 
@@ -132,6 +140,8 @@ def _title(provenance):
 def _notes(evaluation, provenance):
     """Returns what a reader must know before the figures, one sentence each."""
     notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
+    if provenance.temperature != 1.0:
+        notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
     if provenance.is_phantom:
         notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
     if evaluation.num_trained_on:
@@ -155,6 +165,11 @@ def _conventions(evaluation):
             'linear interpolation between contexts, the nearest one beyond the ends; without contexts the mean',
         ),
         (
+            'components',
+            'conditional Gaussian of principal components of whole volumes, rank and noise chosen on training subjects',
+        ),
+        ('kriged_components', 'the same, what the components leave of the contexts kriged over slice position'),
+        (
             'ssim',
             '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
         ),
@@ -167,6 +182,11 @@ def _conventions(evaluation):
             f'slices of fewer than {metrics.MIN_MASK_PIXELS} such pixels; SSIM per slice, the others per volume; '
             "sharpness is the mean gradient magnitude over the truth's, by differences to the next pixel",
         ),
+        (
+            'coverage, crps',
+            'of the samples, over the same pixels: the share of true values inside the central interval of each '
+            "pixel's samples, by rank, and the fair continuous ranked probability score",
+        ),
         ('±', 'standard error over subjects'),
         (
             'bits_per_dimension',
@@ -175,6 +195,15 @@ def _conventions(evaluation):
             'deep baseline, which has a bound of its density, an upper bound',
         ),
     )
+
+
+def _calibration_table(evaluation):
+    """Returns the lines of the table of the samples' calibration: a row for each number of contexts."""
+    rows = [
+        [str(count), *(f'{_number(found[f])} ± {_number(evaluation.calibration_errors[count][f])}' for f in found)]
+        for count, found in evaluation.calibration.items()
+    ]
+    return _table(['contexts', *CALIBRATION_LABELS.values()], rows)
 
 
 def _label(method):

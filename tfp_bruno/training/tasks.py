@@ -21,9 +21,9 @@ class LikelihoodTask:
         """Takes the `TrainingSettings`, with `ObjectiveSettings`."""
         self.settings = settings
 
-    def initialize(self, model, images, poses):
-        """Starts a model from training data: images `[S, K, H, W, C]` in (0, 1), poses `[K, P]`."""
-        initialize_model(model, images, poses)
+    def initialize(self, model, volumes, poses, subjects=None):
+        """Starts a model from volumes `[N, K, H, W, C]` in (0, 1) of `subjects` `[N]`, and poses `[K, P]`."""
+        initialize_model(model, volumes, poses, self.settings.start, subjects)
 
     def schedule(self, progress, step):
         """Returns the numbers that change with the progress of the run and the steps taken, a dict of `float`."""
@@ -68,9 +68,9 @@ class BoundTask:
             )
         self.settings = settings
 
-    def initialize(self, model, images, poses):
+    def initialize(self, model, volumes, poses, subjects=None):
         """Takes mean images, where the model wants any."""
-        model.initialize(images, poses)
+        model.initialize(volumes, poses)
 
     def schedule(self, progress, step):
         """Returns learning rate and standard deviation of the pixels."""

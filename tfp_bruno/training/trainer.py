@@ -3,11 +3,9 @@
 import math
 import time
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_bruno.data.grey_levels import LEVELS
 from tfp_bruno.runs.kinds import build
 from tfp_bruno.training.accumulation import accumulated_gradients
 from tfp_bruno.training.tasks import make_task
@@ -41,7 +39,7 @@ class Trainer:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
         with self.strategy.scope():
             self.model = build(model_settings, settings.sequence_length, settings.seed)
-            self.averaged_model = build(model_settings, settings.sequence_length, settings.seed)
+            self.averaged_model = build(model_settings, settings.sequence_length, settings.seed, twin=self.model)
             self._variables = self.model.trainable_variables
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=self._task.beta_2, global_clipnorm=settings.clip_norm
@@ -56,19 +54,15 @@ class Trainer:
             seconds=self.seconds,
         )
 
-    def initialize(self, images, poses):
-        """Starts the model from the training data.
+    def initialize(self, volumes, poses, subjects=None):
+        """Starts the model in closed form, or from what it wants of the training data.
 
         Args:
-            images: float32 array `[S, K, H, W, C]` in [0, 1], the slices of the training subjects.
+            volumes: float32 array `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
             poses: float32 array `[K, P]`.
+            subjects: Integers `[N]`, the subject that each volume is of. Default value: `None`, each its own.
         """
-        # The noise of the grey levels belongs in: without it, flat background would have no variance at all.
-        dequantised = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
-        for noisy, image in zip(dequantised, images, strict=True):
-            noisy += image * (LEVELS - 1)
-            noisy /= LEVELS
-        self._task.initialize(self.model, dequantised, poses)
+        self._task.initialize(self.model, volumes, poses, subjects)
         self.copy_to_average()
 
     def restore(self, path):
