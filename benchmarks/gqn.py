@@ -163,7 +163,7 @@ def _speed():
 _SIZES = {
     'widths of `--preset=cpu`': {
         'representation_channels': 64,
-        'hidden_channels': 48,
+        'hidden_channels': 32,
         'canvas_channels': 16,
         'kernel_size': 3,
     },

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ _NEEDED = (*_SAME, 'is_phantom', 'contexts', 'context_slices', 'ssim_over_slices
 _SHOWN = {**MASK_FIGURES, **SLICE_FIGURES}
 _METHODS = ('mean_image', 'sample_average')
 _NUM_EXAMPLES = 2
+_LABEL_WIDTH = 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _example_rows(example, runs):
     """Returns label and stack of each row: contexts, truth, and the runs in their order."""
     contexts = np.ones_like(example.truth)
     contexts[list(example.context_slices)] = example.truth[list(example.context_slices)]
-    shown = [(run.name, example.completions[run.name]) for run in runs]
+    shown = [(textwrap.fill(run.name, _LABEL_WIDTH), example.completions[run.name]) for run in runs]
     return [('contexts', contexts), ('truth', example.truth), *shown]
 
 

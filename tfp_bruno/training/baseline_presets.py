@@ -55,7 +55,7 @@ BASELINE_PRESETS = {
                 **_CPU_MODEL,
                 'representation_channels': 64,
                 'steps': 4,
-                'hidden_channels': 48,
+                'hidden_channels': 32,
                 'canvas_channels': 16,
                 'latent_channels': 3,
                 'kernel_size': 3,

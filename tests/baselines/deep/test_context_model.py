@@ -158,7 +158,12 @@ def test_a_centred_model_starts_about_the_mean_images(make):
     poses = np.eye(12, dtype=np.float32)[None, [2, 7]]
     found = model.mean_image(poses, model.represent(images[:1, :0], poses[:, :0]))
     np.testing.assert_allclose(found[0], images.mean(0)[[2, 7]], atol=1e-5)
-    assert float(model.deviation) == pytest.approx(images.std(0).mean(), rel=0.1)
+    model.observe.bias.assign([2.0])
+    spread = images.std(0)
+    assert float(model.spread) == pytest.approx(np.sqrt(np.mean(spread**2)), rel=1e-4)
+    found = model.mean_image(poses, model.represent(images[:1, :0], poses[:, :0]))
+    expected = images.mean(0) + 2.0 * np.maximum(spread, 0.1 * float(model.spread))
+    np.testing.assert_allclose(found[0], expected[[2, 7]], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -183,3 +188,20 @@ def test_bad_settings(settings, word):
 def test_bad_settings_of_the_vae(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         baselines.ConditionalVAESettings((8, 8, 1), 12, **settings)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda images, poses: (images[..., :4, :], poses), 'Images must be'),
+        (lambda images, poses: (images, poses[..., :5]), 'Poses must be'),
+        (lambda images, poses: (images[:, :2], poses), 'a pose for every image'),
+    ],
+)
+def test_shapes_that_do_not_fit(model, batch, change, message):
+    images, poses = change(batch.images, batch.poses)
+    representation = model.represent(batch.images, batch.poses)
+    with pytest.raises(ValueError, match=message):
+        model.represent(images, poses)
+    with pytest.raises(ValueError, match=message):
+        model.elbo(images, poses, representation, 1.0, SEED)

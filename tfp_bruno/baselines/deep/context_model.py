@@ -14,6 +14,8 @@ __all__ = ['Bound', 'ContextModel', 'diagonal_normal']
 
 _FREQUENCIES = 6
 _SMALLEST_SCALE = 1e-3
+# Of a pixel, in units of that of the whole volume.
+_LEAST_SPREAD = 0.1
 
 
 class Bound(typing.NamedTuple):
@@ -62,10 +64,13 @@ class ContextModel(tf.Module):
         if settings.centred:
             size = math.prod(settings.image_shape)
             self.mean_images = tf.Variable(tf.zeros([settings.pose_size, size]), trainable=False, name='mean_images')
-            self.deviation = tf.Variable(1.0, trainable=False, name='deviation')
+            self.spread_images = tf.Variable(tf.ones([settings.pose_size, size]), trainable=False, name='spread_images')
+            self.spread = tf.Variable(1.0, trainable=False, name='spread')
 
     def initialize(self, images, poses):
-        """Takes the mean image at every pose from training data; needed where `settings.centred`, else nothing is done.
+        """Takes mean and deviation of every pixel at every pose, where `settings.centred`; else nothing is done.
+
+        What the networks give is scaled by these deviations, so that they need not learn where nothing ever is.
 
         Args:
             images: float32 array `[S, K, H, W, C]` in [0, 1].
@@ -74,8 +79,15 @@ class ContextModel(tf.Module):
         if not self.settings.centred:
             return
         mean = images.mean(0, dtype=np.float64).astype(np.float32)
-        self.mean_images.assign(np.linalg.lstsq(poses, mean.reshape(len(mean), -1), rcond=None)[0].astype(np.float32))
-        self.deviation.assign(np.sqrt(np.mean([np.square(subject - mean).mean() for subject in images])))
+        variance = sum(np.square(subject - mean) for subject in images) / np.float32(len(images))
+        spread = np.sqrt(variance.mean())
+        for variable, value in (
+            (self.mean_images, mean),
+            (self.spread_images, np.maximum(np.sqrt(variance), _LEAST_SPREAD * spread)),
+        ):
+            fitted = np.linalg.lstsq(poses, value.reshape(len(poses), -1), rcond=None)[0]
+            variable.assign(fitted.astype(np.float32))
+        self.spread.assign(spread)
 
     def represent(self, context_images, context_poses, mask=None):
         """Encodes contexts.
@@ -87,8 +99,11 @@ class ContextModel(tf.Module):
 
         Returns:
             `[G, h, w, c]`, for `elbo` and the others; it does not depend on the order of the contexts.
+
+        Raises:
+            ValueError: if the shapes belong to another model, or not together; so do the other methods.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (context_images, context_poses))
+        images, poses = self._checked(context_images, context_poses)
         weights = tf.ones(tf.shape(images)[:2]) if mask is None else tf.cast(mask, tf.float32)
         if not images.shape[1]:
             # oneDNN fails on empty batches, so where there may be none, one is added that does not count.
@@ -111,12 +126,11 @@ class ContextModel(tf.Module):
         Returns:
             A `Bound`, differentiable by reparametrisation.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (images, poses))
+        images, poses = self._checked(images, poses)
         leading = tf.shape(poses)[:2]
-        flat, mean = self._flat(images), self._mean_images(poses)
-        output, steps = self._infer(self._deviations(flat, mean), *self._condition(poses, representation), seed)
+        output, steps = self._infer(self._deviations(images, poses), *self._condition(poses, representation), seed)
         kl = tf.stack([tfd.kl_divergence(posterior, prior) for posterior, prior in steps], -1)
-        return Bound(self._images(output, mean, leading), tf.reshape(kl, tf.concat([leading, [len(steps)]], 0)))
+        return Bound(self._images(output, poses), tf.reshape(kl, tf.concat([leading, [len(steps)]], 0)))
 
     def elbo(self, images, poses, representation, pixel_std, seed):
         """Returns an unbiased estimate of a lower bound of `log p(image | pose, contexts)`, `[G, T]`, nats.
@@ -145,7 +159,7 @@ class ContextModel(tf.Module):
         Returns:
             Scalar `Tensor`.
         """
-        images, poses = (tf.convert_to_tensor(value, tf.float32) for value in (images, poses))
+        images, poses = self._checked(images, poses)
         number = tf.shape(images)[0]
         earlier = tf.linalg.band_part(tf.ones([number, number]), -1, 0) - tf.eye(number)
         features = self._features(images[None], poses[None])[0]
@@ -174,9 +188,24 @@ class ContextModel(tf.Module):
         raise NotImplementedError
 
     def _decode(self, poses, representation, seed):
-        poses = tf.convert_to_tensor(poses, tf.float32)
+        poses = self._checked_poses(poses)
         output = self._generate(*self._condition(poses, representation), seed)
-        return self._images(output, self._mean_images(poses), tf.shape(poses)[:2])
+        return self._images(output, poses)
+
+    def _checked(self, images, poses):
+        """Returns images and poses as tensors, if they fit the model and each other."""
+        images, poses = tf.convert_to_tensor(images, tf.float32), self._checked_poses(poses)
+        if not images.shape[-3:].is_compatible_with(self.settings.image_shape):
+            raise ValueError(f'Images must be [..., {self.settings.image_shape}], got {images.shape}.')
+        if not images.shape[:-3].is_compatible_with(poses.shape[:-1]):
+            raise ValueError(f'There must be a pose for every image, got {poses.shape} for {images.shape}.')
+        return images, poses
+
+    def _checked_poses(self, poses):
+        poses = tf.convert_to_tensor(poses, tf.float32)
+        if not poses.shape[-1:].is_compatible_with([self.settings.pose_size]):
+            raise ValueError(f'Poses must be [..., {self.settings.pose_size}], got {poses.shape}.')
+        return poses
 
     def _condition(self, poses, representation):
         return self._encoded_pose(self._flat(poses, 1)), representation, tf.shape(poses)[1]
@@ -184,8 +213,8 @@ class ContextModel(tf.Module):
     def _features(self, images, poses):
         """Returns the encoded contexts, flat: `[G, n, h w c]`."""
         leading = tf.shape(poses)[:2]
-        deviations = self._deviations(self._flat(images), self._mean_images(poses))
-        features = self.representation(deviations, self._encoded_pose(self._flat(poses, 1)))
+        codes = self._encoded_pose(self._flat(poses, 1))
+        features = self.representation(self._deviations(images, poses), codes)
         return tf.reshape(features, tf.concat([leading, [math.prod(self.representation.shape)]], 0))
 
     def _shares(self, weights):
@@ -200,18 +229,20 @@ class ContextModel(tf.Module):
         positions = tf.linspace(0.0, 1.0, self.settings.pose_size)[:, None]
         return FourierPoseEncoder(1, _FREQUENCIES).features(poses @ positions)
 
-    def _mean_images(self, poses):
-        """Returns the mean image at each pose, flat: `[N, H, W, C]`; zero where images are taken as they are."""
-        if not self.settings.centred:
-            return 0.0
-        return tf.reshape(self._flat(poses, 1) @ self.mean_images, [-1, *self.settings.image_shape])
+    def _deviations(self, images, poses):
+        """Returns images as the networks see them, flat: `[N, H, W, C]`."""
+        flat = self._flat(images)
+        return (flat - self._at(self.mean_images, poses)) / self.spread if self.settings.centred else flat
 
-    def _deviations(self, flat, mean):
-        return (flat - mean) / self.deviation if self.settings.centred else flat
+    def _images(self, output, poses):
+        """Returns what the networks give, flat, as images `[G, T, H, W, C]`."""
+        if self.settings.centred:
+            output = self._at(self.mean_images, poses) + self._at(self.spread_images, poses) * output
+        return tf.reshape(output, tf.concat([tf.shape(poses)[:2], self.settings.image_shape], 0))
 
-    def _images(self, output, mean, leading):
-        images = mean + self.deviation * output if self.settings.centred else output
-        return tf.reshape(images, tf.concat([leading, self.settings.image_shape], 0))
+    def _at(self, table, poses):
+        """Returns the images `[N, H, W, C]` of a table at poses."""
+        return tf.reshape(self._flat(poses, 1) @ table, [-1, *self.settings.image_shape])
 
     @staticmethod
     def _flat(value, event_ndims=3):

@@ -58,7 +58,7 @@ class GenerativeQueryNetwork(ContextModel):
         # What the cores see of the canvas is patches of it, so it is kept as such until it is an image.
         self.patch_channels = _STRIDE**2 * settings.canvas_channels
         self.pose_map = SpatialMap(self.code_size, grid, settings.pose_channels)
-        self.spread = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
+        self.upsample = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
         self.see_image = PatchConvolution(channels, hidden, _STRIDE)
         self.see_canvas = Dense(self.patch_channels, hidden)
         self.draw = Dense(hidden, self.patch_channels)
@@ -101,8 +101,8 @@ class GenerativeQueryNetwork(ContextModel):
 
     def _common(self, codes, representation):
         """Returns pose `[N, h, w, ...]` and representation `[G, h, w, ...]` on the cores' grid."""
-        if self.spread is not None:
-            representation = self.spread(representation[:, 0, 0])
+        if self.upsample is not None:
+            representation = self.upsample(representation[:, 0, 0])
         return self.pose_map(codes), representation
 
     def _gates(self, cores, pose, representation, repeats):

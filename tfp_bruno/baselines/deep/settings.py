@@ -24,7 +24,8 @@ class _ContextSettings:
         pose_encoding: 'plain', the vector as it is, or 'fourier': sines and cosines of a slice's position in its stack,
             for one-hot poses.
         pose_channels: Channels of the map that a pose is spread out to, where it joins a grid.
-        centred: Whether images are taken as deviations from the training data's mean image at their pose.
+        centred: Whether images are taken as deviations from the training data's mean image at their pose, in units of
+            each pixel's own where they are generated.
     """
 
     image_shape: tuple
