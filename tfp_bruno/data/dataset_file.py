@@ -63,7 +63,7 @@ def get_definition(name: str) -> DatasetDefinition:
     """
     if name not in DEFINITIONS:
         raise UserError(
-            f'--dataset={name}: unknown dataset; give one of {", ".join(DEFINITIONS)}, or a --dataset_config of its own.'
+            f'--dataset={name}: unknown dataset; give one of {", ".join(DEFINITIONS)}, or a --dataset_config.'
         )
     return DEFINITIONS[name]
 

@@ -18,7 +18,7 @@ def from_level_middle(images):
 
 
 def dequantise(images, seed):
-    """Rounds intensities to the grey levels and spreads each level over its share of [0, 1), where densities are bounded.
+    """Rounds intensities to the grey levels and spreads each level over its share of [0, 1): its density is bounded.
 
     Args:
         images: array of any shape, in [0, 1].

@@ -54,7 +54,9 @@ def nearest_orientation(affine: np.ndarray, codes: str) -> np.ndarray:
         for flips in itertools.product((1.0, -1.0), repeat=3):
             # Of the permutation and its flips together.
             sign = np.linalg.det(np.eye(3)[list(axes)]) * np.prod(flips)
-            score = sum(flip * agreement[source, axis] for source, (axis, flip) in enumerate(zip(axes, flips)))
+            score = sum(
+                flip * agreement[source, axis] for source, (axis, flip) in enumerate(zip(axes, flips, strict=True))
+            )
             if sign * handedness > 0 and score > best + 1e-9:
                 best, chosen = score, np.array([axes, flips]).T
     return chosen

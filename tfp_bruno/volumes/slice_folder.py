@@ -36,7 +36,7 @@ class SliceFile:
 
 
 def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
-    """Reads a folder of slices: `0.nii.gz`, `1.nii.gz` and so on, or any names, with `mask_0.nii.gz` where there is one.
+    """Reads a folder of slices: `0.nii.gz`, `1.nii.gz` and so on, or any names, and `mask_0.nii.gz` if there is one.
 
     Args:
         folder: the folder. A mask belongs to the slice that has its name without `mask_`.
@@ -155,10 +155,9 @@ def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefin
 def _check_same(first: SliceFile, second: SliceFile, position: int) -> None:
     """Warns if two slices for one position are the same, raises a UserError if not."""
     one, two = first.volume, second.volume
-    if one.data.shape == two.data.shape and np.allclose(one.affine, two.affine, atol=1e-3):
-        if np.array_equal(one.data, two.data):
-            logging.warning('%s: is the same slice as %s; it is used once.', two.path, one.path)
-            return
+    if np.array_equal(one.data, two.data) and np.allclose(one.affine, two.affine, atol=1e-3):
+        logging.warning('%s: is the same slice as %s; it is used once.', two.path, one.path)
+        return
     raise UserError(
         f'{two.path}: is nearest to position {position} of the model, as {one.path} is, but differs; give one of them.'
     )
