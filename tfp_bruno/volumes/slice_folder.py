@@ -133,8 +133,8 @@ def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefin
     tilt = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
     if tilt > MOST_TILT:
         raise UserError(
-            f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's {definition.plane} planes; give slices "
-            'of that plane, or a --reference with the same obliquity.'
+            f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's {definition.plane} planes; give "
+            'slices of that plane, or a --reference with the same obliquity.'
         )
     if tilt > TILT_WARNING:
         logging.warning("%s: is tilted by %.0f degrees against the model's planes.", volume.path, tilt)
