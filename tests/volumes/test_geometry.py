@@ -49,7 +49,7 @@ def complete(image, folder, make_model):
     contexts = contexts_of_scan(scan, SliceSelection(slices=(20,)), SMALL)
     reconstruct(model, contexts, folder / 'out', SETTINGS)
     sidecar = json.loads((folder / 'out' / 'reconstruction.json').read_text())
-    return nibabel.load(folder / 'out' / 'mean.nii.gz'), np.array(sidecar['stack_to_world']), contexts
+    return nibabel.load(folder / 'out' / 'mean.nii.gz'), np.array(sidecar['stack_to_world'])
 
 
 def interpolated_by_simple_itk(folder, stack_to_world):
@@ -70,7 +70,7 @@ def interpolated_by_simple_itk(folder, stack_to_world):
 def check(image, folder, make_model):
     """Checks one orientation; returns the largest world error of the written grid, mm."""
     folder.mkdir()
-    written, stack_to_world, contexts = complete(image, folder, make_model)
+    written, stack_to_world = complete(image, folder, make_model)
     data, expected = written.get_fdata(), interpolated_by_simple_itk(folder, stack_to_world)
     mask = data > 0
     assert mask.sum() > 2000
@@ -79,14 +79,13 @@ def check(image, folder, make_model):
     # The middle of the grid is the middle of the scan, as the sform and as the qform have it.
     middle = (np.array(written.shape) - 1) / 2
     truth = nibabel.affines.apply_affine(image.affine, (np.array(image.shape) - 1) / 2)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(folder / 'out' / 'mean.nii.gz'))
-    reader.ReadImageInformation()
-    by_itk = np.array(sitk.ReadImage(reader.GetFileName()).TransformContinuousIndexToPhysicalPoint(middle.tolist()))
+    by_itk = sitk.ReadImage(str(folder / 'out' / 'mean.nii.gz')).TransformContinuousIndexToPhysicalPoint(
+        middle.tolist()
+    )
     return max(
         np.abs(nibabel.affines.apply_affine(written.affine, middle) - truth).max(),
         np.abs(nibabel.affines.apply_affine(written.header.get_qform(), middle) - truth).max(),
-        np.abs(by_itk * [-1, -1, 1] - truth).max(),
+        np.abs(np.array(by_itk) * [-1, -1, 1] - truth).max(),
     )
 
 

@@ -28,10 +28,12 @@ def scan():
     return Volume(data, nibabel.affines.from_matvec(matrix, [-40, -60, 10]), pathlib.Path('scan.nii.gz'))
 
 
-def write_slice(folder, name, scan, index, data=None, turn=np.eye(4)):
+def write_slice(folder, name, scan, index, data=None, turn=None):
     affine = scan.affine.copy()
     affine[:3, 3] = (scan.affine @ [0, 0, index, 1])[:3]
-    image = nibabel.Nifti1Image((scan.data if data is None else data)[:, :, index : index + 1], turn @ affine)
+    image = nibabel.Nifti1Image(
+        (scan.data if data is None else data)[:, :, index : index + 1], affine if turn is None else turn @ affine
+    )
     folder.mkdir(exist_ok=True)
     nibabel.save(image, folder / name)
 
