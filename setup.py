@@ -53,6 +53,7 @@ setup(
     },
     entry_points={
         'console_scripts': [
+            'bruno-atlas = tfp_bruno.cli.atlas:run',
             'bruno-evaluate = tfp_bruno.cli.evaluate:run',
             'bruno-phantom = tfp_bruno.cli.phantom:run',
             'bruno-reconstruct = tfp_bruno.cli.reconstruct:run',

@@ -1,6 +1,7 @@
 """Preprocessed stacks on disk, found again by the content of the volume and the settings."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -48,7 +49,10 @@ def load_stack(path: pathlib.Path, definition: DatasetDefinition, cache_dir: pat
     stack = _read_stack(cached, path, definition)
     if stack is None:
         stack = extract_stack(parse_volume(content, path), definition)
-        _write_stack(cached, stack)
+        levels = np.round(stack.images * LEVELS).astype(np.uint16)
+        _write_stack(cached, stack, levels)
+        # The same whether it was in the cache or not.
+        stack = dataclasses.replace(stack, images=levels / np.float32(LEVELS))
     return stack, key
 
 
@@ -68,10 +72,9 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
     return None
 
 
-def _write_stack(cached: pathlib.Path, stack: Stack) -> None:
+def _write_stack(cached: pathlib.Path, stack: Stack, levels: np.ndarray) -> None:
     """Writes a cache file; where that is impossible, warns once and goes on without."""
     buffer = io.BytesIO()
-    levels = np.round(stack.images * LEVELS).astype(np.uint16)
     numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)
     np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers)
     try:

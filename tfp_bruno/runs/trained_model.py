@@ -11,6 +11,9 @@ from tfp_bruno.runs.run_folder import read_run
 
 __all__ = ['TrainedModel', 'load']
 
+# Subjects whose slices are decoded together.
+_AT_ONCE = 8
+
 
 class TrainedModel:
     """A `ConditionalBruno` with the settings of its dataset.
@@ -49,12 +52,11 @@ class TrainedModel:
         Returns:
             float32 array `[S, Q, H, W]` in [0, 1]: the decoded mean of the process.
         """
-        return np.stack(
-            [
-                self._decoded(self._predict(*self._inputs(contexts, context_slices), self.poses(query_slices)))
-                for contexts in context_images
-            ]
-        )
+        poses = self.poses(query_slices)
+        # A few subjects at once: the same memory for any number of them.
+        parts = [context_images[first : first + _AT_ONCE] for first in range(0, len(context_images), _AT_ONCE)]
+        means = [self._decoded(self._predict(*self._inputs(part, context_slices), poses)) for part in parts]
+        return np.concatenate(means)
 
     def sample(self, context_images, context_slices, query_slices, num_samples, seed):
         """Draws all query slices jointly.
@@ -97,7 +99,11 @@ class TrainedModel:
         return np.clip(from_level_middle(images.numpy()[..., 0]), 0.0, 1.0)
 
     def _mean_images(self, contexts, context_poses, query_poses):
-        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
+        subjects = tf.shape(contexts)[:1]
+        context_poses, query_poses = (
+            tf.broadcast_to(poses, tf.concat([subjects, tf.shape(poses)], 0)) for poses in (context_poses, query_poses)
+        )
+        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[1])
         return posterior.mean_image(query_poses)
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
