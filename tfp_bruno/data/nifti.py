@@ -12,6 +12,7 @@ from absl import logging
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from tfp_bruno.data import atomic
 from tfp_bruno.data.unpacking import unpack
@@ -24,9 +25,19 @@ IMAGE_CLASSES = {
     for order in ('little', 'big')
 }
 LONGEST_HEADER = 1024
-HEADER_ERRORS = (ImageFileError, HeaderDataError, OSError, ValueError, OverflowError, KeyError, TypeError)
+HEADER_ERRORS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    ValueError,
+    OverflowError,
+    KeyError,
+    TypeError,
+)
 # More than any scan has: 2 GiB of float32.
 MOST_VOXELS = 2**29
+LARGEST_ITEM = 16
 # A header that says more is damaged, whatever its orientation code.
 SMALLEST_VOXEL, LARGEST_VOXEL = 0.01, 100.0
 FARTHEST = 1e5
@@ -155,6 +166,8 @@ def _decompress(content: bytes, path: pathlib.Path) -> bytes:
         promised = int(header.get_data_offset()) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
     except HEADER_ERRORS:
         # What is wrong with the header is said where it is parsed.
+        return head
+    if not 0 < promised <= MOST_VOXELS * LARGEST_ITEM:
         return head
     # Bounded by what the header promises, a small file cannot unpack to fill the memory.
     return unpack(content, path, promised)
