@@ -40,8 +40,11 @@ class TrainingFrame:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> 'TrainingFrame':
-        """Returns the frame that `to_json` described."""
-        return cls(np.array(values['affine'], np.float64), values['spread_mm'], values['slice_thickness_mm'])
+        """Returns the frame that `to_json` described; a KeyError, TypeError or ValueError says that it is none."""
+        affine = np.array(values['affine'], np.float64)
+        if affine.shape != (4, 4):
+            raise ValueError(f'an affine of shape {affine.shape}')
+        return cls(affine, float(values['spread_mm']), float(values['slice_thickness_mm']))
 
 
 def common_frame(

@@ -40,7 +40,7 @@ def load_pack(
     paths: Sequence[pathlib.Path],
     definition: DatasetDefinition,
     cache_dir: pathlib.Path,
-    fill: Callable[[np.ndarray], tuple[list[str], list, list[float]]],
+    fill: Callable[['np.ndarray | _PackFile'], tuple[list[str], list, list[float]]],
 ) -> Pack:
     """Returns the pack of a population: the one on disk, or a new one.
 
@@ -48,7 +48,7 @@ def load_pack(
         paths: the volumes' files. The pack is found again by their paths, sizes and times.
         definition: the settings of the preprocessing.
         cache_dir: the cache folder; where it cannot be written, the stacks stay in memory, with a warning.
-        fill: fills the images and returns keys, affines and thicknesses.
+        fill: sets every image by its index, from any thread, and returns keys, affines and thicknesses.
 
     Returns:
         The Pack.
@@ -66,14 +66,14 @@ def load_pack(
         # Not inside: what goes wrong with a volume is no fault of the cache.
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f'.tmp-{os.getpid()}-{images.name}'
-        array = np.lib.format.open_memmap(temporary, 'w+', np.float32, shape)
+        file = _PackFile(temporary, shape)
     except OSError as error:
         logging.warning('The volumes are kept in memory: %s: %s', folder, error.strerror or error)
         array = np.empty(shape, np.float32)
         return Pack(array, *fill(array))
     try:
-        described = fill(array)
-        array.flush()
+        with file:
+            described = fill(file)
         temporary.replace(images)
         # The description comes last: a pack without one is not whole.
         names = ('keys', 'affines', 'thicknesses')
@@ -82,6 +82,29 @@ def load_pack(
         temporary.unlink(missing_ok=True)
     _remove_old_packs(folder)
     return Pack(np.load(images, mmap_mode='r'), *described)
+
+
+class _PackFile:
+    """A NumPy file that is written subject by subject: nothing of it stays in memory, as of a mapped array."""
+
+    def __init__(self, path: pathlib.Path, shape: tuple[int, ...]):
+        """Writes the header."""
+        self._file = path.open('wb')
+        header = {'descr': np.lib.format.dtype_to_descr(np.dtype(np.float32)), 'fortran_order': False, 'shape': shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._file.flush()
+        self._begin = self._file.tell()
+
+    def __setitem__(self, index: int, images: np.ndarray):
+        content = np.ascontiguousarray(images, np.float32).tobytes()
+        os.pwrite(self._file.fileno(), content, self._begin + index * len(content))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.fsync(self._file.fileno())
+        self._file.close()
 
 
 def _pack_key(paths: Sequence[pathlib.Path], definition: DatasetDefinition) -> str:

@@ -52,9 +52,7 @@ def extract_stack(volume: Volume, definition: DatasetDefinition, mask: np.ndarra
     Raises:
         UserError: if the volume has a single voxel along an axis, or no positive intensity to scale by.
     """
-    if min(volume.data.shape) < 2:
-        size = ' x '.join(str(length) for length in volume.data.shape)
-        raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
+    _check_whole(volume)
     low, high = intensity_range(volume.data if mask is None else volume.data[mask], definition, volume.path)
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
     data, affine = orient(data, volume.affine, definition.axes)
@@ -80,6 +78,7 @@ def extract_stack(volume: Volume, definition: DatasetDefinition, mask: np.ndarra
 
 def stack_affine(volume: Volume, definition: DatasetDefinition) -> np.ndarray:
     """Returns the affine `[4, 4]` of the stack that `extract_stack` makes of a volume, (w, h, k, 1) to world mm."""
+    _check_whole(volume)
     data, affine = orient(volume.data, volume.affine, definition.axes)
     return affine @ stack_grid(data.shape, affine, definition)
 
@@ -101,6 +100,13 @@ def stack_grid(shape: tuple[int, ...], affine: np.ndarray, definition: DatasetDe
     steps = np.array([definition.pixel_spacing / spacing[0], definition.pixel_spacing / spacing[1], depth])
     size = np.array([definition.image_size, definition.image_size, definition.num_slices])
     return nibabel.affines.from_matvec(np.diag(steps), (shape - 1) / 2 - steps * (size - 1) / 2)
+
+
+def _check_whole(volume: Volume) -> None:
+    """Raises a UserError if a volume has a single voxel along an axis."""
+    if min(volume.data.shape) < 2:
+        size = ' x '.join(str(length) for length in volume.data.shape)
+        raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
 
 
 def _crop(data, offset, steps, sizes, sigmas) -> tuple[np.ndarray, np.ndarray]:

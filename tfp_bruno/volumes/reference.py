@@ -55,4 +55,9 @@ def warn_of_thickness(info: Mapping[str, Any], contexts: Contexts) -> None:
 
 def _frame(info: Mapping[str, Any]) -> TrainingFrame | None:
     """Returns the frame of the training data; None if the run is older than that."""
-    return TrainingFrame.from_json(info['frame']) if info.get('frame') else None
+    if not info.get('frame'):
+        return None
+    try:
+        return TrainingFrame.from_json(info['frame'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'run.json: its frame is damaged ({error!r:.80}); give --reference, or train again.') from error
