@@ -269,7 +269,7 @@ def save_slice(path, index=10, shape=(20, 20, 1), seed=0):
     """Writes a single slice of a scan that `write_blobs` writes."""
     path.parent.mkdir(exist_ok=True)
     affine = AFFINE.copy()
-    affine[:3, 3] = [-76, -76, 8 * index - 76]
+    affine[2, 3] = 8 * index
     voxels = np.random.default_rng(seed).uniform(1, 1000, shape).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
 
@@ -325,7 +325,7 @@ def make_inputs(folder, write_blobs):
         (['--bids_dir={f}/masks', '--slices=1'], ['masks', 'holds no volumes']),
         (['--bids_dir={f}'], ['--slices', 'give one of them']),
         (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'nobody']),
-        (['--stack={f}/sub/../', '--slices=1'], ['is a folder']),
+        (['--stack={f}/good', '--slices=1'], ['is a folder']),
         (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is no file but a device']),
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
         (['--stack={scan}', '--slices=1', '--std_samples=-1'], ['std_samples']),

@@ -96,7 +96,7 @@ def sample_at(volume, points):
 
 def test_reconstruct_completes_an_oblique_scan(run_dir, call_warm, oblique_scan, assert_contract, tmp_path):
     out = tmp_path / 'out'
-    flags = ['--slices=10,30,50,70', '--num_samples=2', '--spacing=1.5', f'--output_dir={out}']
+    flags = ['--slices=10,30,50,70', '--num_samples=2', '--std_samples=2', '--spacing=1.5', f'--output_dir={out}']
     done = call_warm('reconstruct', f'--run_dir={run_dir}', f'--stack={oblique_scan}', *flags)
     assert_quiet(done)
     assert done.stdout == f'{out / "mean.nii.gz"}\n{out / "report.html"}\n'

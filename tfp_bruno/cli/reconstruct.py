@@ -32,6 +32,7 @@ from tfp_bruno.volumes import (
     reconstruct,
 )
 from tfp_bruno.volumes.intensity import INTENSITIES
+from tfp_bruno.volumes.reconstruction import check_output_settings
 from tfp_bruno.volumes.reference import reference_affine, warn_of_thickness
 from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, write_study_report
 
@@ -192,6 +193,7 @@ def load_model(settings: ReconstructionSettings):
     from tfp_bruno.runs import load, make_scorer
 
     model = load(RUN_DIR.value)
+    check_output_settings(settings.output, model.definition)
     return model, make_scorer(model) if settings.report else None
 
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import math
 import pathlib
 
 import numpy as np
@@ -35,6 +36,10 @@ class OutputSettings:
     intensity: str = 'scan'
     keep_contexts: bool = False
     canonical: bool = False
+
+    def __post_init__(self):
+        if not 0 < self.spacing < math.inf:
+            raise UserError(f'--spacing={self.spacing:g}: give the side of a voxel in mm.')
 
 
 @dataclasses.dataclass(frozen=True)
