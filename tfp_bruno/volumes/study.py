@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.image
 import numpy as np
 from absl import logging
+from scipy import ndimage
 from tqdm import tqdm
 
 from tfp_bruno.data import Subject, atomic, read_mask, read_volume
@@ -279,9 +280,11 @@ def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
 def _thumbnail(path: pathlib.Path) -> bytes:
     """Returns a PNG of the middle axial, coronal and sagittal planes of a volume, right and anterior on the left."""
     data = read_volume(path).data
+    data = data[ndimage.find_objects((data > 0).astype(np.uint8))[0]]
     planes = [np.take(data, data.shape[axis] // 2, axis)[::-2, ::-2].T for axis in (2, 1, 0)]
     height = max(plane.shape[0] for plane in planes)
-    padded = [np.pad(plane, ((0, height - plane.shape[0]), (0, 0))) for plane in planes]
+    spare = [height - plane.shape[0] for plane in planes]
+    padded = [np.pad(plane, ((rows // 2, rows - rows // 2), (2, 2))) for plane, rows in zip(planes, spare, strict=True)]
     buffer = io.BytesIO()
     picture = np.concatenate(padded, axis=1)
     matplotlib.image.imsave(

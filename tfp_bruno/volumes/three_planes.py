@@ -37,12 +37,12 @@ def three_planes(rows: Sequence[tuple[str, np.ndarray, str]], mask: np.ndarray, 
             strips.append((f'{name}, {label}', _planes(data[part], axis), colours, limit, left, right))
     heights = [strip[1][0].shape[0] / sum(image.shape[1] for image in strip[1]) for strip in strips]
     width = 11.0
-    figure = Figure(figsize=(width, width * sum(heights) + 0.12 * len(strips) + 0.5), dpi=110)
+    figure = Figure(figsize=(width, width * sum(heights) + 0.25 * len(strips) + 0.4), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(strips), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axis, (label, images, colours, limit, left, right) in zip(axes, strips, strict=True):
         _draw(axis, images, colours, limit, left, right)
-        axis.set_ylabel(label, fontsize=8)
+        axis.set_title(label, fontsize=8, loc='left', pad=2)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout(pad=0.3, h_pad=0.2, rect=(0, 0, 1, 0.985))
     return _png(figure)
