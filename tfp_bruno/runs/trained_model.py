@@ -108,7 +108,11 @@ class TrainedModel:
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
-        return posterior.sample(num_samples, seed=seed, bijector_kwargs={'conditional_input': query_poses})
+        process = posterior.distribution
+        kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
+        latents = process.sample(num_samples, seed=seed, **kwargs)
+        # One sample after the other: that stays in the caches of a processor, and in less memory.
+        return tf.map_fn(lambda latent: posterior.decode(latent, query_poses), latents, parallel_iterations=1)
 
     def _joint_log_prob(self, images, poses):
         empty = self.bruno.posterior(images[:0], poses[:0], tf.shape(images)[0])
