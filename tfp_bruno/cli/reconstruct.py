@@ -78,6 +78,7 @@ INTENSITY = flags.DEFINE_enum(
 KEEP_CONTEXTS = flags.DEFINE_bool('keep_contexts', False, 'Put the given slices back as they were read.')
 CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the training frame, too, with its 4 x 4 matrix.')
 REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
+PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
 ASSUME_RAS = flags.DEFINE_bool('assume_ras', False, 'Take a scan that has no orientation as RAS, centred at world 0.')
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
@@ -214,7 +215,7 @@ def reconstruct_all(settings: ReconstructionSettings) -> None:
     check_output_dir(folder, overwrite=True)
     model, scorer = load_model(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = reconstruct_study(model, subjects, folder, study, scorer)
+    outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
     write_study_report(folder, outcomes, f'{model.definition.name}: {len(outcomes)} volumes', settings.command)
     print(folder / 'report.html')
     failed = [outcome for outcome in outcomes if outcome.error]

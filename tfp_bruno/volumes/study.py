@@ -96,7 +96,12 @@ def subject_folders(subjects: Sequence[Subject], output_dir: pathlib.Path) -> li
 
 
 def reconstruct_study(
-    model, subjects: Sequence[Subject], output_dir: pathlib.Path, settings: StudySettings, scorer: Callable | None
+    model,
+    subjects: Sequence[Subject],
+    output_dir: pathlib.Path,
+    settings: StudySettings,
+    scorer: Callable | None = None,
+    progress: bool = True,
 ) -> list[Outcome]:
     """Completes every subject, each into a folder of its own.
 
@@ -106,6 +111,7 @@ def reconstruct_study(
         output_dir: the folder of the study; it exists.
         settings: how.
         scorer: as of `reconstruct`.
+        progress: whether to show a bar, on a terminal only.
 
     Returns:
         What became of each, in the same order. A subject that is complete is not done again; one that fails leaves
@@ -113,8 +119,7 @@ def reconstruct_study(
     """
     outcomes = []
     folders = subject_folders(subjects, output_dir)
-    # disable=None: a bar on a terminal only.
-    with tqdm(total=len(subjects), desc='subjects', unit='subject', disable=None) as bar:
+    with tqdm(total=len(subjects), desc='subjects', unit='subject', disable=None if progress else True) as bar:
         for pairs in _batches(zip(subjects, folders, strict=True), BATCH):
             for outcome in _reconstruct_batch(model, pairs, settings, scorer):
                 if outcome.error:
@@ -157,7 +162,7 @@ def _batches(pairs: Iterator, size: int) -> Iterator[list]:
 def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Outcome]:
     """Completes a few subjects: read in threads, their means predicted together, written one by one."""
     with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
-        read = list(executor.map(lambda pair: _guarded(*pair, 'completed', _read, model, *pair, settings), pairs))
+        read = list(executor.map(lambda pair: _guarded(*pair, _read, model, *pair, settings), pairs))
     contexts = {index: item for index, item in enumerate(read) if isinstance(item, Contexts)}
     means = _predict_together(model, contexts)
     outcomes = []
@@ -167,7 +172,6 @@ def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Ou
             done = _guarded(
                 subject,
                 folder,
-                'completed',
                 reconstruct,
                 model,
                 contexts[index],
@@ -182,7 +186,7 @@ def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Ou
     return outcomes
 
 
-def _guarded(subject: Subject, folder: pathlib.Path, state: str, function: Callable, *arguments):
+def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *arguments):
     """Returns what a function returns, or the Outcome of a subject that failed."""
     try:
         return function(*arguments)
@@ -191,7 +195,8 @@ def _guarded(subject: Subject, folder: pathlib.Path, state: str, function: Calla
     # Whatever is wrong with one subject, the others are worth their hours.
     except Exception as error:
         logging.debug('%s', subject.name, exc_info=True)
-        return Outcome(subject, folder, 'failed', f'{subject.path}: {type(error).__name__}: {error}')
+        message = ' '.join(f'{type(error).__name__}: {error}'.split())
+        return Outcome(subject, folder, 'failed', f'{subject.path}: {message}')
 
 
 def _read(model, subject: Subject, folder: pathlib.Path, settings: StudySettings) -> Contexts | None:
