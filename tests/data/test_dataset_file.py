@@ -1,6 +1,7 @@
 """A dataset of one's own needs no code, and a mistake in its file is one line that names it."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -94,3 +95,11 @@ def test_files_that_cannot_be_read(tmp_path):
             read_definition(path)
     with pytest.raises(UserError, match='is not UTF-8'):
         read_definition(tmp_path / 'bytes.toml')
+
+
+def test_the_example_of_the_docs_is_one(tmp_path):
+    page = (pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'volumes.md').read_text()
+    (tmp_path / 'knee.toml').write_text(page.split('```toml\n')[1].split('```')[0])
+    definition = read_definition(tmp_path / 'knee.toml')
+    assert (definition.name, definition.plane, definition.image_size) == ('knee', 'sagittal', 64)
+    assert sorted(definition.context_slices) == [0, 1, 3, 5]
