@@ -13,6 +13,8 @@ from tfp_bruno.errors import UserError
 
 # 1 GiB of float32 for each volume.
 MOST_VOXELS = 2**28
+# In voxels of the stack: what rounding leaves of a grid along its axes.
+SEPARABLE_WITHIN = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,11 @@ def to_grid(images: np.ndarray, stack_affine: np.ndarray, grid: OutputGrid) -> n
         float32 `grid.shape`; the outermost voxels of the stack go on beyond their centres.
     """
     to_stack = np.linalg.inv(stack_affine) @ grid.affine
+    steps = np.diag(to_stack)[:3]
+    if np.abs(to_stack[:3, :3] - np.diag(steps)).max() * max(grid.shape) < SEPARABLE_WITHIN:
+        # Axis by axis, as it is without a shear: three matrix products, several times faster.
+        lengths = zip(steps, to_stack[:3, 3], grid.shape, reversed(images.shape), strict=True)
+        return np.einsum('xw,yh,zk,khw->xyz', *(linear_weights(*axis) for axis in lengths), images, optimize=True)
     return ndimage.affine_transform(
         images.transpose(2, 1, 0),
         to_stack[:3, :3],
@@ -108,3 +115,25 @@ def to_grid(images: np.ndarray, stack_affine: np.ndarray, grid: OutputGrid) -> n
         order=1,
         mode='nearest',
     )
+
+
+def linear_weights(step: float, offset: float, length: int, source_length: int) -> np.ndarray:
+    """Returns the matrix of linear interpolation along one axis.
+
+    Args:
+        step: distance of the points in voxels of the source.
+        offset: where the first one lies.
+        length: how many points.
+        source_length: voxels of the source.
+
+    Returns:
+        float32 `[length, source_length]`; the outermost voxels go on beyond their centres.
+    """
+    points = np.clip(offset + step * np.arange(length), 0, source_length - 1)
+    lower = np.minimum(np.floor(points).astype(int), max(source_length - 2, 0))
+    weights = np.zeros((length, source_length), np.float32)
+    rows = np.arange(length)
+    weights[rows, lower] = 1 - (points - lower)
+    # A source of one voxel has no upper neighbour.
+    weights[rows, np.minimum(lower + 1, source_length - 1)] += points - lower
+    return weights
