@@ -36,7 +36,9 @@ setup(
         'nibabel>=5.2',
         'numpy>=1.26',
         'scikit-image>=0.24',
+        'scikit-learn>=1.4',
         'scipy>=1.12',
+        'scoringrules>=0.7,<1',
         # TFP 0.25 imports distutils, which Python 3.12 dropped and setuptools still offers.
         'setuptools>=68; python_version >= "3.12"',
         'tensorboard>=2.20',

@@ -52,6 +52,7 @@ def _measure():
     import tensorflow as tf
     import tf_keras
 
+    from benchmarks.measure import multiply_adds
     from tfp_bruno.training.accumulation import accumulated_gradients
 
     flow = _make_flow()
@@ -87,7 +88,7 @@ def _measure():
     latents = flow.inverse_and_log_det(images, poses)[0]
     return {
         'parameters': sum(variable.shape.num_elements() for variable in variables),
-        'multiply_adds': _multiply_adds(log_prob.get_concrete_function(images, poses).graph) / BATCH_SIZE.value,
+        'multiply_adds': multiply_adds(log_prob.get_concrete_function(images, poses).graph) / BATCH_SIZE.value,
         'forward_images_per_second': BATCH_SIZE.value / seconds(log_prob, images, poses),
         'inverse_images_per_second': BATCH_SIZE.value / seconds(decode, latents, poses),
         'training_images_per_second': BATCH_SIZE.value / training,
@@ -104,21 +105,6 @@ def _make_flow():
     if FLOW.value == 'glow':
         return make_glow(size, levels=3, blocks=4, hidden_channels=64)
     return ConditionalRealNVP((size, size, 1), _POSE_SIZE, FLOW.value, network_dtype=PRECISION.value)
-
-
-def _multiply_adds(graph):
-    """Returns the multiply-adds of all convolutions and matrix products of a graph and the functions that it calls."""
-    total = 0
-    for operation in graph.get_operations():
-        if operation.type == 'Conv2D':
-            total += operation.outputs[0].shape.num_elements() * operation.inputs[1].shape[:3].num_elements()
-        elif operation.type in ('MatMul', 'BatchMatMulV2'):
-            transposed = operation.type == 'MatMul' and operation.get_attr('transpose_a')
-            inner = operation.inputs[0].shape[-2 if transposed else -1]
-            total += operation.outputs[0].shape.num_elements() * inner
-        elif operation.type in ('PartitionedCall', 'StatefulPartitionedCall'):
-            total += _multiply_adds(graph._get_function(operation.get_attr('f').name).graph)
-    return total
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ __all__ = [
     'matmul_flops',
     'median_seconds',
     'milliseconds',
+    'multiply_adds',
     'peak_bytes',
     'replace_section',
     'to_markdown',
@@ -110,6 +111,21 @@ def matmul_flops(size=2048, repeats=10):
     """Returns the floating-point operations per second of a product of two large float32 matrices."""
     matrix = tf.random.stateless_normal([size, size], seed=(1, 2))
     return 2.0 * size**3 / median_seconds(tf.function(tf.matmul), matrix, matrix, repeats=repeats)
+
+
+def multiply_adds(graph):
+    """Returns the multiply-adds of all convolutions and matrix products of a graph and the functions that it calls."""
+    total = 0
+    for operation in graph.get_operations():
+        if operation.type == 'Conv2D':
+            total += operation.outputs[0].shape.num_elements() * operation.inputs[1].shape[:3].num_elements()
+        elif operation.type in ('MatMul', 'BatchMatMulV2'):
+            transposed = operation.type == 'MatMul' and operation.get_attr('transpose_a')
+            inner = operation.inputs[0].shape[-2 if transposed else -1]
+            total += operation.outputs[0].shape.num_elements() * inner
+        elif operation.type in ('PartitionedCall', 'StatefulPartitionedCall'):
+            total += multiply_adds(graph._get_function(operation.get_attr('f').name).graph)
+    return total
 
 
 def describe_machine():

@@ -46,3 +46,11 @@ def test_examples(block, name):
     np.testing.assert_allclose(bijector.inverse(tf.identity(y), conditional_input=poses), x, atol=1e-3)
     expected = log_abs_det(lambda value: bijector.forward(value, conditional_input=poses[:1]), x[:1])
     np.testing.assert_allclose(log_det[0], expected, rtol=1e-4)
+
+
+def test_the_example_of_the_baselines():
+    text = (DOCS / 'baselines.md').read_text(encoding='utf-8')
+    defined = run(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1))
+    assert defined['mean'].shape == (5, 5, 32, 32, 1)
+    assert defined['bound'].shape == (5, 5)
+    assert np.isfinite(defined['bound']).all()

@@ -151,6 +151,15 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--precision=int8'], ['precision', 'mixed_bfloat16']),
         (['--micro_batches=3'], ['--micro_batches=3', '--batch_size=4']),
         (['--sequence_length=81'], ['--sequence_length=81', '80 slices']),
+        (['--model=gan'], ['model', 'gqn', 'cvae']),
+        (['--model=gqn', '--process=factor'], ['--process', '--model=gqn']),
+        (['--model=cvae', '--generation_steps=4'], ['--generation_steps', '--model=cvae']),
+        (['--pixel_std=0.1'], ['--pixel_std', '--model=bruno']),
+        (['--model=gqn', '--generation_steps=0'], ['generation_steps']),
+        (['--model=gqn', '--representation=cube'], ['representation', 'tower']),
+        (['--model=gqn', '--min_contexts=9'], ['--min_contexts=9', 'min_contexts <= max_contexts']),
+        (['--model=cvae', '--sequence_length=8'], ['--sequence_length=8', '--max_contexts=8']),
+        (['--model=cvae', '--micro_batches=5'], ['--micro_batches=5', '--batch_size']),
         (['--flagfile=missing.txt'], ['missing.txt']),
         (['stray'], ['stray']),
     ],
@@ -417,6 +426,7 @@ def test_a_dataset_of_ones_own_has_no_phantoms(call_warm, assert_one_line, tmp_p
         (['--train_data_dir=missing'], ['missing', 'there is no such folder']),
         (['--no_such_flag'], ['no_such_flag']),
         (['stray'], ['stray']),
+        (['--compare=one,two'], ['run_dir', 'compare']),
     ],
     ids=' '.join,
 )
@@ -424,6 +434,19 @@ def test_bad_flags_of_evaluate(call_warm, assert_one_line, tiny_run, workplace, 
     given = [f'--run_dir={tiny_run}', f'--output_dir={tmp_path / "out"}', f'--cache_dir={workplace / "cache"}']
     assert_one_line(call_warm('evaluate', *given, *flags), 'evaluate', *words)
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('kind', ['one', 'one twice', 'missing', 'not evaluated'])
+def test_bad_runs_to_compare(call_warm, assert_one_line, tmp_path, kind):
+    run = tmp_path / 'run'
+    run.mkdir()
+    given = {'one': f'{run}', 'one twice': f'{run},{run}/', 'missing': f'{tmp_path}/no,{run}'}.get(
+        kind, f'{run},{tmp_path}'
+    )
+    words = ['--compare', 'two folders'] if 'one' in kind else ['metrics.json', 'bin/evaluate --run_dir=']
+    assert_one_line(call_warm('evaluate', f'--compare={given}'), 'evaluate', *words)
+    assert list(tmp_path.iterdir()) == [run]
+    assert not list(run.iterdir())
 
 
 @pytest.mark.parametrize(

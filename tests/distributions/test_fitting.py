@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfp_bruno.distributions import FactorGaussianProcess, FactorStudentTProcess, slice_kernel
-from tfp_bruno.distributions.fitting import fit_exponential, principal_axes
+from tfp_bruno.distributions import SLICE_KERNELS, FactorGaussianProcess, FactorStudentTProcess, slice_kernel
+from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, principal_axes
 
 
 @pytest.mark.parametrize('count', [3, 50])
@@ -20,24 +20,52 @@ def test_principal_axes_are_those_of_the_svd(count):
     np.testing.assert_allclose(np.abs(np.sum(axes * expected[:kept], 1)), np.ones(kept), atol=1e-4)
 
 
-@pytest.mark.parametrize(('share', 'length'), [(0.9, 8.0), (0.5, 20.0), (0.7, 4.0)])
-def test_fit_exponential_recovers_a_process(share, length):
+FALL_OFFS = {
+    'exponential': lambda distance: np.exp(-distance),
+    'matern_three_halves': lambda distance: (1 + np.sqrt(3) * distance) * np.exp(-np.sqrt(3) * distance),
+    'squared_exponential': lambda distance: np.exp(-(distance**2) / 2),
+}
+
+
+@pytest.mark.parametrize('family', list(FALL_OFFS))
+@pytest.mark.parametrize(('share', 'length'), [(0.9, 8.0), (0.5, 12.0), (0.7, 4.0)])
+def test_fit_kernel_recovers_a_process(share, length, family):
     rng = np.random.default_rng(0)
-    step, slices = 4, 12
+    step, slices = 2, 16
     distance = step * np.abs(np.subtract.outer(np.arange(slices), np.arange(slices)))
-    covariance = share * np.exp(-distance / length) + (1 - share) * np.eye(slices)
-    residual = np.einsum('ij,sjd->sid', np.linalg.cholesky(covariance), rng.normal(size=(100, slices, 60)))
-    fitted_share, fitted_length = fit_exponential(3.0 * residual.astype(np.float32), step)
-    np.testing.assert_allclose(fitted_share, share, rtol=0.05)
-    np.testing.assert_allclose(fitted_length, length, rtol=0.08)
+    covariance = share * FALL_OFFS[family](distance / length) + (1 - share) * np.eye(slices)
+    residual = np.einsum('ij,sjd->sid', np.linalg.cholesky(covariance), rng.normal(size=(150, slices, 60)))
+    fitted = fit_kernel(3.0 * residual.astype(np.float32), step, SLICE_KERNELS[family])
+    np.testing.assert_allclose(fitted, (share, length), rtol=0.08)
 
 
-def test_fit_exponential_stays_in_its_range():
+def test_slice_kernels_are_their_formulas():
+    poses = np.eye(30, dtype=np.float32)
+    for family, fall_off in FALL_OFFS.items():
+        matrix = slice_kernel(np.float32(6.0), 30, family).matrix(poses[[3]], poses)
+        np.testing.assert_allclose(matrix[0], fall_off(np.abs(np.arange(30) - 3) / 6.0), rtol=1e-4)
+
+
+def test_fit_kernel_stays_in_its_range():
     noise = np.random.default_rng(0).normal(size=(20, 10, 30)).astype(np.float32)
     for residual in (noise, np.repeat(noise[:, :1], 10, axis=1), noise * (-1.0) ** np.arange(10)[:, np.newaxis]):
-        share, length = fit_exponential(residual, 4)
+        share, length = fit_kernel(residual, 4)
         assert 0.05 <= share <= 0.97
         assert 0.99 <= length <= 40.1
+
+
+def test_copies_count_for_the_components_alone():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(20, 6, 9)).astype(np.float32)
+    copies = np.concatenate([samples, np.repeat(samples, 2, axis=0)])
+    alone = fit_factor_moments(samples, 4)
+    together = fit_factor_moments(copies, 4, subjects=np.concatenate([np.arange(20), np.repeat(np.arange(20), 2)]))
+    # Each subject three times has the same components, and its residual is measured once, on those left out.
+    np.testing.assert_allclose(together.loadings**2, alone.loadings**2, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(together.variance, alone.variance, rtol=1e-3)
+    # Copies that are subjects of their own would tell the components what they are tested on.
+    leaking = fit_factor_moments(copies, 4)
+    assert np.mean(leaking.variance) < np.mean(alone.variance)
 
 
 @pytest.mark.parametrize('process', [FactorGaussianProcess, FactorStudentTProcess])

@@ -42,7 +42,13 @@ def test_mosaic_shows_the_slices(evaluation):
     assert len(figure.axes) == 3
     axes, example = figure.axes[0], evaluation.examples[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    assert rows == ['truth', 'mean image', *(f'sample {n}' for n in range(1, 7)), 'linear interpolation']
+    assert rows == [
+        'truth',
+        'mean image',
+        *(f'sample {n}' for n in range(1, 7)),
+        'principal components,\nkriged residual',
+        'linear interpolation',
+    ]
     picture = axes.images[0]
     assert picture.get_clim() == (0, 1)
     columns = [int(label.get_text()) for label in axes.get_xticklabels()]

@@ -8,7 +8,16 @@ import pytest
 from tfp_bruno.baselines import LinearInterpolation
 from tfp_bruno.evaluation import evaluate, metrics, protocol
 
-METHODS = ['mean_image', 'sample_average', 'samples', 'training_mean', 'nearest_subject', 'linear']
+METHODS = [
+    'mean_image',
+    'sample_average',
+    'samples',
+    'training_mean',
+    'nearest_subject',
+    'linear',
+    'components',
+    'kriged_components',
+]
 
 
 def scores_of(volumes, truths, contexts):

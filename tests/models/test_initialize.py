@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 
 from tfp_bruno.bijectors import OfficialSettings
-from tfp_bruno.models import ModelSettings, build_model, initialize_model
+from tfp_bruno.models import ModelSettings, StartSettings, build_model, initialize_model
 
 SUBJECTS, SLICES, SIDE = 30, 9, 4
 POSES = np.eye(SLICES, dtype=np.float32)
@@ -80,15 +80,15 @@ def test_exchangeable_moments(flow_settings):
     settings = settings_of('exchangeable', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
-    initialize_model(model, images, POSES, pixel_share=1.0)
+    initialize_model(model, images, POSES, StartSettings(pixel_share=1.0))
     logits = flow_logits(images)
     logits -= logits.mean(0)
     logits /= np.sqrt((logits**2).mean(0) + 1e-2)
-    # Every fourth slice.
-    latents = linear_latents(model, logits[:, ::4])
+    # Every second slice.
+    latents = linear_latents(model, logits[:, ::2])
     np.testing.assert_allclose(model.distribution.loc, linear_latents(model, 0 * logits, about=0)[0, 0], atol=1e-6)
     variance = (latents**2).mean((0, 1))
-    products = sum((latents[:, i] * latents[:, j]).mean(0) for i in range(3) for j in range(3) if i != j) / 6
+    products = sum((latents[:, i] * latents[:, j]).mean(0) for i in range(5) for j in range(5) if i != j) / 20
     np.testing.assert_allclose(model.distribution.variance()[0], variance, rtol=1e-3)
     expected = np.clip(products / variance, 0.02, 0.95)
     np.testing.assert_allclose(model.distribution.correlation, expected, rtol=1e-3, atol=1e-4)
@@ -98,7 +98,7 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     settings = settings_of('factor', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
-    initialize_model(model, images, POSES, pixel_share=1.0)
+    initialize_model(model, images, POSES, StartSettings(pixel_share=1.0))
     logits = flow_logits(images)
     logits -= logits.mean(0)
     logits /= np.sqrt((logits**2).mean(0) + 1e-2)
@@ -109,6 +109,16 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     loadings = model.distribution.loadings.numpy().reshape(-1, 4)
     np.testing.assert_allclose(loadings @ loadings.T, expected, atol=1e-3)
     assert np.all(model.distribution.parameters['variance'] > 0)
+
+
+def test_inflation_scales_the_residual_alone(flow_settings):
+    models = []
+    for inflation in (1.0, 3.0):
+        models.append(build_model(settings_of('factor', flow_settings), SLICES))
+        initialize_model(models[-1], make_images(), POSES, StartSettings(inflation=inflation))
+    one, three = (model.distribution.parameters for model in models)
+    np.testing.assert_allclose(three['variance'], 3.0 * one['variance'].numpy(), rtol=1e-5)
+    np.testing.assert_array_equal(three['loadings'], one['loadings'])
 
 
 @pytest.mark.parametrize('num_slices', [3, 5])
@@ -131,7 +141,7 @@ def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
     model = build_model(settings_of(process, OFFICIAL, law='student_t'), num_steps=SLICES)
     images = make_images()
     initialize_model(model, images, POSES)
-    latents = model.encode(images[:, ::4], POSES[::4])[0].numpy()
+    latents = model.encode(images[:, ::2], POSES[::2])[0].numpy()
     np.testing.assert_allclose(model.distribution.loc, latents.mean((0, 1)), rtol=1e-3, atol=1e-4)
     at = {'conditional_input': POSES} if process == 'pose' else {}
     np.testing.assert_allclose(model.distribution.variance(**at)[0], latents.var((0, 1)), rtol=1e-3)

@@ -7,12 +7,14 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from tfp_bruno.evaluation.metrics import ssim_map
 from tfp_bruno.models import build_model
 from tfp_bruno.training.objectives import (
     ObjectiveSettings,
     conditional_terms,
     joint_loss,
     predictive_error,
+    structural_error,
     training_loss,
 )
 
@@ -135,3 +137,18 @@ def test_every_weight_is_trained(case):
         assert gradient is not None, variable.name
         assert np.isfinite(gradient).all(), variable.name
         assert np.abs(gradient).max() > 0, variable.name
+
+
+def test_the_structural_error_is_that_of_the_metrics():
+    rng = np.random.default_rng(0)
+    truth = ndimage.gaussian_filter(rng.normal(size=(2, 3, 24, 24)), (0, 0, 2, 2))
+    truth = np.clip(3 * truth, 0, 1).astype(np.float32)
+    decoded = np.clip(truth + 0.1 * rng.normal(size=truth.shape), 0, 1).astype(np.float32)
+    similarity = ssim_map(truth.reshape(-1, 24, 24), decoded.reshape(-1, 24, 24))[:, 5:-5, 5:-5]
+    foreground = truth.reshape(-1, 24, 24)[:, 5:-5, 5:-5] > 0.02
+    expected = 1 - 0.5 * (similarity.mean() + similarity[foreground].mean())
+    assert 0.1 < expected < 1
+    assert float(structural_error(truth[..., None], decoded[..., None])) == pytest.approx(expected, abs=1e-5)
+    assert float(structural_error(truth[..., None], truth[..., None])) == pytest.approx(0, abs=1e-6)
+    # Nothing but background: whole slices alone.
+    assert np.isfinite(structural_error(0 * truth[..., None], decoded[..., None]))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfp_bruno.training import PRESETS, TrainingSettings
-from tfp_bruno.training.trainer import learning_rate_at
+from tfp_bruno.training.schedules import learning_rate_at
 
 
 @pytest.mark.parametrize('name', sorted(PRESETS))

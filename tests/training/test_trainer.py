@@ -47,8 +47,8 @@ def test_a_short_training_improves_the_held_out_likelihood(discs, make_settings,
     after = held_out.measure(trainer.averaged_model)
     assert len(losses) == int(trainer.step) == settings.steps
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
-    # Nats per dimension; 0.02 is 26 nats for a sequence of five of these small slices.
-    assert after['joint'] < before['joint'] - 0.02
+    # Nats per dimension; 0.005 is 6 nats for a sequence of five of these small slices.
+    assert after['joint'] < before['joint'] - 0.005
     assert after['conditional'] < before['conditional']
     assert trainer.progress() == 1.0
     assert float(trainer.seconds) > 0

@@ -5,6 +5,10 @@
 Completes every test subject from each number of context slices of its dataset and writes metrics.json, metrics.md,
 ssim_over_slices.png and completions.png to RUN/evaluation. With --data_dir other subjects are completed; those of a
 folder without a split of its own are all test subjects.
+
+    bin/evaluate --compare=RUN1,RUN2,RUN3
+
+Writes one table and pictures of several runs that have been evaluated on the same subjects to RUN1/comparison.
 """
 
 import dataclasses
@@ -17,9 +21,22 @@ from absl import flags, logging
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
 from tfp_bruno.errors import UserError
-from tfp_bruno.evaluation import Provenance, evaluate, format_summary, write_report
+from tfp_bruno.evaluation import (
+    EvaluatedRun,
+    Provenance,
+    check_comparable,
+    choose_count,
+    complete_examples,
+    evaluate,
+    format_summary,
+    format_table,
+    read_metrics,
+    write_comparison,
+    write_report,
+)
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
+COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of other volumes to evaluate on; default: those of the run.')
 TRAIN_DATA_DIR = flags.DEFINE_string(
     'train_data_dir', None, 'Where the volumes that the run was trained on lie now, if they were moved.'
@@ -31,9 +48,9 @@ SCORE_SAMPLES = flags.DEFINE_integer('score_samples', 10, 'How many of them are 
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: evaluation inside the run.')
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
 
-flags.mark_flag_as_required('run_dir')
+flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 
 
 def main(argv: list[str]) -> None:
@@ -47,6 +64,9 @@ def main(argv: list[str]) -> None:
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
+    if COMPARE.value is not None:
+        compare_runs([pathlib.Path(run) for run in COMPARE.value])
+        return
     counts = parse_counts(CONTEXTS.value)
     run_dir = pathlib.Path(RUN_DIR.value)
     if not run_dir.is_dir():
@@ -73,6 +93,41 @@ def main(argv: list[str]) -> None:
     evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, SCORE_SAMPLES.value, SEED.value)
     paths = write_report(output_dir, evaluation, provenance)
     print('\n'.join([format_summary(evaluation, provenance), '', *map(str, paths)]))
+
+
+def compare_runs(run_dirs: list[pathlib.Path]) -> None:
+    """Compares runs that have been evaluated, and prints their table.
+
+    Args:
+        run_dirs: their folders.
+
+    Raises:
+        UserError: if fewer than two are given or one twice, one has not been evaluated, they were evaluated on
+            different subjects, or those cannot be loaded.
+    """
+    if len({run_dir.resolve() for run_dir in run_dirs}) < max(2, len(run_dirs)):
+        raise UserError(f'--compare={",".join(COMPARE.value)}: give two folders of runs or more, each once.')
+    metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
+    slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
+    check_writable(output_dir)
+    app.import_tensorflow()
+    from tfp_bruno.runs import load
+
+    models = [load(run_dir) for run_dir in run_dirs]
+    names = [model.name for model in models]
+    # Of two runs of one kind, the folders tell which is which.
+    labels = [
+        name if names.count(name) == 1 else f'{name}, {run_dir}' for name, run_dir in zip(names, run_dirs, strict=True)
+    ]
+    test = load_populations(models[0])[1]
+    examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)
+    runs = [
+        EvaluatedRun(run_dir, label, model.has_exact_log_prob, metrics[str(run_dir)])
+        for run_dir, label, model in zip(run_dirs, labels, models, strict=True)
+    ]
+    paths = write_comparison(output_dir, runs, examples)
+    print('\n'.join([*format_table(runs), '', *map(str, paths)]))
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:

@@ -22,6 +22,9 @@ DATASET_CONFIG = flags.DEFINE_string(
 )
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
+MODEL = flags.DEFINE_enum(
+    'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'Kind: ConditionalBruno, Generative Query Network, conditional VAE.'
+)
 PRESET = flags.DEFINE_enum('preset', 'cpu', ['cpu', 'paper'], 'Settings to start from.')
 RESUME = flags.DEFINE_bool(
     'resume',
@@ -67,6 +70,28 @@ INDEPENDENT_TARGETS = flags.DEFINE_bool(
     'independent_targets', None, 'Conditional likelihood of each target on its own, as in the official code.'
 )
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
+REPRESENTATION = flags.DEFINE_enum(
+    'representation', None, ['tower', 'pool', 'pyramid'], 'Network that encodes a context, with --model=gqn.'
+)
+AGGREGATION = flags.DEFINE_enum('aggregation', None, ['sum', 'mean'], 'Of encoded contexts, with --model=gqn or cvae.')
+GENERATION_STEPS = flags.DEFINE_integer(
+    'generation_steps', None, 'Steps of the recurrent cores, with --model=gqn.', lower_bound=1
+)
+SHARED_CORES = flags.DEFINE_bool('shared_cores', None, 'One core for all generation steps, with --model=gqn.')
+MIN_CONTEXTS = flags.DEFINE_integer(
+    'min_contexts', None, 'Least number of contexts in training, with --model=gqn or cvae.', lower_bound=0
+)
+MAX_CONTEXTS = flags.DEFINE_integer(
+    'max_contexts', None, 'Largest number of contexts in training, with --model=gqn or cvae.', lower_bound=1
+)
+PIXEL_STD = flags.DEFINE_float(
+    'pixel_std', None, 'Standard deviation of the pixels at the end, with --model=gqn or cvae.', lower_bound=1e-3
+)
+
+_OF_BRUNO = (JOINT, CONDITIONAL, PREDICTIVE, PROCESS, LAW, FLOW, PRECISION, INDEPENDENT_TARGETS, FACTORS)
+_OF_BASELINES = (AGGREGATION, MIN_CONTEXTS, MAX_CONTEXTS, PIXEL_STD)
+_OF_GQN = (REPRESENTATION, GENERATION_STEPS, SHARED_CORES)
+_OWN_FLAGS = {'bruno': _OF_BRUNO, 'gqn': _OF_BASELINES + _OF_GQN, 'cvae': _OF_BASELINES}
 
 
 def main(argv):
@@ -82,6 +107,8 @@ def main(argv):
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     folder = pathlib.Path(OUTPUT_DIR.value)
     definition = _read_definition()
+    if not RESUME.value:
+        _check_own_flags()
     _check_folder(folder)
     if DATA_DIR.value is not None:
         data.find_subjects(DATA_DIR.value)
@@ -150,10 +177,39 @@ def _check_folder(folder):
         ) from error
 
 
+def _check_own_flags():
+    """Raises a UserError if a flag of another kind of model was given."""
+    own = {flag.name for flag in _OWN_FLAGS[MODEL.value]}
+    for flag in _OF_BRUNO + _OF_BASELINES + _OF_GQN:
+        if flag.present and flag.name not in own:
+            raise UserError(f'--{flag.name}: means nothing with --model={MODEL.value}; leave it out.')
+
+
 def _new_run(folder, definition):
+    from tfp_bruno.runs import Run
+
+    model, training = _bruno(definition) if MODEL.value == 'bruno' else _baseline(definition)
+    if training.batch_size % training.micro_batches:
+        raise UserError(
+            f'--micro_batches={training.micro_batches}: must divide --batch_size={training.batch_size}; give a divisor.'
+        )
+    if training.sequence_length > definition.num_slices:
+        raise UserError(
+            f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'
+        )
+    info = {
+        'data_dir': None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
+        'phantom_subjects': PHANTOM_SUBJECTS.value,
+        'seed': SEED.value,
+        'preset': PRESET.value,
+    }
+    return Run(folder, definition, model, training.to_json(), info)
+
+
+def _bruno(definition):
+    """Returns the settings of a ConditionalBruno and of its training."""
     from tfp_bruno.bijectors import ARCHITECTURES
     from tfp_bruno.models import ModelSettings
-    from tfp_bruno.runs import Run
     from tfp_bruno.training.settings import PRESETS
 
     preset = PRESETS[PRESET.value]
@@ -164,9 +220,50 @@ def _new_run(folder, definition):
         predictive=PREDICTIVE,
         independent_targets=INDEPENDENT_TARGETS,
     )
-    bending = _override(preset.training.bending, probability=BENDING)
-    training = _override(
-        dataclasses.replace(preset.training, objective=objective, bending=bending, seed=SEED.value),
+    flow = preset.flow
+    if FLOW.value not in (None, flow.architecture):
+        flow = ARCHITECTURES[FLOW.value]()
+    given = _given(process=PROCESS, law=LAW, factors=FACTORS, network_dtype=PRECISION)
+    chosen = {'process': preset.process, 'law': preset.law, 'flow': flow, **given}
+    size = definition.image_size
+    try:
+        model = ModelSettings((size, size, 1), definition.num_slices, **chosen)
+    except ValueError as error:
+        raise UserError(f'{_words(PROCESS, LAW, FLOW)}: {error}') from error
+    return model, _training(preset.training, objective)
+
+
+def _baseline(definition):
+    """Returns the settings of a deep baseline and of its training."""
+    from tfp_bruno.runs import KINDS
+    from tfp_bruno.training.baseline_presets import BASELINE_PRESETS
+
+    preset = BASELINE_PRESETS[MODEL.value][PRESET.value]
+    given = _given(
+        representation=REPRESENTATION, aggregation=AGGREGATION, steps=GENERATION_STEPS, shared_cores=SHARED_CORES
+    )
+    size = definition.image_size
+    model = KINDS[MODEL.value].settings((size, size, 1), definition.num_slices, **{**preset.model, **given})
+    try:
+        objective = _override(
+            preset.training.objective, min_contexts=MIN_CONTEXTS, max_contexts=MAX_CONTEXTS, last_std=PIXEL_STD
+        )
+    except ValueError as error:
+        raise UserError(f'{_words(MIN_CONTEXTS, MAX_CONTEXTS)}: {error}') from error
+    training = _training(preset.training, objective)
+    if training.sequence_length <= objective.max_contexts:
+        raise UserError(
+            f'--sequence_length={training.sequence_length}: leaves no slice to predict beside '
+            f'--max_contexts={objective.max_contexts}; give a longer sequence.'
+        )
+    return model, training
+
+
+def _training(training, objective):
+    """Returns the settings of the training with what the flags of all kinds say."""
+    bending = _override(training.bending, probability=BENDING)
+    return _override(
+        dataclasses.replace(training, objective=objective, bending=bending, seed=SEED.value),
         steps=STEPS,
         max_minutes=MAX_MINUTES,
         batch_size=BATCH_SIZE,
@@ -175,33 +272,6 @@ def _new_run(folder, definition):
         learning_rate=LEARNING_RATE,
         evaluate_every=EVALUATE_EVERY,
     )
-    if training.batch_size % training.micro_batches:
-        raise UserError(
-            f'--micro_batches={training.micro_batches}: must divide --batch_size={training.batch_size}; give a divisor.'
-        )
-    if training.sequence_length > definition.num_slices:
-        raise UserError(
-            f'--sequence_length={training.sequence_length}: {definition.name} has {definition.num_slices} slices.'
-        )
-    size = definition.image_size
-    flow = preset.flow
-    if FLOW.value not in (None, flow.architecture):
-        flow = ARCHITECTURES[FLOW.value]()
-    given = {'process': PROCESS.value, 'law': LAW.value, 'factors': FACTORS.value, 'network_dtype': PRECISION.value}
-    given = {name: value for name, value in given.items() if value is not None}
-    chosen = {'process': preset.process, 'law': preset.law, 'flow': flow, **given}
-    try:
-        model = ModelSettings((size, size, 1), definition.num_slices, **chosen)
-    except ValueError as error:
-        words = ' '.join(f'--{flag.name}={flag.value}' for flag in (PROCESS, LAW, FLOW) if flag.value is not None)
-        raise UserError(f'{words}: {error}') from error
-    info = {
-        'data_dir': None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
-        'phantom_subjects': PHANTOM_SUBJECTS.value,
-        'seed': SEED.value,
-        'preset': PRESET.value,
-    }
-    return Run(folder, definition, model, training.to_json(), info)
 
 
 def _resumed_run(run):
@@ -215,9 +285,19 @@ def _resumed_run(run):
     return dataclasses.replace(run, training={**run.training, **given})
 
 
-def _override(settings, **given):
+def _override(settings, **flags_by_name):
     """Returns settings with the values of those flags that the user gave."""
-    return dataclasses.replace(settings, **{name: flag.value for name, flag in given.items() if flag.value is not None})
+    return dataclasses.replace(settings, **_given(**flags_by_name))
+
+
+def _given(**flags_by_name):
+    """Returns the values of those flags that the user gave."""
+    return {name: flag.value for name, flag in flags_by_name.items() if flag.value is not None}
+
+
+def _words(*given):
+    """Returns flags as the user gave them."""
+    return ' '.join(f'--{flag.name}={flag.value}' for flag in given if flag.value is not None)
 
 
 def run():

@@ -7,9 +7,10 @@ from tfp_bruno.distributions.factor_student_t_process import FactorStudentTProce
 from tfp_bruno.distributions.pose_gaussian_process import PoseGaussianProcess
 from tfp_bruno.distributions.pose_student_t_process import PoseStudentTProcess
 from tfp_bruno.distributions.pose_table import PoseTable
-from tfp_bruno.distributions.slice_kernel import slice_kernel
+from tfp_bruno.distributions.slice_kernel import SLICE_KERNELS, slice_kernel
 
 __all__ = [
+    'SLICE_KERNELS',
     'ExchangeableGaussianProcess',
     'ExchangeableStudentTProcess',
     'FactorGaussianProcess',

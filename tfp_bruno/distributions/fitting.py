@@ -3,13 +3,17 @@
 import dataclasses
 
 import numpy as np
+from tensorflow_probability.python.math import psd_kernels
 
-__all__ = ['FactorMoments', 'fit_exponential', 'fit_factor_moments', 'principal_axes', 'thinning']
+__all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'principal_axes', 'thinning']
 
 # Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on
 # every so many slices.
 _LEFT_OUT = 5
-_THINNING = 4
+_THINNING = 2
+# Correlations between slices are fitted at so many distances, with length scales of so many sizes.
+_DISTANCES = 3
+_LENGTHS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,7 @@ class FactorMoments:
         loadings: `[K, D, q]`, principal components times their standard deviations.
         variance: `[D]`, of what the components leave of subjects that they were not fitted to.
         correlation: Share of it that falls off with the distance between slices; the rest is noise.
-        length: Distance in slices over which it falls off.
+        length: Length scale of the kernel, in slices.
         df: Degrees of freedom that the spread of its energy over the subjects suggests, in [4.5, 1000].
     """
 
@@ -31,7 +35,7 @@ class FactorMoments:
     df: float
 
 
-def fit_factor_moments(samples, num_factors, transform=None):
+def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_kernels.MaternOneHalf, subjects=None):
     """Fits a factor process to vectors whose mean is zero.
 
     Args:
@@ -39,26 +43,32 @@ def fit_factor_moments(samples, num_factors, transform=None):
         num_factors: Integer q; components beyond the S - 1st have loadings of zero.
         transform: Linear map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
             Default value: `None`, the identity.
+        make_kernel: Callable from a length scale to the residual's kernel over positions.
+        subjects: Integers `[S]`, the subject that each sample is of. Of samples of one subject, the first is the
+            subject itself, and the others are altered copies, which count for the components alone. Default value:
+            `None`, each its own.
 
     Returns:
         `FactorMoments`.
     """
     transform = transform or (lambda vectors: vectors)
-    subjects, slices, dimension = samples.shape
+    num_samples, slices, dimension = samples.shape
+    subjects = np.arange(num_samples) if subjects is None else np.asarray(subjects)
     step = thinning(slices)
-    left_out = np.arange(subjects) % _LEFT_OUT == 0
-    thinned = samples[:, ::step].reshape(subjects, -1)
+    left_out = subjects % _LEFT_OUT == 0
+    thinned = samples[:, ::step].reshape(num_samples, -1)
     axes, _ = principal_axes(thinned[~left_out], num_factors)
-    residual = thinned[left_out] - (thinned[left_out] @ axes.T) @ axes
-    residual = residual.reshape(int(left_out.sum()), -1, dimension)
-    correlation, length = fit_exponential(residual, step)
+    _, originals = np.unique(subjects, return_index=True)
+    unseen = thinned[originals[left_out[originals]]]
+    residual = (unseen - (unseen @ axes.T) @ axes).reshape(len(unseen), -1, dimension)
+    correlation, length = fit_kernel(residual, step, make_kernel)
     variance = np.maximum(np.mean(transform(residual) ** 2, axis=(0, 1)), 1e-4)
     energy = np.mean(residual**2, axis=(1, 2))
     # Of a Student-t, the energy of many numbers is spread like an inverse gamma variable: its relative variance is
     # 2 / (df - 4).
     spread = np.var(energy) / np.mean(energy) ** 2
     df = float(np.clip(4.0 + 2.0 / max(spread, 1e-9), 4.5, 1000.0))
-    axes, deviations = principal_axes(samples.reshape(subjects, -1), num_factors)
+    axes, deviations = principal_axes(samples.reshape(num_samples, -1), num_factors)
     rotated = transform((axes * deviations[:, np.newaxis]).reshape(-1, slices, dimension))
     loadings = np.zeros([slices, dimension, num_factors], np.float32)
     loadings[..., : len(axes)] = np.moveaxis(rotated, 0, -1)
@@ -88,19 +98,24 @@ def principal_axes(samples, count):
     return axes, np.sqrt(values).astype(np.float32)
 
 
-def fit_exponential(residual, step):
-    """Fits `share * exp(-distance / length)` to the correlation between slices at two distances.
+def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):
+    """Fits `share * k(distance)` to the correlation between slices at a few distances, by least squares.
 
     Args:
         residual: float32 array `[S, n, D]`, n >= 3: slices that lie `step` apart.
         step: Distance between neighbouring slices.
+        make_kernel: Callable from length scales to kernels over positions.
 
     Returns:
         share: `float` in [0.05, 0.97].
-        length: `float` in [step / 4, 10 step].
+        length: Length scale of the kernel, `float` in [step / 4, 10 step].
     """
     power = np.mean(residual**2)
-    near = np.mean(residual[:, 1:] * residual[:, :-1]) / power
-    far = np.mean(residual[:, 2:] * residual[:, :-2]) / power
-    decay = np.clip(far / max(near, 1e-6), np.exp(-4.0), np.exp(-0.1))
-    return float(np.clip(near / decay, 0.05, 0.97)), float(-step / np.log(decay))
+    distances = np.arange(1, min(_DISTANCES, residual.shape[1] - 1) + 1)
+    observed = [np.mean(residual[:, apart:] * residual[:, :-apart]) / power for apart in distances]
+    lengths = np.geomspace(step / 4, 10 * step, _LENGTHS)
+    shapes = make_kernel(length_scale=lengths).matrix(np.zeros([1, 1]), step * distances[:, np.newaxis].astype(float))
+    shapes = shapes.numpy()[:, 0]
+    shares = np.clip(shapes @ observed / np.sum(shapes**2, axis=-1), 0.05, 0.97)
+    best = np.argmin(np.sum((shares[:, np.newaxis] * shapes - observed) ** 2, axis=-1))
+    return float(shares[best]), float(lengths[best])

@@ -1,5 +1,14 @@
 """Scores of completed volumes against the truth, the protocol that collects them, and its report."""
 
+from tfp_bruno.evaluation.comparison import (
+    EvaluatedRun,
+    check_comparable,
+    choose_count,
+    complete_examples,
+    format_table,
+    read_metrics,
+    write_comparison,
+)
 from tfp_bruno.evaluation.figures import draw_completions, draw_ssim_over_slices
 from tfp_bruno.evaluation.likelihood import bits_per_dimension
 from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
@@ -7,16 +16,23 @@ from tfp_bruno.evaluation.protocol import Evaluation, Example, evaluate
 from tfp_bruno.evaluation.report import Provenance, format_summary, write_report
 
 __all__ = [
+    'EvaluatedRun',
     'Evaluation',
     'Example',
     'Provenance',
     'VolumeScores',
     'bits_per_dimension',
+    'check_comparable',
+    'choose_count',
+    'complete_examples',
     'draw_completions',
     'draw_ssim_over_slices',
     'evaluate',
     'format_summary',
+    'format_table',
+    'read_metrics',
     'score_volume',
     'ssim_map',
+    'write_comparison',
     'write_report',
 ]

@@ -12,7 +12,7 @@ from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation, Example
 
 NUM_COLUMNS = 12
 CONTEXT_COLOUR = '#ffb000'
-BASELINE_STYLES = {'linear': '--', 'training_mean': ':'}
+BASELINE_STYLES = {'kriged_components': '-.', 'linear': '--', 'training_mean': ':'}
 
 _DPI = 150
 _GAP = 2
@@ -20,12 +20,13 @@ _TILE_INCHES = 0.76
 _LABEL_INCHES = 1.5
 _HEADING_INCHES = 0.6
 _TITLE_WIDTH = 100
+_LABEL_WIDTH = 22
 
 
 def draw_ssim_over_slices(evaluation: Evaluation, labels: Mapping[str, str], title: str) -> Figure:
     """Draws SSIM of the mean image over slice position, one curve for each number of contexts, the contexts marked.
 
-    The training mean and linear interpolation are thin lines, at the largest number of contexts up to 4.
+    Baselines are thin lines, at the largest number of contexts up to 4.
 
     Args:
         evaluation: what the protocol found.
@@ -66,7 +67,7 @@ def draw_ssim_over_slices(evaluation: Evaluation, labels: Mapping[str, str], tit
 
 
 def draw_completions(examples: Sequence[Example], labels: Mapping[str, str], title: str) -> Figure:
-    """Draws a mosaic for each example: truth, mean image, single samples and linear interpolation, a dozen slices each.
+    """Draws a mosaic for each example: truth, mean image, single samples and two baselines, a dozen slices each.
 
     Args:
         examples: the subjects to show, at least one.
@@ -76,7 +77,20 @@ def draw_completions(examples: Sequence[Example], labels: Mapping[str, str], tit
     Returns:
         The figure, on an Agg canvas. Context slices have a coloured frame; the patient's right is at picture left.
     """
-    rows = [_example_rows(example, labels) for example in examples]
+    return draw_mosaics(examples, [_example_rows(example, labels) for example in examples], title)
+
+
+def draw_mosaics(examples: Sequence[Example], rows: Sequence[Sequence[tuple[str, np.ndarray]]], title: str) -> Figure:
+    """Draws a mosaic for each example, a dozen slices of each of its rows.
+
+    Args:
+        examples: the subjects to show, at least one.
+        rows: label and stack `[K, H, W]` of each row, for each example.
+        title: what the data are.
+
+    Returns:
+        The figure, on an Agg canvas. Context slices have a coloured frame; the patient's right is at picture left.
+    """
     num_columns = min(NUM_COLUMNS, len(examples[0].truth))
     title = textwrap.fill(title, _TITLE_WIDTH)
     width = _LABEL_INCHES + _TILE_INCHES * num_columns + 0.1
@@ -126,8 +140,11 @@ def _new_figure(size, layout):
 def _example_rows(example, labels):
     """Returns (label, stack) of each row."""
     samples = [(f'sample {number}', sample) for number, sample in enumerate(example.samples, 1)]
-    shown = [(labels[name].replace('model, ', ''), example.completions[name]) for name in ('mean_image', 'linear')]
-    return [('truth', example.truth), shown[0], *samples, shown[1]]
+    mean, *baselines = (
+        (textwrap.fill(labels[name].replace('model, ', ''), _LABEL_WIDTH), example.completions[name])
+        for name in ('mean_image', 'kriged_components', 'linear')
+    )
+    return [('truth', example.truth), mean, *samples, *baselines]
 
 
 def _draw_mosaic(axes, example, named):
@@ -153,3 +170,29 @@ def _draw_mosaic(axes, example, named):
         axes.text(places[0] + side * width, height * 0.1, letter, color='white', fontsize=7, ha='center', va='center')
     contexts = count_contexts(len(example.context_slices)) + (' (framed)' if example.context_slices else '')
     axes.set_title(f'{example.name}: {contexts}; slice numbers from inferior to superior', fontsize=9)
+
+
+def draw_curves(curves: Mapping[str, np.ndarray], num_models: int, context_slices: Sequence[int], title: str) -> Figure:
+    """Draws SSIM over slice position, the contexts marked.
+
+    Args:
+        curves: `[K]` of each method by name, models first, at most ten.
+        num_models: how many of them are models; baselines are thin grey lines.
+        context_slices: slice numbers of the contexts.
+        title: what the data are.
+
+    Returns:
+        The figure, on an Agg canvas.
+    """
+    figure = _new_figure((9, 5.2), layout='constrained')
+    axes = figure.add_subplot()
+    styles = [{'color': colour, 'lw': 1.8} for colour in colormaps['tab10'].colors[:num_models]]
+    styles += [{'color': '0.35', 'lw': 1, 'ls': style} for style in ('--', ':', '-.')]
+    for (label, curve), style in zip(curves.items(), styles, strict=False):
+        axes.plot(curve, label=label, marker='o', ms=5, mec='white', markevery=list(context_slices), **style)
+    axes.set(xlabel='slice (inferior to superior)', ylabel='SSIM', xlim=(0, len(curve) - 1))
+    heading = f'SSIM over slice position, {count_contexts(len(context_slices))}'
+    figure.suptitle(f'{heading}\n{textwrap.fill(title, _TITLE_WIDTH)}', fontsize=9)
+    axes.grid(alpha=0.25)
+    figure.legend(loc='outside right center', fontsize=8, frameon=False, title='dots: contexts', title_fontsize=8)
+    return figure

@@ -115,14 +115,19 @@ def mask_figures(truth: np.ndarray, prediction: np.ndarray, similarity: np.ndarr
         over all pixels of the mask; `sharpness`, the mean gradient magnitude in the mask over the truth's, 1 where
         the prediction is as sharp as the truth. NaN where the mask is empty.
     """
-    masks = truth > MASK_THRESHOLD
-    masks &= (masks.sum(axis=(1, 2)) >= MIN_MASK_PIXELS)[:, None, None]
+    masks = foreground_masks(truth)
     true_gradient = _mean(gradient_magnitude(truth)[masks])
     return {
         'mask_ssim': _mean([_mean(values[mask]) for values, mask in zip(similarity, masks, strict=True) if mask.any()]),
         'mask_cc': correlation(truth[masks], prediction[masks]),
         'sharpness': _mean(gradient_magnitude(prediction)[masks]) / true_gradient if true_gradient else np.nan,
     }
+
+
+def foreground_masks(truth: np.ndarray) -> np.ndarray:
+    """Returns where true slices `[K, H, W]` are above 0.02; nowhere in slices with fewer than 30 such pixels."""
+    masks = truth > MASK_THRESHOLD
+    return masks & (masks.sum(axis=(1, 2)) >= MIN_MASK_PIXELS)[:, None, None]
 
 
 def gradient_magnitude(images: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tfp_bruno import baselines
 from tfp_bruno.data import Population
 from tfp_bruno.evaluation import likelihood, metrics
+from tfp_bruno.evaluation.calibration import calibration_figures
 
 MODEL_METHODS = ('mean_image', 'sample_average', 'samples')
 EXAMPLE_CONTEXTS = 4
@@ -50,6 +51,8 @@ class Evaluation:
         scores: averages over subjects; PSNR of the squared error averaged over subjects.
         standard_errors: their standard errors over subjects.
         ssim_over_slices: `[K]` for each number of contexts and method, SSIM of each slice averaged over subjects.
+        calibration: of the samples, see `calibration.calibration_figures`, keyed by number of contexts.
+        calibration_errors: their standard errors over subjects.
         context_slices: slice numbers of the contexts, keyed by their number.
         bits_per_dimension: average over subjects, see `likelihood.bits_per_dimension`.
         bits_per_dimension_error: its standard error over subjects.
@@ -65,6 +68,8 @@ class Evaluation:
     scores: Mapping[int, Mapping[str, Mapping[str, float]]]
     standard_errors: Mapping[int, Mapping[str, Mapping[str, float]]]
     ssim_over_slices: Mapping[int, Mapping[str, np.ndarray]]
+    calibration: Mapping[int, Mapping[str, float]]
+    calibration_errors: Mapping[int, Mapping[str, float]]
     context_slices: Mapping[int, tuple[int, ...]]
     bits_per_dimension: float
     bits_per_dimension_error: float
@@ -112,15 +117,16 @@ def evaluate(
     if unknown or not counts or min(num_samples, score_samples) < 1:
         raise ValueError(f'counts {counts} must be among {sorted(contexts)}, num_samples and score_samples at least 1')
     score_samples = min(score_samples, num_samples)
-    completer = _Completer(model, _make_baselines(train.images), num_samples, score_samples, seed)
+    completer = _Completer(model, _make_baselines(train.images), num_samples, seed)
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
-    scores, errors, curves, examples = {}, {}, {}, ()
+    scores, errors, curves, examples, calibrations = {}, {}, {}, (), {}
     progress = tqdm(total=len(counts) * len(test.names), desc='subjects', disable=None)
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
         for count in counts:
-            outcomes = []
+            outcomes, calibrations[count] = [], []
             for subject, truth in enumerate(test.images):
                 completions, samples = completer.complete(subject, truth, contexts[count])
+                calibrations[count].append(calibration_figures(truth, samples, contexts[count]))
                 outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
                     shown = samples[:NUM_EXAMPLE_SAMPLES]
@@ -133,6 +139,8 @@ def evaluate(
         scores=scores,
         standard_errors=errors,
         ssim_over_slices=curves,
+        calibration={count: metrics.average_figures(figures) for count, figures in calibrations.items()},
+        calibration_errors={count: metrics.standard_errors(figures) for count, figures in calibrations.items()},
         context_slices={count: tuple(contexts[count]) for count in counts},
         bits_per_dimension=float(bits.mean()),
         bits_per_dimension_error=metrics.standard_errors([{'bits': value} for value in bits])['bits'],
@@ -153,39 +161,37 @@ class _Completer:
     model: object
     baselines: Mapping[str, object]
     num_samples: int
-    score_samples: int
     seed: int
 
     def complete(self, subject, truth, context_slices):
-        """Returns `[K, H, W]` of each method by name, and `[N, K, H, W]`, the samples that are looked at one by one."""
+        """Returns `[K, H, W]` of each method by name, and the samples `[N, K, H, W]`."""
         context_slices = np.asarray(context_slices, dtype=int)
         query = (truth[None, context_slices], context_slices, np.arange(len(truth)))
         completions = {'mean_image': np.asarray(self.model.predict(*query))[0]}
         # A stream of its own for each subject and number of contexts: leaving some out changes none of the others.
-        completions['sample_average'], kept = self._sample(query, (self.seed, len(context_slices), subject))
+        samples = self._sample(query, (self.seed, len(context_slices), subject))
+        completions['sample_average'] = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
         completions |= {name: baseline.predict(*query)[0] for name, baseline in self.baselines.items()}
-        return completions, kept
+        return completions, samples
 
     def _sample(self, query, entropy):
-        """Returns the average of all samples `[K, H, W]` and the first few of them `[N, K, H, W]`."""
+        """Returns the samples `[N, K, H, W]`."""
         calls = math.ceil(self.num_samples / max(1, _IMAGES_PER_CALL // len(query[2])))
         # The calls are all of one size, since a model may compile for each, and what is too much is left.
         size = math.ceil(self.num_samples / calls)
-        num_kept = min(self.num_samples, max(self.score_samples, NUM_EXAMPLE_SAMPLES))
-        total, kept = 0.0, []
-        for call, seed in enumerate(np.random.SeedSequence(entropy).generate_state(calls)):
-            drawn = np.asarray(self.model.sample(*query, num_samples=size, seed=int(seed >> 1)))[:, 0]
-            drawn = drawn[: self.num_samples - call * size]
-            total = total + drawn.sum(axis=0, dtype=np.float64)
-            kept.extend(drawn[: num_kept - len(kept)])
-        return (total / self.num_samples).astype(np.float32), np.stack(kept)
+        seeds = np.random.SeedSequence(entropy).generate_state(calls)
+        drawn = [np.asarray(self.model.sample(*query, num_samples=size, seed=int(seed >> 1)))[:, 0] for seed in seeds]
+        return np.concatenate(drawn)[: self.num_samples]
 
 
 def _make_baselines(train_images):
+    population = baselines.ComponentPopulation(train_images)
     return {
         'training_mean': baselines.TrainingMean(train_images),
         'nearest_subject': baselines.NearestSubject(train_images),
         'linear': baselines.LinearInterpolation(train_images),
+        'components': baselines.PrincipalComponents(population),
+        'kriged_components': baselines.KrigedComponents(population),
     }
 
 

@@ -1,16 +1,18 @@
 """The report of an evaluation: `metrics.json`, `metrics.md`, two figures, and a table for the terminal."""
 
 import dataclasses
-import io
 import json
-import math
 import os
 import pathlib
-from collections.abc import Sequence
 
 from tfp_bruno.data import atomic
 from tfp_bruno.evaluation import figures, likelihood, metrics
+from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
 from tfp_bruno.evaluation.protocol import Evaluation
+from tfp_bruno.evaluation.tables import finite_json as _plain
+from tfp_bruno.evaluation.tables import format_number as _number
+from tfp_bruno.evaluation.tables import markdown_table as _table
+from tfp_bruno.evaluation.tables import to_png as _png
 
 METHOD_LABELS = {
     'mean_image': 'model, mean image',
@@ -19,6 +21,8 @@ METHOD_LABELS = {
     'training_mean': 'training mean',
     'nearest_subject': 'nearest subject',
     'linear': 'linear interpolation',
+    'components': 'principal components',
+    'kriged_components': 'principal components, kriged residual',
 }
 MASK_FIGURES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
 SLICE_FIGURES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
@@ -106,6 +110,7 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
             for method in scores
         ]
         lines += [*_table(['method', *FIGURE_LABELS.values()], rows), '']
+    lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
     lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
     return '\n'.join(lines)
 
@@ -120,7 +125,8 @@ def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
     ]
     lines = [_title(provenance), *_notes(evaluation, provenance), '']
     lines += _table(['contexts', 'method', *shown.values()], rows)
-    return '\n'.join([*lines, '', f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
+    lines += ['', *_calibration_table(evaluation), '']
+    return '\n'.join([*lines, f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
 
 
 def _title(provenance):
@@ -145,7 +151,7 @@ def _conventions(evaluation):
     """Returns (name, meaning) of what is scored and how."""
     return (
         ('mean_image', 'the decoded predictive mean of the model, context slices not pasted in'),
-        ('sample_average', f'the average of {evaluation.num_samples} joint samples of the model'),
+        ('sample_average', f'the average of {evaluation.num_samples} samples of the model, joint where the model is'),
         ('samples', f'the average score of the first {evaluation.score_samples} samples, one by one'),
         ('training_mean', 'the mean of the training subjects'),
         ('nearest_subject', 'the training subject nearest at the contexts; without contexts the most typical one'),
@@ -153,6 +159,11 @@ def _conventions(evaluation):
             'linear',
             'linear interpolation between contexts, the nearest one beyond the ends; without contexts the mean',
         ),
+        (
+            'components',
+            'conditional Gaussian of principal components of whole volumes, rank and noise chosen on training subjects',
+        ),
+        ('kriged_components', 'the same, what the components leave of the contexts kriged over slice position'),
         (
             'ssim',
             '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
@@ -166,48 +177,29 @@ def _conventions(evaluation):
             f'slices of fewer than {metrics.MIN_MASK_PIXELS} such pixels; SSIM per slice, the others per volume; '
             "sharpness is the mean gradient magnitude over the truth's, by differences to the next pixel",
         ),
+        (
+            'coverage, crps',
+            'of the samples, over the same pixels: the share of true values inside the central interval of each '
+            "pixel's samples, by rank, and the fair continuous ranked probability score",
+        ),
         ('±', 'standard error over subjects'),
         (
             'bits_per_dimension',
             f'negative log density of {likelihood.NUM_LIKELIHOOD_SLICES} slices spread over the stack, base 2, per '
-            f'pixel, plus 8: relative to {likelihood.GREY_LEVELS} grey levels, with uniform noise within a level',
+            f'pixel, plus 8: relative to {likelihood.GREY_LEVELS} grey levels, with uniform noise within a level; of a '
+            'deep baseline, which has a bound of its density, an upper bound',
         ),
     )
 
 
+def _calibration_table(evaluation):
+    """Returns the lines of the table of the samples' calibration: a row for each number of contexts."""
+    rows = [
+        [str(count), *(f'{_number(found[f])} ± {_number(evaluation.calibration_errors[count][f])}' for f in found)]
+        for count, found in evaluation.calibration.items()
+    ]
+    return _table(['contexts', *CALIBRATION_LABELS.values()], rows)
+
+
 def _label(method):
     return METHOD_LABELS.get(method, method)
-
-
-def _number(value):
-    if not math.isfinite(value):
-        return '-'
-    return f'{value:.3f}' if abs(value) < 10 else f'{value:.2f}'
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the lines of a Markdown table whose columns are padded, so that it reads as plain text too."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    numeric = [all(row[column][:1] in '-0123456789' for row in rows) for column in range(len(header))]
-
-    def line(cells):
-        padded = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True))
-        return f'| {" | ".join(padded)} |'
-
-    rule = [f'{"-" * (width - 1)}{":" if right else "-"}' for width, right in zip(widths, numeric, strict=True)]
-    return [line(header), line(rule), *map(line, rows)]
-
-
-def _plain(value):
-    """Returns a value with string keys, lists, and None for what is not finite."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png')
-    return buffer.getvalue()

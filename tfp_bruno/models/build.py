@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 from tfp_bruno.bijectors import ARCHITECTURES, CompactSettings, ConditionalRealNVP, OfficialSettings
 from tfp_bruno.distributions import (
+    SLICE_KERNELS,
     ExchangeableGaussianProcess,
     ExchangeableStudentTProcess,
     FactorGaussianProcess,
@@ -34,6 +35,7 @@ class ModelSettings:
         flow: `CompactSettings` or `OfficialSettings`.
         network_dtype: Dtype of the networks inside the flow, or a tf_keras policy such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
+        kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
         length: Length scale of the kernel, in slices, before it is fitted to data.
         df: Degrees of freedom that training starts from, above 2, for 'student_t'.
         correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
@@ -48,6 +50,7 @@ class ModelSettings:
     flow: CompactSettings | OfficialSettings = dataclasses.field(default_factory=CompactSettings)
     network_dtype: str = 'float32'
     factors: int = 80
+    kernel: str = 'exponential'
     length: float = 8.0
     df: float = 20.0
     correlation: float = 0.3
@@ -58,6 +61,8 @@ class ModelSettings:
             raise ValueError(f'`process` must be one of {", ".join(_PROCESSES)}, got {self.process!r}.')
         if self.law not in ('gaussian', 'student_t') or (self.process == 'average' and self.law != 'gaussian'):
             raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
+        if self.kernel not in SLICE_KERNELS:
+            raise ValueError(f'`kernel` must be one of {", ".join(SLICE_KERNELS)}, got {self.kernel!r}.')
         self.flow.check_image_shape(self.image_shape)
         if self.process == 'factor' and not self.flow.pose_affine:
             raise ValueError(
@@ -78,13 +83,14 @@ class ModelSettings:
         return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': flow})
 
 
-def build_model(settings, num_steps, seed=0):
+def build_model(settings, num_steps, seed=0, twin=None):
     """Returns a `ConditionalBruno` with a trainable flow.
 
     Args:
         settings: `ModelSettings`.
         num_steps: `int`, number of slices of the event.
         seed: `int`, for the initial weights.
+        twin: A model of the same settings, whose process is shared if it is not trained. Default value: `None`.
 
     Returns:
         A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
@@ -93,8 +99,11 @@ def build_model(settings, num_steps, seed=0):
     flow = ConditionalRealNVP(
         settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
     )
-    size = int(np.prod(settings.image_shape))
-    return ConditionalBruno(_PROCESSES[settings.process](settings, size, num_steps), flow)
+    if twin is not None and not twin.distribution.trainable_variables:
+        process = twin.distribution
+    else:
+        process = _PROCESSES[settings.process](settings, int(np.prod(settings.image_shape)), num_steps)
+    return ConditionalBruno(process, flow)
 
 
 def _average_process(settings, size, num_steps):
@@ -116,7 +125,7 @@ def _pose_process(settings, size, num_steps):
     process, parameters = _with_law(settings, PoseStudentTProcess, PoseGaussianProcess, [size])
     length_scale = tfp.util.TransformedVariable(settings.length, tfp.bijectors.Softplus(low=0.1), name='length_scale')
     return process(
-        kernel=slice_kernel(length_scale, settings.num_slices),
+        kernel=slice_kernel(length_scale, settings.num_slices, settings.kernel),
         constant_share=_trainable(process, 'constant_share', settings.constant_share),
         num_steps=num_steps,
         **parameters,
@@ -133,7 +142,7 @@ def _factor_process(settings, size, num_steps):
         loadings=_fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
         variance=_fitted(tf.ones([size]), 'variance'),
         correlation=_fitted(0.9, 'correlation'),
-        kernel=slice_kernel(_fitted(settings.length, 'length_scale'), settings.num_slices),
+        kernel=slice_kernel(_fitted(settings.length, 'length_scale'), settings.num_slices, settings.kernel),
         num_steps=num_steps,
         **parameters,
     )

@@ -1,19 +1,38 @@
 """Starts a model from the moments of its training data, so that training begins where a linear model ends."""
 
+import dataclasses
+
 import numpy as np
 
 from tfp_bruno.distributions.factor_process import FactorProcess
-from tfp_bruno.distributions.fitting import fit_exponential, fit_factor_moments, thinning
+from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, thinning
 from tfp_bruno.distributions.pose_process import PoseProcess
 
-__all__ = ['initialize_model']
+__all__ = ['StartSettings', 'initialize_model']
 
 _MAPPED_AT_ONCE = 1000
 _STARTED_FROM = 256
 _ENCODED_AT_MOST = 600
 
 
-def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
+@dataclasses.dataclass(frozen=True)
+class StartSettings:
+    """How the closed form is taken.
+
+    Attributes:
+        pixel_share: In [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in between, a
+            geometric mean of both.
+        smoothing: Variance in logit space that is added, so that constant background keeps a scale.
+        inflation: Factor of the variance that a factor process' residual starts with. Neighbouring pixels err
+            together, so that they tell less of the factors than as many independent ones would.
+    """
+
+    pixel_share: float = 0.5
+    smoothing: float = 1e-2
+    inflation: float = 1.0
+
+
+def initialize_model(model, images, poses, settings=None, subjects=None):
     """Sets what can be set in closed form from training data, before any training.
 
     Of a flow with an affine map, the mean image of each slice goes into that map, and the process is fitted in the
@@ -26,13 +45,14 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
         model: A `ConditionalBruno` from `build_model`.
         images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 3, K >= 3.
         poses: float32 array `[K, P]`.
-        pixel_share: `float` in [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in
-            between, a geometric mean of both.
-        smoothing: `float`, variance in logit space that is added, so that constant background keeps a scale.
+        settings: `StartSettings`. Default value: `None`, the defaults.
+        subjects: Integers `[S]`, the subject that each stack is of; see `fit_factor_moments`. Default value: `None`,
+            each its own.
 
     Raises:
         ValueError: if a factor process has no affine map to start with.
     """
+    settings = settings or StartSettings()
     flow, step = model.bijector, thinning(images.shape[1])
     is_factor = isinstance(model.distribution, FactorProcess)
     if not flow.settings.pose_affine:
@@ -44,15 +64,15 @@ def initialize_model(model, images, poses, pixel_share=0.5, smoothing=1e-2):
     logits = _to_logits(images, flow.settings.alpha)
     mean = logits.mean(0)
     logits -= mean
-    scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + smoothing)
-    scale = scale**pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - pixel_share)
+    scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + settings.smoothing)
+    scale = scale**settings.pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - settings.pixel_share)
     logits /= scale
     flow.initialize(mean, scale, poses)
     _start_flow(flow, images, poses)
     # What the flow makes of the mean image.
     model.distribution.parameters['loc'].assign(_centre(flow, images.shape[2:]))
     if is_factor:
-        _initialize_factors(model, logits)
+        _initialize_factors(model, logits, settings.inflation, subjects)
     else:
         thinned = logits[:, ::step]
         latents = _linear_latents(flow, thinned.reshape(*thinned.shape[:2], -1), images.shape[2:])
@@ -100,13 +120,16 @@ def _linear_latents(flow, vectors, image_shape):
     return np.concatenate([flow.without_couplings(part).numpy() - centre for part in parts]).reshape(vectors.shape)
 
 
-def _initialize_factors(model, logits):
+def _initialize_factors(model, logits, inflation, subjects):
     process, image_shape = model.distribution, logits.shape[2:]
     moments = fit_factor_moments(
         logits.reshape(*logits.shape[:2], -1),
         process.loadings.shape[-1],
         lambda vectors: _linear_latents(model.bijector, vectors, image_shape),
+        type(process.kernel.kernel),
+        subjects,
     )
+    moments = dataclasses.replace(moments, variance=inflation * moments.variance)
     _assign(process, moments, ('loadings', 'variance', 'correlation', 'df'))
     process.kernel.kernel.length_scale.assign(moments.length)
 
@@ -131,13 +154,12 @@ def _initialize_dimensions(model, latents, step):
     process = model.distribution
     process.parameters['variance'].assign(variance.astype(np.float32))
     if isinstance(process, PoseProcess):
-        _, length = fit_exponential(latents, step)
+        _, length = fit_kernel(latents, step, type(process.kernel.kernel))
         process.kernel.kernel.length_scale.assign(length)
         # Neighbours' products, as the kernel and the constant share have it.
         share = np.asarray(process.constant_share)
-        products = np.mean(latents[:, 1:] * latents[:, :-1], axis=(0, 1)) / (
-            share + (1 - share) * np.exp(-step / length)
-        )
+        neighbours = float(process.kernel.kernel.apply([[0.0]], [[float(step)]])[0])
+        products = np.mean(latents[:, 1:] * latents[:, :-1], axis=(0, 1)) / (share + (1 - share) * neighbours)
     else:
         # The mean product of two different slices of a subject.
         products = np.mean(latents.sum(1) ** 2 - (latents**2).sum(1), axis=0) / (steps * (steps - 1))

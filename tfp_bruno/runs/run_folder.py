@@ -8,7 +8,7 @@ import pathlib
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
-from tfp_bruno.models import ModelSettings
+from tfp_bruno.runs.kinds import KINDS, kind_of
 from tfp_bruno.version import __version__
 
 __all__ = ['Run', 'read_run', 'write_run']
@@ -28,7 +28,7 @@ class Run:
     Attributes:
         folder: Its folder.
         definition: `DatasetDefinition`.
-        model: `ModelSettings`.
+        model: Settings of a kind of model, see `kinds`.
         training: Dict of the training settings.
         info: Dict: `data_dir` (or None), `data` (a description), `is_phantom`, `phantom_subjects`, `seed`,
             `split_file`, `preset`, `version`.
@@ -36,9 +36,14 @@ class Run:
 
     folder: pathlib.Path
     definition: DatasetDefinition
-    model: ModelSettings
+    model: object
     training: dict
     info: dict
+
+    @property
+    def kind(self):
+        """The kind of the model: 'bruno', 'gqn' or 'cvae'."""
+        return kind_of(self.model)
 
     @property
     def settings_file(self):
@@ -70,6 +75,7 @@ def write_run(run):
     """Writes the settings of a run into its folder."""
     values = {
         'format': _FORMAT,
+        'kind': run.kind,
         'dataset': run.definition.to_json(),
         'model': run.model.to_json(),
         'training': run.training,
@@ -98,11 +104,15 @@ def read_run(folder):
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         for section, names in _NEEDED.items():
             operator.itemgetter(*names)(values[section])
+        # Runs from before there were other kinds do not name theirs.
+        kind = values.get('kind', 'bruno')
+        if kind != 'bruno':
+            operator.itemgetter('last_std')(values['training']['objective'])
         info = {**values['info'], 'split_file': str(folder / 'split.tsv')}
         return Run(
             folder=folder,
             definition=DatasetDefinition.from_json(values['dataset']),
-            model=ModelSettings.from_json(values['model']),
+            model=KINDS[kind].settings.from_json(values['model']),
             training=values['training'],
             info=info,
         )

@@ -1,24 +1,18 @@
-"""A trained model, with the interface that evaluation and reconstruction use: NumPy in, NumPy out."""
+"""A trained `ConditionalBruno`, with the interface that evaluation and reconstruction use."""
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import from_level_middle, to_level_middle
-from tfp_bruno.data.poses import one_hot_poses
-from tfp_bruno.errors import UserError
-from tfp_bruno.models import build_model
-from tfp_bruno.runs.run_folder import read_run
+from tfp_bruno.runs.numpy_model import NumpyModel
 
-__all__ = ['TrainedModel', 'load']
+__all__ = ['TrainedModel']
 
 # Subjects whose slices are decoded together.
 _AT_ONCE = 8
 
 
-class TrainedModel:
+class TrainedModel(NumpyModel):
     """A `ConditionalBruno` with the settings of its dataset.
-
-    Slices are given by their numbers k in the model's own stack of K, images as float32 `[..., H, W]` in [0, 1].
 
     Attributes:
         bruno: The `ConditionalBruno`.
@@ -29,17 +23,11 @@ class TrainedModel:
 
     def __init__(self, bruno, definition, name, info):
         """Wraps a model; see `load`."""
+        super().__init__(definition, name, info)
         self.bruno = bruno
-        self.definition = definition
-        self.name = name
-        self.info = info
         self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
         self._log_prob = tf.function(self._joint_log_prob, autograph=False, reduce_retracing=True)
-
-    def poses(self, slices):
-        """Returns the pose vectors `[..., P]` of slices `[...]`."""
-        return tf.constant(one_hot_poses(slices, self.definition.num_slices))
 
     def predict(self, context_images, context_slices, query_slices):
         """Returns the mean image of every query slice.
@@ -91,13 +79,6 @@ class TrainedModel:
         """
         return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
 
-    def _inputs(self, contexts, slices):
-        contexts = to_level_middle(np.asarray(contexts, np.float32))[..., None]
-        return tf.constant(contexts), self.poses(np.asarray(slices, np.int64))
-
-    def _decoded(self, images):
-        return np.clip(from_level_middle(images.numpy()[..., 0]), 0.0, 1.0)
-
     def _mean_images(self, contexts, context_poses, query_poses):
         subjects = tf.shape(contexts)[:1]
         context_poses, query_poses = (
@@ -117,35 +98,3 @@ class TrainedModel:
     def _joint_log_prob(self, images, poses):
         empty = self.bruno.posterior(images[:0], poses[:0], tf.shape(images)[0])
         return empty.log_prob(images, bijector_kwargs={'conditional_input': poses})
-
-
-def load(run_dir):
-    """Loads a trained model.
-
-    Args:
-        run_dir: Path of the `--output_dir` of `bin/train`.
-
-    Returns:
-        A `TrainedModel`.
-
-    Raises:
-        UserError: if the folder is not one of a run, or holds no weights that fit.
-    """
-    run = read_run(run_dir)
-    bruno = build_model(run.model, run.training['sequence_length'], run.training['seed'])
-    restore_weights(bruno, run)
-    return TrainedModel(
-        bruno, run.definition, f'bruno ({run.info["preset"]}: {run.model.process}, {run.model.law})', run.info
-    )
-
-
-def restore_weights(bruno, run):
-    """Restores the averaged weights of a run into a model of its settings."""
-    try:
-        checkpoint = tf.train.Checkpoint(variables=list(bruno.variables))
-        checkpoint.read(str(run.weights)).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise UserError(
-            f'{run.weights}: cannot be restored ({reason}); train the run again, or --resume it.'
-        ) from error

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.training.bending import BendingSettings
-from tfp_bruno.training.objectives import training_loss
 from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.tasks import make_task
 
 __all__ = ['HeldOut']
 
@@ -27,7 +27,7 @@ class HeldOut:
         self._sequences = make_sequences(
             images, settings.sequence_length, settings.batch_size, spacing, BendingSettings(), _SEED
         )
-        self._settings = settings
+        self._task = make_task(settings)
         self._batches = None
         self._measure = None
 
@@ -36,10 +36,6 @@ class HeldOut:
         if self._measure is None:
             # Only now, so that the first step of the training need not wait.
             self._batches = list(self._sequences.take(_BATCHES))
-            contexts = tf.constant(min(4, self._settings.sequence_length - 1))
-            objective = self._settings.objective
-            self._measure = tf.function(
-                lambda x, poses: training_loss(model, x, poses, objective, contexts)[1], autograph=False
-            )
+            self._measure = tf.function(lambda x, poses: self._task.held_out(model, x, poses), autograph=False)
         measured = [self._measure(images, poses) for images, poses in self._batches]
         return {name: float(np.mean([part[name] for part in measured])) for name in measured[0]}

@@ -4,7 +4,16 @@ import dataclasses
 
 import tensorflow as tf
 
-__all__ = ['ObjectiveSettings', 'conditional_terms', 'joint_loss', 'predictive_error', 'training_loss']
+__all__ = [
+    'ObjectiveSettings',
+    'conditional_terms',
+    'joint_loss',
+    'predictive_error',
+    'structural_error',
+    'training_loss',
+]
+
+_FOREGROUND = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +24,9 @@ class ObjectiveSettings:
         joint: Weight of the joint negative log-likelihood per dimension.
         conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
         predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
-        contrast: Variance that is added to the local variance in the weights of that error.
+        structural: Weight of the lack of structural similarity of the decoded predictive mean, see
+            `structural_error`.
+        contrast: Variance that is added to the local variance in the weights of the predictive error.
         max_contexts: Largest number of contexts in training.
         independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
             code, instead of that of all targets together.
@@ -24,6 +35,7 @@ class ObjectiveSettings:
     joint: float = 1.0
     conditional: float = 0.0
     predictive: float = 0.0
+    structural: float = 0.0
     contrast: float = 3e-3
     max_contexts: int = 8
     independent_targets: bool = False
@@ -96,6 +108,25 @@ def predictive_error(truth, decoded, contrast):
     return tf.reduce_mean(squares / (2.0 * (variance + contrast)))
 
 
+def structural_error(truth, decoded):
+    """Returns 1 - SSIM of decoded images (Wang et al. 2004), half over whole slices and half over their foreground.
+
+    Args:
+        truth: `[B, T, H, W, C]` in [0, 1], H and W at least 11.
+        decoded: `[B, T, H, W, C]`.
+
+    Returns:
+        Scalar `Tensor` in [0, 2]; the foreground is where the truth is above 0.02.
+    """
+    flat, decoded = (tf.reshape(images, [-1, *truth.shape[2:]]) for images in (truth, decoded))
+    similarity = tf.image.ssim(flat, decoded, 1.0, return_index_map=True)
+    border = (flat.shape[1] - similarity.shape[1]) // 2
+    inner = flat[:, border : flat.shape[1] - border, border : flat.shape[2] - border]
+    foreground = tf.cast(tf.reduce_max(inner, -1) > _FOREGROUND, similarity.dtype)
+    in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * foreground), tf.reduce_sum(foreground))
+    return 1.0 - 0.5 * (tf.reduce_mean(similarity) + in_foreground)
+
+
 def training_loss(model, images, poses, settings, num_contexts):
     """Returns the weighted loss and its parts.
 
@@ -113,13 +144,16 @@ def training_loss(model, images, poses, settings, num_contexts):
     """
     latents, log_dets = model.encode(images, poses)
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
+    decodes = settings.predictive > 0 or settings.structural > 0
     conditional, decoded = conditional_terms(
-        model, poses, latents, log_dets, num_contexts, settings.predictive > 0, settings.independent_targets
+        model, poses, latents, log_dets, num_contexts, decodes, settings.independent_targets
     )
     parts['conditional'] = conditional
     if decoded is not None:
         targets = images[:, num_contexts:]
         parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
+        if settings.structural > 0:
+            parts['structural'] = structural_error(targets, decoded)
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
-    weights = {'joint': settings.joint, 'conditional': settings.conditional, 'predictive': settings.predictive}
+    weights = {name: getattr(settings, name) for name in ('joint', 'conditional', 'predictive', 'structural')}
     return sum(weights[name] * part for name, part in parts.items() if name in weights), parts

@@ -13,6 +13,8 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.settings import TrainingSettings
+from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.tasks import OBJECTIVES
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = ['choose_strategy', 'train_run']
@@ -48,14 +50,16 @@ def train_run(run, population, devices='auto'):
         )
     train, test = population.subset('train').images, population.subset('test').images
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
+    spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     trainer = Trainer(run.model, settings, strategy)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(run.checkpoints), max_to_keep=2)
     if manager.latest_checkpoint:
         _restore(trainer, manager.latest_checkpoint)
         logging.info('Resumed at step %d.', int(trainer.step))
     else:
-        trainer.initialize(train[..., None], poses)
-    spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
+        volumes, subjects = starting_volumes(train, settings.start_volumes, spacing, settings.bending, settings.seed)
+        trainer.initialize(volumes, poses, subjects)
+        del volumes
     seed = settings.seed + int(trainer.step)
     sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed)
     held_out = HeldOut(test, settings, spacing)
@@ -65,8 +69,8 @@ def train_run(run, population, devices='auto'):
 
 def _settings(run):
     try:
-        return TrainingSettings.from_json(run.training)
-    except (KeyError, TypeError) as error:
+        return TrainingSettings.from_json(run.training, OBJECTIVES[run.kind])
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'{run.settings_file}: is damaged ({error!r:.100}); train the run again.') from error
 
 

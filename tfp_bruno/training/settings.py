@@ -3,7 +3,9 @@
 import dataclasses
 
 from tfp_bruno.bijectors import CompactSettings, OfficialSettings
+from tfp_bruno.models.initialize import StartSettings
 from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.bound import BoundSettings
 from tfp_bruno.training.objectives import ObjectiveSettings
 
 __all__ = ['PRESETS', 'Preset', 'TrainingSettings']
@@ -26,8 +28,10 @@ class TrainingSettings:
         evaluate_every: Steps between two points of the learning curve on held-out subjects; a checkpoint is written
             then, too.
         seed: Seed of weights and data.
-        objective: `ObjectiveSettings`.
+        objective: `ObjectiveSettings`, or `BoundSettings` for a deep baseline.
         bending: `BendingSettings`.
+        start: `StartSettings`, how the model is started in closed form.
+        start_volumes: Volumes that it is started from: where there are fewer subjects, bent copies make up for them.
     """
 
     steps: int = 2000
@@ -41,19 +45,22 @@ class TrainingSettings:
     average_decay: float = 0.998
     evaluate_every: int = 100
     seed: int = 0
-    objective: ObjectiveSettings = dataclasses.field(default_factory=ObjectiveSettings)
+    objective: ObjectiveSettings | BoundSettings = dataclasses.field(default_factory=ObjectiveSettings)
     bending: BendingSettings = dataclasses.field(default_factory=BendingSettings)
+    start: StartSettings = dataclasses.field(default_factory=StartSettings)
+    start_volumes: int = 0
 
     def to_json(self):
         """Returns the settings as values that JSON can hold."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values):
-        """Returns the settings that `to_json` described."""
+    def from_json(cls, values, objective=ObjectiveSettings):
+        """Returns the settings that `to_json` described; `objective` is the class of their objective."""
         nested = {
-            'objective': ObjectiveSettings(**values['objective']),
+            'objective': objective(**values['objective']),
             'bending': BendingSettings(**values['bending']),
+            'start': StartSettings(**values['start']),
         }
         return cls(**{**values, **nested})
 

@@ -3,38 +3,21 @@
 import math
 import time
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_bruno.data.grey_levels import LEVELS
-from tfp_bruno.models import build_model, initialize_model
+from tfp_bruno.runs.kinds import build
 from tfp_bruno.training.accumulation import accumulated_gradients
-from tfp_bruno.training.objectives import training_loss
+from tfp_bruno.training.tasks import make_task
 
-__all__ = ['Trainer', 'learning_rate_at']
-
-
-def learning_rate_at(progress, step, settings):
-    """Returns the learning rate: a linear warm-up, then a half cosine down to 1 % of the peak.
-
-    Args:
-        progress: `float` in [0, 1], share of the run that is done.
-        step: `int`, steps taken.
-        settings: `TrainingSettings`.
-
-    Returns:
-        `float`.
-    """
-    warm_up = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    return settings.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+__all__ = ['Trainer']
 
 
 class Trainer:
     """A model with its optimiser, its averaged weights and its checkpoints.
 
     Attributes:
-        model: The `ConditionalBruno` that is trained.
+        model: The model that is trained: a `ConditionalBruno` or a deep baseline.
         averaged_model: Its twin with the moving average of the weights, which evaluation and reconstruction use.
         step: `tf.Variable`, number of steps taken.
         seconds: `tf.Variable`, time that the loop has taken, over all resumptions.
@@ -44,21 +27,22 @@ class Trainer:
         """Creates all variables.
 
         Args:
-            model_settings: `ModelSettings`.
-            settings: `TrainingSettings`.
+            model_settings: Settings of a kind of model, see `tfp_bruno.runs.kinds`.
+            settings: `TrainingSettings`, whose objective fits that kind.
             strategy: A `tf.distribute.Strategy`. Default value: `None`, the current one.
         """
         self.settings = settings
         self.strategy = strategy or tf.distribute.get_strategy()
+        self._task = make_task(settings)
         # Outside the scope: a mirrored variable cannot be read as a number.
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
         with self.strategy.scope():
-            self.model = build_model(model_settings, settings.sequence_length, settings.seed)
-            self.averaged_model = build_model(model_settings, settings.sequence_length, settings.seed)
+            self.model = build(model_settings, settings.sequence_length, settings.seed)
+            self.averaged_model = build(model_settings, settings.sequence_length, settings.seed, twin=self.model)
             self._variables = self.model.trainable_variables
             self._optimizer = tf_keras.optimizers.legacy.Adam(
-                settings.learning_rate, beta_2=0.99, global_clipnorm=settings.clip_norm
+                settings.learning_rate, beta_2=self._task.beta_2, global_clipnorm=settings.clip_norm
             )
             # Now, not in the first step: there, mirrored ones cannot be made.
             self._optimizer._create_all_weights(self._variables)
@@ -70,19 +54,15 @@ class Trainer:
             seconds=self.seconds,
         )
 
-    def initialize(self, images, poses):
-        """Starts the flow and the process from the training data.
+    def initialize(self, volumes, poses, subjects=None):
+        """Starts the model in closed form, or from what it wants of the training data.
 
         Args:
-            images: float32 array `[S, K, H, W, C]` in [0, 1], the slices of the training subjects.
+            volumes: float32 array `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
             poses: float32 array `[K, P]`.
+            subjects: Integers `[N]`, the subject that each volume is of. Default value: `None`, each its own.
         """
-        # The noise of the grey levels belongs in: without it, flat background would have no variance at all.
-        dequantised = np.random.default_rng(self.settings.seed).random(images.shape, np.float32)
-        for noisy, image in zip(dequantised, images, strict=True):
-            noisy += image * (LEVELS - 1)
-            noisy /= LEVELS
-        initialize_model(self.model, dequantised, poses)
+        self._task.initialize(self.model, volumes, poses, subjects)
         self.copy_to_average()
 
     def restore(self, path):
@@ -99,9 +79,9 @@ class Trainer:
 
     # Nothing in a step needs AutoGraph, whose conversion would take half the time of the first step.
     @tf.function(autograph=False)
-    def _train_step(self, images, poses, learning_rate, decay):
-        self._optimizer.learning_rate.assign(learning_rate)
-        parts = self.strategy.run(self._replica_step, args=(images, poses))
+    def _train_step(self, images, poses, schedule, decay):
+        self._optimizer.learning_rate.assign(schedule['learning_rate'])
+        parts = self.strategy.run(self._replica_step, args=(images, poses, schedule))
         for average, variable in zip(self.averaged_model.trainable_variables, self._variables, strict=True):
             average.assign_sub((1.0 - decay) * (average - variable))
         self.step.assign_add(1)
@@ -109,15 +89,9 @@ class Trainer:
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None) for name, part in parts.items()
         }
 
-    def _replica_step(self, images, poses):
-        objective = self.settings.objective
-        most = min(objective.max_contexts, self.settings.sequence_length - 1)
-        num_contexts = tf.random.uniform([], 0, most + 1, tf.int32)
+    def _replica_step(self, images, poses, schedule):
         parts, gradients = accumulated_gradients(
-            lambda images, poses: training_loss(self.model, images, poses, objective, num_contexts),
-            self._variables,
-            (images, poses),
-            self.settings.micro_batches,
+            self._task.draw_loss(self.model, schedule), self._variables, (images, poses), self.settings.micro_batches
         )
         # The optimiser adds up the replicas'.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
@@ -138,7 +112,7 @@ class Trainer:
 
         Yields:
             After each step, `(step, parts)`: the number of steps taken and a dict of scalar tensors, as
-            `training_loss` names them.
+            the loss of the model's kind names them.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.
@@ -148,10 +122,11 @@ class Trainer:
         while self.progress() < 1.0:
             began = time.monotonic()
             images, poses = next(iterator)
-            rate = learning_rate_at(self.progress(), step, self.settings)
+            schedule = self._task.schedule(self.progress(), step)
+            schedule = {name: tf.constant(value, tf.float32) for name, value in schedule.items()}
             # The average forgets the untrained weights first: its memory grows with the run.
             decay = min(self.settings.average_decay, (1.0 + step) / (10.0 + step))
-            parts = self._train_step(images, poses, tf.constant(rate, tf.float32), tf.constant(decay, tf.float32))
+            parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32))
             if not math.isfinite(float(parts['loss'])):
                 raise FloatingPointError(f'the loss is not finite at step {step}')
             step += 1

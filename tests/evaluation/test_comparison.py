@@ -1,0 +1,89 @@
+"""Runs side by side."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from tfp_bruno.baselines import LinearInterpolation, TrainingMean
+from tfp_bruno.errors import UserError
+from tfp_bruno.evaluation import (
+    EvaluatedRun,
+    check_comparable,
+    choose_count,
+    complete_examples,
+    format_table,
+    read_metrics,
+    write_comparison,
+    write_report,
+)
+
+
+@pytest.fixture
+def metrics(tmp_path, evaluation, provenance):
+    """What two runs' evaluations left on disk, by folder."""
+    folders = [tmp_path / name for name in ('gqn', 'ours')]
+    for folder in folders:
+        write_report(folder / 'evaluation', evaluation, provenance)
+    return {str(folder): read_metrics(folder) for folder in folders}
+
+
+@pytest.fixture
+def runs(metrics):
+    one, two = metrics
+    return [
+        EvaluatedRun(pathlib.Path(one), 'gqn (cpu)', False, metrics[one]),
+        EvaluatedRun(pathlib.Path(two), 'bruno (cpu)', True, metrics[two]),
+    ]
+
+
+def test_the_numbers_of_contexts(metrics):
+    counts = check_comparable(metrics)
+    assert counts == ('0', '1', '2', '4', '5')
+    assert choose_count(counts) == '4'
+    assert choose_count(('5', '9')) == '5'
+
+
+def test_what_is_written(runs, train, test, tmp_path, evaluation):
+    models = {'gqn (cpu)': TrainingMean(train.images), 'bruno (cpu)': LinearInterpolation(train.images)}
+    examples = complete_examples(models, test, (2, 6, 10, 14))
+    assert [example.name for example in examples] == list(test.names[:2])
+    np.testing.assert_allclose(examples[1].completions['gqn (cpu)'], train.images.mean(0), atol=1e-6)
+    np.testing.assert_array_equal(examples[1].completions['bruno (cpu)'][6], test.images[1, 6])
+    paths = {path.name: path for path in write_comparison(tmp_path / 'out', runs, examples)}
+    found = json.loads(paths['comparison.json'].read_text())
+    scores = found['contexts']['4']
+    assert scores['gqn (cpu), mean image'] == json.loads(json.dumps(evaluation.scores[4]['mean_image']))
+    assert scores['linear interpolation']['ssim'] == evaluation.scores[4]['linear']['ssim']
+    assert found['has_exact_log_prob'] == {'gqn (cpu)': False, 'bruno (cpu)': True}
+    text = paths['comparison.md'].read_text()
+    assert text.startswith('# SYNTHETIC PHANTOM')
+    assert '≤ 8.000 bits per dimension' in text
+    assert sum(line.startswith('|') for line in text.splitlines()) == 2 + 5 * (2 * 2 + 3)
+    assert len({len(line) for line in format_table(runs)}) == 1
+    for name in ('completions.png', 'ssim_over_slices.png'):
+        height, width = image.imread(paths[name]).shape[:2]
+        assert 500 < width < 3000
+        assert 500 < height < 3000
+
+
+@pytest.mark.parametrize('kind', ['missing', 'damaged', 'old'])
+def test_a_run_that_was_not_evaluated(metrics, kind):
+    folder = pathlib.Path(next(iter(metrics)))
+    path = folder / 'evaluation' / 'metrics.json'
+    path.unlink()
+    if kind != 'missing':
+        path.write_text('{"contexts": {}}' if kind == 'old' else '{')
+    with pytest.raises(UserError, match=f'bin/evaluate --run_dir={folder} first') as caught:
+        read_metrics(folder)
+    assert '\n' not in str(caught.value)
+
+
+def test_runs_on_different_subjects(metrics):
+    one, two = metrics
+    with pytest.raises(UserError, match='different subjects'):
+        check_comparable({one: metrics[one], two: {**metrics[two], 'num_subjects': 3}})
+    with pytest.raises(UserError, match='no number of contexts'):
+        check_comparable({one: metrics[one], two: {**metrics[two], 'contexts': {}}})

@@ -1,0 +1,44 @@
+"""The volumes that a model starts from."""
+
+import numpy as np
+import pytest
+
+from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.start import starting_volumes
+
+IMAGES = np.random.default_rng(0).random((3, 6, 8, 8)).astype(np.float32)
+SPACING = (1.0, 2.5, 2.5)
+
+
+def test_subjects_come_first_and_keep_their_grey_levels():
+    volumes, subjects = starting_volumes(IMAGES, 8, SPACING, BendingSettings(), seed=1)
+    assert volumes.shape == (8, 6, 8, 8, 1)
+    assert subjects.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    offsets = volumes[:3, ..., 0] * 256 - IMAGES * 255
+    assert offsets.min() > -1e-4
+    assert offsets.max() < 1 + 1e-4
+    assert offsets.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_copies_are_bent_each_in_its_own_way():
+    volumes, subjects = starting_volumes(IMAGES, 9, SPACING, BendingSettings(), seed=1)
+    of_first = volumes[subjects == 0]
+    differences = [np.abs(of_first[i] - of_first[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert min(differences) > 0.02
+    still = BendingSettings(displacement=0, scaling=0, shear=0, shift=0, contrast=0, bias=0)
+    volumes, _ = starting_volumes(IMAGES, 6, SPACING, still, seed=1)
+    np.testing.assert_allclose(volumes[3:], volumes[:3], atol=1.1 / 256)
+
+
+def test_the_same_seed_gives_the_same_volumes():
+    first, again = (starting_volumes(IMAGES, 5, SPACING, BendingSettings(), seed=1)[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    other, _ = starting_volumes(IMAGES, 5, SPACING, BendingSettings(), seed=2)
+    assert not np.array_equal(other[4], first[4])
+
+
+@pytest.mark.parametrize('count', [0, 2, 3])
+def test_no_copies_where_there_are_enough(count):
+    volumes, subjects = starting_volumes(IMAGES, count, SPACING, BendingSettings(), seed=1)
+    assert len(volumes) == 3
+    assert subjects.tolist() == [0, 1, 2]

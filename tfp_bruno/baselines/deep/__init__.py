@@ -1,0 +1,15 @@
+"""The paper's deep baselines, on TensorFlow; the classical ones beside them do without it."""
+
+from tfp_bruno.baselines.deep.conditional_vae import ConditionalVAE
+from tfp_bruno.baselines.deep.context_model import Bound, ContextModel
+from tfp_bruno.baselines.deep.generative_query_network import GenerativeQueryNetwork
+from tfp_bruno.baselines.deep.settings import ConditionalVAESettings, GenerativeQueryNetworkSettings
+
+__all__ = [
+    'Bound',
+    'ConditionalVAE',
+    'ConditionalVAESettings',
+    'ContextModel',
+    'GenerativeQueryNetwork',
+    'GenerativeQueryNetworkSettings',
+]

@@ -1,0 +1,123 @@
+"""The Generative Query Network."""
+
+import tensorflow as tf
+from tensorflow_probability.python.internal import samplers
+
+from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
+from tfp_bruno.baselines.deep.conv_lstm import ConvolutionalLSTM
+from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap
+
+__all__ = ['GenerativeQueryNetwork']
+
+_STRIDE = 4
+
+
+class GenerativeQueryNetwork(ContextModel):
+    """Draws a query image in several steps, each with latent variables of its own, on a canvas.
+
+    #### Mathematical Details
+
+    ```none
+    z_l ~ prior(h_l)                                               in generation
+    z_l ~ posterior(e_{l+1}),  e_{l+1} = inference core(x, v, r, h_l, u_l; e_l)   in training
+    h_{l+1} = generator core(v, r, z_l; h_l)
+    u_{l+1} = u_l + upsampled h_{l+1}
+    mean of the pixels = 1 x 1 convolution of u_L
+    ```
+
+    where:
+      * `h`, `e` are states of convolutional LSTMs on a quarter of the image's grid, `u` is the canvas, all 0 at first;
+      * `x`, `v`, `r` are query image, query pose and representation of the contexts.
+
+    #### Examples
+
+    ```python
+    settings = GenerativeQueryNetworkSettings((64, 64, 1), pose_size=80, steps=8)
+    model = tfp_bruno.baselines.GenerativeQueryNetwork(settings)
+    representation = model.represent(context_images, context_poses)     # [1, n, 64, 64, 1], [1, n, 80]
+    model.mean_image(query_poses, representation)                       # [1, T, 64, 64, 1] for [1, T, 80]
+    model.elbo(query_images, query_poses, representation, pixel_std=0.1, seed=(1, 2))         # [1, T]
+    ```
+
+    #### References
+
+    [1]: S. M. Ali Eslami et al. Neural scene representation and rendering. Science 360, 2018, with its supplement.
+    """
+
+    def __init__(self, settings, name='GenerativeQueryNetwork'):
+        """Creates the weights.
+
+        Args:
+            settings: `GenerativeQueryNetworkSettings`.
+            name: Python `str`. Default value: `'GenerativeQueryNetwork'`.
+        """
+        super().__init__(settings, name=name)
+        height, width, channels = settings.image_shape
+        hidden, features = settings.hidden_channels, settings.representation_channels
+        grid = (height // _STRIDE, width // _STRIDE)
+        # What the cores see of the canvas is patches of it, so it is kept as such until it is an image.
+        self.patch_channels = _STRIDE**2 * settings.canvas_channels
+        self.pose_map = SpatialMap(self.code_size, grid, settings.pose_channels)
+        self.spread = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
+        self.see_image = PatchConvolution(channels, hidden, _STRIDE)
+        self.see_canvas = Dense(self.patch_channels, hidden)
+        self.draw = Dense(hidden, self.patch_channels)
+        cores, size = 1 if settings.shared_cores else settings.steps, settings.kernel_size
+        constant, latent = [settings.pose_channels, features], settings.latent_channels
+        self.generators = [ConvolutionalLSTM(constant, latent, hidden, size) for _ in range(cores)]
+        self.inferrers = [ConvolutionalLSTM([*constant, hidden], 2 * hidden, hidden, size) for _ in range(cores)]
+        self.prior = Convolution(hidden, 2 * latent, size)
+        self.posterior = Convolution(hidden, 2 * latent, size)
+        self.observe = Dense(settings.canvas_channels, channels)
+
+    def _infer(self, deviations, codes, representation, repeats, seed):
+        image = self.see_image(deviations)
+        common = self._common(codes, representation)
+        generate, infer = (self._gates(cores, *common, repeats) for cores in (self.generators, self.inferrers))
+        infer = [gates + core.constant_gates(2, image) for core, gates in zip(self.inferrers, infer, strict=True)]
+        state, canvas = self._start(generate[0])
+        inferred, steps = self.inferrers[0].zero_state(infer[0]), []
+        for step, step_seed in enumerate(samplers.split_seed(seed, n=self.settings.steps)):
+            core = step % len(self.generators)
+            prior = diagonal_normal(self.prior(state[1]))
+            inferred = self.inferrers[core](infer[core], [state[1], self.see_canvas(canvas)], inferred)
+            posterior = diagonal_normal(self.posterior(inferred[1]))
+            state = self.generators[core](generate[core], [posterior.sample(seed=step_seed)], state)
+            canvas += self.draw(state[1])
+            steps.append((posterior, prior))
+        return self._observed(canvas), steps
+
+    def _generate(self, codes, representation, repeats, seed):
+        gates = self._gates(self.generators, *self._common(codes, representation), repeats)
+        state, canvas = self._start(gates[0])
+        seeds = [None] * self.settings.steps if seed is None else samplers.split_seed(seed, n=self.settings.steps)
+        for step, step_seed in enumerate(seeds):
+            prior = diagonal_normal(self.prior(state[1]))
+            latent = prior.mean() if step_seed is None else prior.sample(seed=step_seed)
+            core = step % len(self.generators)
+            state = self.generators[core](gates[core], [latent], state)
+            canvas += self.draw(state[1])
+        return self._observed(canvas)
+
+    def _common(self, codes, representation):
+        """Returns pose `[N, h, w, ...]` and representation `[G, h, w, ...]` on the cores' grid."""
+        if self.spread is not None:
+            representation = self.spread(representation[:, 0, 0])
+        return self.pose_map(codes), representation
+
+    def _gates(self, cores, pose, representation, repeats):
+        """Returns what pose and representation add to the gates of each core, `[N, h, w, ...]`."""
+        return [
+            core.constant_gates(0, pose) + tf.repeat(core.constant_gates(1, representation), repeats, axis=0)
+            for core in cores
+        ]
+
+    def _start(self, gates):
+        state = self.generators[0].zero_state(gates)
+        return state, tf.zeros([*tf.unstack(tf.shape(gates)[:3]), self.patch_channels])
+
+    def _observed(self, canvas):
+        height, width, channels = self.settings.image_shape
+        grid = [-1, height // _STRIDE, width // _STRIDE]
+        pixels = self.observe(tf.reshape(canvas, [*grid, _STRIDE**2, self.settings.canvas_channels]))
+        return tf.nn.depth_to_space(tf.reshape(pixels, [*grid, _STRIDE**2 * channels]), _STRIDE)

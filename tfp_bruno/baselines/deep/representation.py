@@ -1,0 +1,92 @@
+"""The representation networks of a Generative Query Network: from a context slice and its pose to features."""
+
+import tensorflow as tf
+
+from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution
+
+__all__ = ['REPRESENTATIONS', 'Pool', 'Pyramid', 'Tower']
+
+# The initialiser of what a rectifier follows.
+_RELU = 'he_uniform'
+
+
+class Tower(tf.Module):
+    """Two residual blocks about the place where the pose joins; features keep a quarter of the image's grid.
+
+    #### References
+
+    [1]: S. M. Ali Eslami et al. Neural scene representation and rendering. Science 360, 2018, supplement, figure S1.
+    """
+
+    def __init__(self, image_shape, pose_size, channels, name=None):
+        """Creates the weights.
+
+        Args:
+            image_shape: `(H, W, C)`, H and W multiples of 4.
+            pose_size: `int`, size of a pose vector.
+            channels: `int`, even, number of features (the paper: 256).
+            name: Python `str`.
+        """
+        super().__init__(name=name)
+        height, width, image_channels = image_shape
+        self.shape = (height // 4, width // 4, channels)
+        self.first = PatchConvolution(image_channels, channels, 2, _RELU)
+        self.skip_1 = PatchConvolution(channels, channels, 2, _RELU)
+        self.wide_1 = Convolution(channels, channels // 2, 3, initializer=_RELU)
+        self.down_1 = PatchConvolution(channels // 2, channels, 2, _RELU)
+        self.skip_2 = Convolution(channels + pose_size, channels, 3, initializer=_RELU)
+        self.wide_2 = Convolution(channels + pose_size, channels // 2, 3, initializer=_RELU)
+        self.last_2 = Convolution(channels // 2, channels, 3, initializer=_RELU)
+        self.last = Dense(channels, channels, _RELU)
+
+    def __call__(self, images, poses):
+        """Maps images `[N, H, W, C]` and poses `[N, P]` to features `[N, H / 4, W / 4, channels]`, at least 0."""
+        hidden = tf.nn.relu(self.first(images))
+        inner = tf.nn.relu(self.wide_1(hidden))
+        hidden = tf.nn.relu(self.down_1(inner)) + tf.nn.relu(self.skip_1(hidden))
+        hidden = _with_pose(hidden, poses)
+        inner = tf.nn.relu(self.wide_2(hidden))
+        hidden = tf.nn.relu(self.last_2(inner)) + tf.nn.relu(self.skip_2(hidden))
+        return tf.nn.relu(self.last(hidden))
+
+
+class Pool(Tower):
+    """The tower, its features averaged over the grid."""
+
+    def __init__(self, image_shape, pose_size, channels, name=None):
+        """Creates the weights, as those of `Tower`."""
+        super().__init__(image_shape, pose_size, channels, name)
+        self.shape = (1, 1, channels)
+
+    def __call__(self, images, poses):
+        """Maps images `[N, H, W, C]` and poses `[N, P]` to features `[N, 1, 1, channels]`."""
+        return tf.reduce_mean(super().__call__(images, poses), [1, 2], keepdims=True)
+
+
+class Pyramid(tf.Module):
+    """Four convolutions, the last over all that the others leave of the grid; the pose joins at every pixel."""
+
+    def __init__(self, image_shape, pose_size, channels, name=None):
+        """Creates the weights; the arguments are those of `Tower`, H = W multiples of 8, `channels` of 8."""
+        super().__init__(name=name)
+        height, _, image_channels = image_shape
+        self.shape = (1, 1, channels)
+        sizes = [image_channels + pose_size, channels // 8, channels // 4, channels // 2, channels]
+        strides = (2, 2, 2, height // 8)
+        self.layers = [PatchConvolution(*each, _RELU) for each in zip(sizes[:-1], sizes[1:], strides, strict=True)]
+
+    def __call__(self, images, poses):
+        """Maps images `[N, H, W, C]` and poses `[N, P]` to features `[N, 1, 1, channels]`."""
+        hidden = _with_pose(images, poses)
+        for layer in self.layers:
+            hidden = tf.nn.relu(layer(hidden))
+        return hidden
+
+
+def _with_pose(value, poses):
+    """Appends the pose to every pixel."""
+    grid = tf.broadcast_to(poses[:, None, None], [tf.shape(value)[0], *value.shape[1:3], poses.shape[-1]])
+    return tf.concat([value, grid], -1)
+
+
+REPRESENTATIONS = {'tower': Tower, 'pool': Pool, 'pyramid': Pyramid}

@@ -1,0 +1,218 @@
+"""Several runs side by side: one table of their scores and pictures of their completions of the same subjects."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfp_bruno.data import Population, atomic
+from tfp_bruno.errors import UserError
+from tfp_bruno.evaluation import figures
+from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, MODEL_METHODS, Example
+from tfp_bruno.evaluation.report import MASK_FIGURES, METHOD_LABELS, SLICE_FIGURES
+from tfp_bruno.evaluation.tables import finite_json, format_number, markdown_table, to_png
+
+# What must agree for scores to be comparable, and whatever else is read.
+_SAME = ('dataset', 'split', 'data', 'num_subjects')
+_NEEDED = (*_SAME, 'is_phantom', 'contexts', 'context_slices', 'ssim_over_slices', 'bits_per_dimension', 'num_samples')
+_SHOWN = {**MASK_FIGURES, **SLICE_FIGURES}
+_METHODS = ('mean_image', 'sample_average')
+_NUM_EXAMPLES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedRun:
+    """A run that `bin/evaluate` has scored.
+
+    Attributes:
+        folder: the run.
+        name: what to call its model.
+        has_exact_log_prob: whether its bits per dimension are those of a density, not of a bound.
+        metrics: what its `evaluation/metrics.json` holds.
+    """
+
+    folder: pathlib.Path
+    name: str
+    has_exact_log_prob: bool
+    metrics: Mapping[str, Any]
+
+
+def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
+    """Reads what `bin/evaluate` has found of a run.
+
+    Args:
+        run_dir: the run's folder.
+
+    Returns:
+        The contents of its `evaluation/metrics.json`.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    path = pathlib.Path(run_dir) / 'evaluation' / 'metrics.json'
+    mend = f'run bin/evaluate --run_dir={run_dir} first.'
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        missing = [name for name in _NEEDED if name not in found]
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); {mend}') from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f'{path}: is damaged; {mend}') from error
+    if missing:
+        raise UserError(f'{path}: is damaged, or of another version (no {missing[0]}); {mend}')
+    return found
+
+
+def check_comparable(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Checks that runs were scored on the same subjects.
+
+    Args:
+        metrics: what `read_metrics` returned, keyed by run folder; at least one.
+
+    Returns:
+        The numbers of contexts that all have, ascending, as in the metrics: text.
+
+    Raises:
+        UserError: if the subjects differ, or no number of contexts is common to all.
+    """
+    (first, reference), *others = metrics.items()
+    for folder, found in others:
+        for name in _SAME:
+            if found[name] != reference[name]:
+                raise UserError(
+                    f'--compare: {first} and {folder} were evaluated on different subjects ({name}: {reference[name]}; '
+                    f'{found[name]}); evaluate both on the same.'
+                )
+    common = set.intersection(*(set(found['contexts']) for found in metrics.values()))
+    if not common:
+        raise UserError('--compare: the runs were evaluated with no number of contexts in common; evaluate them again.')
+    return tuple(sorted(common, key=int))
+
+
+def complete_examples(models: Mapping[str, Any], test: Population, context_slices: Sequence[int]) -> list[Example]:
+    """Completes the first subjects with every model.
+
+    Args:
+        models: completion models with `predict`, by name.
+        test: the subjects that were scored.
+        context_slices: slice numbers of the contexts.
+
+    Returns:
+        One Example for each subject, its completions keyed by the models' names, without samples.
+    """
+    contexts, examples = np.asarray(context_slices, dtype=int), []
+    for name, truth in zip(test.names[:_NUM_EXAMPLES], test.images, strict=False):
+        query = (truth[None, contexts], contexts, np.arange(len(truth)))
+        completions = {label: np.asarray(model.predict(*query))[0] for label, model in models.items()}
+        examples.append(Example(name, tuple(context_slices), truth, completions, truth[:0]))
+    return examples
+
+
+def choose_count(counts: Sequence[str]) -> str:
+    """Returns the number of contexts to show: the largest up to 4, or else the least."""
+    return max((count for count in counts if int(count) <= EXAMPLE_CONTEXTS), key=int, default=counts[0])
+
+
+def write_comparison(
+    folder: str | os.PathLike, runs: Sequence[EvaluatedRun], examples: Sequence[Example]
+) -> tuple[pathlib.Path, ...]:
+    """Writes the comparison, each file atomically.
+
+    Args:
+        folder: where to write; made if it is missing.
+        runs: the runs, comparable.
+        examples: completions of some subjects, keyed by the runs' names.
+
+    Returns:
+        The paths of `comparison.json`, `comparison.md`, `completions.png` and `ssim_over_slices.png`.
+
+    Raises:
+        UserError: if a file cannot be written.
+    """
+    folder, title = pathlib.Path(folder), _title(runs)
+    rows = [_example_rows(example, runs) for example in examples]
+    payloads = {
+        'comparison.json': (json.dumps(finite_json(to_json(runs)), indent=2) + '\n').encode(),
+        'comparison.md': '\n'.join([f'# {title}', '', *format_table(runs), '', *_notes(runs), '']).encode(),
+        'completions.png': to_png(figures.draw_mosaics(examples, rows, title)),
+        'ssim_over_slices.png': to_png(_draw_ssim(runs, title)),
+    }
+    for name, payload in payloads.items():
+        atomic.write_bytes(folder / name, payload)
+    return tuple(folder / name for name in payloads)
+
+
+def to_json(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
+    """Returns all scores that the runs have in common: by number of contexts, then method, then figure."""
+    counts = check_comparable({str(run.folder): run.metrics for run in runs})
+    reference = runs[0].metrics
+    return {
+        **{name: reference[name] for name in _SAME},
+        'is_phantom': reference['is_phantom'],
+        'runs': {run.name: str(run.folder) for run in runs},
+        'bits_per_dimension': {run.name: run.metrics['bits_per_dimension'] for run in runs},
+        'has_exact_log_prob': {run.name: run.has_exact_log_prob for run in runs},
+        'contexts': {count: _methods(runs, count) for count in counts},
+    }
+
+
+def format_table(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Returns the lines of one Markdown table: every number of contexts, every run, every baseline."""
+    rows = [
+        [count, method, *(format_number(values.get(figure)) for figure in _SHOWN)]
+        for count, methods in to_json(runs)['contexts'].items()
+        for method, values in methods.items()
+    ]
+    return markdown_table(['contexts', 'method', *_SHOWN.values()], rows)
+
+
+def _methods(runs, count):
+    """Returns the scores at a number of contexts: those of the runs, and the baselines that the first run has."""
+    models = {
+        f'{run.name}, {METHOD_LABELS[method].removeprefix("model, ")}': run.metrics['contexts'][count][method]
+        for method in _METHODS
+        for run in runs
+    }
+    classical = runs[0].metrics['contexts'][count].items()
+    return models | {METHOD_LABELS.get(name, name): found for name, found in classical if name not in MODEL_METHODS}
+
+
+def _title(runs):
+    found = runs[0].metrics
+    synthetic = 'SYNTHETIC PHANTOM DATA: ' if found['is_phantom'] else ''
+    return f'{synthetic}{found["dataset"]}, {found["num_subjects"]} {found["split"]} subjects of {found["data"]}'
+
+
+def _notes(runs):
+    for run in runs:
+        bits, sign = format_number(run.metrics['bits_per_dimension']), '' if run.has_exact_log_prob else '≤ '
+        yield (
+            f'- {run.name}: {run.folder}, trained on {run.metrics.get("trained_on")}; {sign}{bits} bits per dimension, '
+            f'averages of {run.metrics["num_samples"]} samples.'
+        )
+    if not all(run.has_exact_log_prob for run in runs):
+        yield '- ≤: an upper bound, from a lower bound of the density.'
+
+
+def _example_rows(example, runs):
+    """Returns label and stack of each row: contexts, truth, and the runs in their order."""
+    contexts = np.ones_like(example.truth)
+    contexts[list(example.context_slices)] = example.truth[list(example.context_slices)]
+    shown = [(run.name, example.completions[run.name]) for run in runs]
+    return [('contexts', contexts), ('truth', example.truth), *shown]
+
+
+def _draw_ssim(runs, title) -> Figure:
+    """Draws SSIM of every run's mean image over slice position."""
+    count = choose_count(check_comparable({str(run.folder): run.metrics for run in runs}))
+    curves = {run.name: run.metrics['ssim_over_slices'][count]['mean_image'] for run in runs}
+    reference = runs[0].metrics
+    for name in figures.BASELINE_STYLES:
+        if name in reference['ssim_over_slices'][count]:
+            curves[METHOD_LABELS[name]] = reference['ssim_over_slices'][count][name]
+    return figures.draw_curves(curves, len(runs), reference['context_slices'][count], title)

@@ -1,0 +1,53 @@
+"""The volumes that a model starts from: the training subjects, and bent copies of them."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_bruno.data.grey_levels import LEVELS
+from tfp_bruno.training.bending import bend_slices
+
+__all__ = ['starting_volumes']
+
+_BENT_AT_ONCE = 8
+
+
+def starting_volumes(images, count, spacing, bending, seed):
+    """Returns the training volumes, and bent copies of them until there are enough.
+
+    Few subjects span few shapes. What a copy is bent by is what the model meets in training, too.
+
+    Args:
+        images: float32 array `[S, K, H, W]` in [0, 1].
+        count: Integer, the number of volumes wanted; at least the S subjects are returned.
+        spacing: Three floats, distance between voxels along (K, H, W), mm.
+        bending: `BendingSettings`; its probability does not matter.
+        seed: Integer.
+
+    Returns:
+        volumes: float32 array `[N, K, H, W, 1]` in (0, 1), spread over the width of a grey level, as in training:
+            without that noise, flat background would have no variance at all.
+        subjects: Integers `[N]`, the subject that each volume is of.
+    """
+    num_subjects = len(images)
+    copies = max(0, count - num_subjects)
+    subjects = np.concatenate([np.arange(num_subjects), np.arange(copies) % num_subjects])
+    volumes = np.random.default_rng(seed).random([len(subjects), *images.shape[1:]], np.float32)
+    _add_level(volumes[:num_subjects], images)
+    stacks, slices = tf.convert_to_tensor(images), tf.range(images.shape[1])
+
+    @tf.autograph.experimental.do_not_convert
+    def bend(index):
+        seeds = tf.stack([tf.constant(seed, tf.int32), tf.cast(index, tf.int32)])
+        return bend_slices(stacks[index % num_subjects], slices, spacing, bending, seeds)
+
+    bent = tf.data.Dataset.range(copies).map(bend, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_BENT_AT_ONCE)
+    for noisy, copy in zip(volumes[num_subjects:], bent.as_numpy_iterator(), strict=True):
+        _add_level(noisy, copy)
+    return volumes[..., np.newaxis], subjects
+
+
+def _add_level(noisy, images):
+    """Puts intensities under the noise of their grey level, in place."""
+    for noise, image in zip(noisy, images, strict=True):
+        noise += image * (LEVELS - 1)
+        noise /= LEVELS
