@@ -133,7 +133,9 @@ def phantom_call(workplace):
 def train_call(workplace, phantom_call):
     """The call of `bin/train` that took two steps on them, and its run."""
     flag_file = workplace / 'flags.txt'
-    flag_file.write_text('# as small as it gets\n--steps=2\n--batch_size=1\n--sequence_length=5\n--factors=4\n')
+    flag_file.write_text(
+        '# as small as it gets\n--steps=2\n--batch_size=1\n--sequence_length=5\n--factors=4\n--start_volumes=8\n'
+    )
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={workplace / "run"}', f'--cache_dir={workplace / "cache"}']
     return _call('train', '--dataset=fetal', *flags, f'--flagfile={flag_file}'), workplace / 'run'
 

@@ -61,7 +61,7 @@ def test_what_is_written(runs, train, test, tmp_path, evaluation):
     text = paths['comparison.md'].read_text()
     assert text.startswith('# SYNTHETIC PHANTOM')
     assert '≤ 8.000 bits per dimension' in text
-    assert sum(line.startswith('|') for line in text.splitlines()) == 2 + 5 * (2 * 2 + 3)
+    assert sum(line.startswith('|') for line in text.splitlines()) == 2 + 5 * (2 * 2 + 5)
     assert len({len(line) for line in format_table(runs)}) == 1
     for name in ('completions.png', 'ssim_over_slices.png'):
         height, width = image.imread(paths[name]).shape[:2]

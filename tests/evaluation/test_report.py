@@ -81,8 +81,10 @@ def test_subjects_that_were_trained_on_are_named(evaluation, provenance):
 
 def test_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
     lines = [line for line in format_summary(evaluation, provenance).splitlines() if line.startswith('|')]
-    assert len(lines) == 2 + 5 * 6
-    assert len({len(line) for line in lines}) == 1
+    scores, calibration = lines[: 2 + 5 * 8], lines[2 + 5 * 8 :]
+    assert len(calibration) == 2 + 5
+    assert 'CRPS' in calibration[0]
+    assert len({len(line) for line in scores}) == len({len(line) for line in calibration}) == 1
 
 
 def test_figures_are_pictures_of_sensible_size(paths):

@@ -131,3 +131,17 @@ def test_weights_of_another_model(make_run, make_weights):
     with pytest.raises(UserError) as caught:
         load(other.folder)
     assert_one_line(caught, str(other.weights), 'cannot be restored')
+
+
+def test_temperature_scales_what_samples_deviate_by(loaded):
+    def latents(temperature):
+        model = loaded.model.with_temperature(temperature)
+        drawn = to_level_middle(model.sample(loaded.images[:1, [4]], [4], [5, 6], 3, seed=2))[:, 0]
+        return model.bruno.encode(drawn[..., None], model.poses([5, 6]))[0].numpy()
+
+    mean = latents(0.0)
+    np.testing.assert_allclose(mean, np.broadcast_to(mean[:1], mean.shape), atol=1e-4)
+    full, half = latents(1.0), latents(0.5)
+    # But where the images were clipped to [0, 1].
+    assert np.quantile(np.abs((half - mean) - 0.5 * (full - mean)), 0.9) < 0.02
+    assert np.abs(full - mean).mean() > 0.1

@@ -37,7 +37,7 @@ class Components:
         pca = PCA(n_components=count, svd_solver='full').fit(images.reshape(len(images), -1))
         loadings = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
         shape = images.shape[1:]
-        return cls(pca.mean_.reshape(shape).astype(np.float32), loadings.reshape(-1, *shape).astype(np.float32))
+        return cls(pca.mean_.reshape(shape).astype(np.float32), loadings.reshape(count, *shape).astype(np.float32))
 
     def scores(self, errors, context_slices, rank, noise):
         """Returns the conditional mean `[S, rank]` of the scores, given context slices about the mean.
@@ -48,9 +48,10 @@ class Components:
             rank: number of components.
             noise: standard deviation of what they leave of a pixel.
         """
-        seen = self.loadings[:rank, context_slices].reshape(rank, -1).astype(np.float64)
+        errors = errors.reshape(len(errors), -1)
+        seen = self.loadings[:rank, context_slices].reshape(rank, errors.shape[1]).astype(np.float64)
         precision = seen @ seen.T + noise**2 * np.eye(rank)
-        return np.linalg.solve(precision, seen @ errors.reshape(len(errors), -1).T).T
+        return np.linalg.solve(precision, seen @ errors.T).T
 
     def combine(self, scores, slices):
         """Returns the components at slices `[Q]`, weighted by scores `[S, rank]`: `[S, Q, H, W]`."""

@@ -189,7 +189,7 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         static_event = value.shape[value.shape.rank - rank :]
         flat = tf.reshape(tf.broadcast_to(value, tf.concat([batch, event], 0)), tf.concat([[-1], event], 0))
         flat = tf.ensure_shape(flat, [None, *static_event])
-        out, log_det = function(flat, condition)
+        out, log_det = _never_empty(function, flat, condition, static_batch)
         out_shape = tf.concat([batch, tf.shape(out)[1:]], 0)
         out = tf.ensure_shape(tf.reshape(out, out_shape), static_batch.concatenate(out.shape[1:]))
         return out, tf.ensure_shape(tf.reshape(log_det, batch), static_batch)
@@ -233,6 +233,22 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
 
     def _inverse_event_shape_tensor(self, output_shape):
         return _replace_event_tensor(output_shape, self._event_shape_of_y, self._event_shape_of_x)
+
+
+def _never_empty(function, value, condition, static_batch):
+    """Calls a function of a flat batch and its condition, and gives it one element where there is none.
+
+    On CPUs with AVX-512, TensorFlow 2.21 returns a convolution of an empty batch with the wrong number of channels.
+    """
+    if static_batch.is_fully_defined() and static_batch.num_elements() > 0:
+        return function(value, condition)
+    size = tf.shape(value)[0]
+    missing = tf.cast(tf.equal(size, 0), tf.int32)
+    value, condition = (
+        None if part is None else tf.pad(part, [[0, missing], *([[0, 0]] * (part.shape.rank - 1))])
+        for part in (value, condition)
+    )
+    return tuple(part[:size] for part in function(value, condition))
 
 
 def _static(event_shape):

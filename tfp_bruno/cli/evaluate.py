@@ -20,14 +20,18 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
+from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
+    EXPERIMENTS,
     EvaluatedRun,
     Provenance,
     check_comparable,
     choose_count,
     complete_examples,
+    context_slices_of,
     evaluate,
+    format_experiment,
     format_summary,
     format_table,
     read_metrics,
@@ -42,15 +46,27 @@ TRAIN_DATA_DIR = flags.DEFINE_string(
     'train_data_dir', None, 'Where the volumes that the run was trained on lie now, if they were moved.'
 )
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'test', 'all'], 'Subjects to evaluate on.')
+EXPERIMENT = flags.DEFINE_enum(
+    'experiment', None, sorted(EXPERIMENTS), "One of the paper's, with its contexts and samples, beside its figures."
+)
 CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all that the dataset defines.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 100, 'Samples per subject that are averaged.', lower_bound=1)
-SCORE_SAMPLES = flags.DEFINE_integer('score_samples', 10, 'How many of them are scored one by one.', lower_bound=1)
+SCORE_SAMPLES = flags.DEFINE_integer(
+    'score_samples',
+    None,
+    'How many of them are scored one by one; default: 10, all of them in an experiment.',
+    lower_bound=1,
+)
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
+TEMPERATURE = flags.DEFINE_float(
+    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
+)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
+flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
 
 
 def main(argv: list[str]) -> None:
@@ -71,13 +87,18 @@ def main(argv: list[str]) -> None:
     run_dir = pathlib.Path(RUN_DIR.value)
     if not run_dir.is_dir():
         raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / 'evaluation'
+    folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
     check_writable(output_dir)
     # TensorFlow takes seconds to import: everything above fails, if it must, at once.
     app.import_tensorflow()
     from tfp_bruno.runs import load
 
     model = load(run_dir)
+    if TEMPERATURE.value != 1.0:
+        if not hasattr(model, 'with_temperature'):
+            raise UserError(f'--temperature={TEMPERATURE.value}: {model.name} has none; leave it out.')
+        model = model.with_temperature(TEMPERATURE.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
     provenance = Provenance(
@@ -88,11 +109,20 @@ def main(argv: list[str]) -> None:
         run=str(run_dir),
         trained_on=str(model.info['data']),
         version=__version__,
+        temperature=TEMPERATURE.value,
     )
     logging.info('Evaluating on %s.', test.description)
-    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, SCORE_SAMPLES.value, SEED.value)
+    experiment = EXPERIMENTS.get(EXPERIMENT.value)
+    slices = None if experiment is None else context_slices_of(experiment, model.definition)
+    scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
+    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices)
     paths = write_report(output_dir, evaluation, provenance)
-    print('\n'.join([format_summary(evaluation, provenance), '', *map(str, paths)]))
+    summary = format_summary(evaluation, provenance)
+    if experiment is not None:
+        summary = format_experiment(experiment, evaluation, provenance)
+        paths += (output_dir / 'experiment.md',)
+        write_text(paths[-1], summary)
+    print('\n'.join([summary, '', *map(str, paths)]))
 
 
 def compare_runs(run_dirs: list[pathlib.Path]) -> None:

@@ -55,6 +55,7 @@ BENDING = flags.DEFINE_float(
 JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', lower_bound=0.0)
 CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
 PREDICTIVE = flags.DEFINE_float('predictive', None, 'Weight of the error of the predictive mean.', lower_bound=0.0)
+STRUCTURAL = flags.DEFINE_float('structural', None, 'Weight of 1 - SSIM of the predictive mean.', lower_bound=0.0)
 PROCESS = flags.DEFINE_enum(
     'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
 )
@@ -68,6 +69,18 @@ PRECISION = flags.DEFINE_enum(
 )
 INDEPENDENT_TARGETS = flags.DEFINE_bool(
     'independent_targets', None, 'Conditional likelihood of each target on its own, as in the official code.'
+)
+KERNEL = flags.DEFINE_enum(
+    'kernel',
+    None,
+    ['exponential', 'matern_three_halves', 'squared_exponential'],
+    'How the likeness of slices falls off with their distance, with --process=pose or factor.',
+)
+START_VOLUMES = flags.DEFINE_integer(
+    'start_volumes',
+    None,
+    'Volumes that the model is started from: the training subjects, and bent copies of them to make up the number.',
+    lower_bound=0,
 )
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
 REPRESENTATION = flags.DEFINE_enum(
@@ -88,7 +101,20 @@ PIXEL_STD = flags.DEFINE_float(
     'pixel_std', None, 'Standard deviation of the pixels at the end, with --model=gqn or cvae.', lower_bound=1e-3
 )
 
-_OF_BRUNO = (JOINT, CONDITIONAL, PREDICTIVE, PROCESS, LAW, FLOW, PRECISION, INDEPENDENT_TARGETS, FACTORS)
+_OF_BRUNO = (
+    JOINT,
+    CONDITIONAL,
+    PREDICTIVE,
+    STRUCTURAL,
+    PROCESS,
+    LAW,
+    KERNEL,
+    FLOW,
+    PRECISION,
+    INDEPENDENT_TARGETS,
+    FACTORS,
+    START_VOLUMES,
+)
 _OF_BASELINES = (AGGREGATION, MIN_CONTEXTS, MAX_CONTEXTS, PIXEL_STD)
 _OF_GQN = (REPRESENTATION, GENERATION_STEPS, SHARED_CORES)
 _OWN_FLAGS = {'bruno': _OF_BRUNO, 'gqn': _OF_BASELINES + _OF_GQN, 'cvae': _OF_BASELINES}
@@ -143,7 +169,7 @@ def main(argv):
         )
         runs.write_run(run)
         data.write_split(run.split_file, population.splits_by_name)
-    train_run(run, population, DEVICES.value)
+    train_run(run, population, DEVICES.value, CACHE_DIR.value or data.default_cache_dir())
     print(folder)
 
 
@@ -218,19 +244,20 @@ def _bruno(definition):
         joint=JOINT,
         conditional=CONDITIONAL,
         predictive=PREDICTIVE,
+        structural=STRUCTURAL,
         independent_targets=INDEPENDENT_TARGETS,
     )
-    flow = preset.flow
+    flow = preset.model['flow']
     if FLOW.value not in (None, flow.architecture):
         flow = ARCHITECTURES[FLOW.value]()
-    given = _given(process=PROCESS, law=LAW, factors=FACTORS, network_dtype=PRECISION)
-    chosen = {'process': preset.process, 'law': preset.law, 'flow': flow, **given}
+    given = _given(process=PROCESS, law=LAW, factors=FACTORS, kernel=KERNEL, network_dtype=PRECISION)
+    chosen = {**preset.model, 'flow': flow, **given}
     size = definition.image_size
     try:
         model = ModelSettings((size, size, 1), definition.num_slices, **chosen)
     except ValueError as error:
         raise UserError(f'{_words(PROCESS, LAW, FLOW)}: {error}') from error
-    return model, _training(preset.training, objective)
+    return model, _training(_override(preset.training, start_volumes=START_VOLUMES), objective)
 
 
 def _baseline(definition):

@@ -9,6 +9,7 @@ from tfp_bruno.evaluation.comparison import (
     read_metrics,
     write_comparison,
 )
+from tfp_bruno.evaluation.experiments import EXPERIMENTS, context_slices_of, format_experiment
 from tfp_bruno.evaluation.figures import draw_completions, draw_ssim_over_slices
 from tfp_bruno.evaluation.likelihood import bits_per_dimension
 from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
@@ -16,6 +17,7 @@ from tfp_bruno.evaluation.protocol import Evaluation, Example, evaluate
 from tfp_bruno.evaluation.report import Provenance, format_summary, write_report
 
 __all__ = [
+    'EXPERIMENTS',
     'EvaluatedRun',
     'Evaluation',
     'Example',
@@ -25,9 +27,11 @@ __all__ = [
     'check_comparable',
     'choose_count',
     'complete_examples',
+    'context_slices_of',
     'draw_completions',
     'draw_ssim_over_slices',
     'evaluate',
+    'format_experiment',
     'format_summary',
     'format_table',
     'read_metrics',

@@ -90,6 +90,7 @@ def evaluate(
     num_samples: int = 100,
     score_samples: int = 10,
     seed: int = 0,
+    context_slices: Mapping[int, Sequence[int]] | None = None,
 ) -> Evaluation:
     """Runs the protocol: every subject, every number of contexts, every slice of the stack.
 
@@ -100,18 +101,19 @@ def evaluate(
         model: a completion model with `definition`, `predict`, `sample` and `log_prob`.
         train: the training subjects, for the baselines.
         test: the subjects to complete.
-        counts: numbers of contexts, keys of the definition's `context_slices`; None for all of them.
+        counts: numbers of contexts, keys of `context_slices`; None for all of them.
         num_samples: samples per subject behind the sample average, at least 1.
         score_samples: how many of them are scored one by one, at least 1; all of them if there are fewer.
         seed: of the samples and of the noise behind bits per dimension, at least 0.
+        context_slices: slice numbers of the contexts, keyed by their number; None for those of the definition.
 
     Returns:
         The Evaluation.
 
     Raises:
-        ValueError: if a number is too small, or the definition has no contexts of that number.
+        ValueError: if a number is too small, or there are no contexts of that number.
     """
-    contexts = model.definition.context_slices
+    contexts = model.definition.context_slices if context_slices is None else context_slices
     counts = sorted(contexts if counts is None else set(counts))
     unknown = [count for count in counts if count not in contexts]
     if unknown or not counts or min(num_samples, score_samples) < 1:

@@ -45,6 +45,7 @@ class Provenance:
         run: the run's folder.
         trained_on: one line that says what the run was trained on.
         version: version of the program.
+        temperature: factor of the samples' deviations from the mean, in latent space.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class Provenance:
     run: str
     trained_on: str
     version: str
+    temperature: float = 1.0
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
@@ -74,8 +76,8 @@ def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: 
     payloads = {
         'metrics.json': (json.dumps(to_json(evaluation, provenance), indent=2) + '\n').encode(),
         'metrics.md': format_markdown(evaluation, provenance).encode(),
-        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, _title(provenance))),
-        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, _title(provenance))),
+        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, describe(provenance))),
+        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, describe(provenance))),
     }
     for name, payload in payloads.items():
         atomic.write_bytes(folder / name, payload)
@@ -96,7 +98,7 @@ def to_json(evaluation: Evaluation, provenance: Provenance) -> dict:
 
 def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
     """Returns the report as Markdown: what the data are, a table for each number of contexts, and the conventions."""
-    lines = [f'# {_title(provenance)}', '']
+    lines = [f'# {describe(provenance)}', '']
     lines += [f'Run: {provenance.run}, trained on {provenance.trained_on}. tfp_bruno {provenance.version}.', '']
     lines += [f'{note}\n' for note in _notes(evaluation, provenance)]
     bits, error = evaluation.bits_per_dimension, evaluation.bits_per_dimension_error
@@ -123,13 +125,14 @@ def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
         for count, scores in evaluation.scores.items()
         for method, values in scores.items()
     ]
-    lines = [_title(provenance), *_notes(evaluation, provenance), '']
+    lines = [describe(provenance), *_notes(evaluation, provenance), '']
     lines += _table(['contexts', 'method', *shown.values()], rows)
     lines += ['', *_calibration_table(evaluation), '']
     return '\n'.join([*lines, f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
 
 
-def _title(provenance):
+def describe(provenance: Provenance) -> str:
+    """Returns one line that says what was evaluated."""
     synthetic = 'SYNTHETIC PHANTOM DATA: ' if provenance.is_phantom else ''
     return f'{synthetic}{provenance.dataset}, {provenance.split} subjects of {provenance.data}'
 
@@ -137,6 +140,8 @@ def _title(provenance):
 def _notes(evaluation, provenance):
     """Returns what a reader must know before the figures, one sentence each."""
     notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
+    if provenance.temperature != 1.0:
+        notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
     if provenance.is_phantom:
         notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
     if evaluation.num_trained_on:

@@ -19,15 +19,21 @@ class TrainedModel(NumpyModel):
         definition: The `DatasetDefinition` it was trained for.
         name: Name for reports.
         info: Dict of what the model was trained on.
+        temperature: Factor of the samples' deviations from the mean, in latent space.
     """
 
-    def __init__(self, bruno, definition, name, info):
+    def __init__(self, bruno, definition, name, info, temperature=1.0):
         """Wraps a model; see `load`."""
         super().__init__(definition, name, info)
         self.bruno = bruno
+        self.temperature = temperature
         self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
         self._log_prob = tf.function(self._joint_log_prob, autograph=False, reduce_retracing=True)
+
+    def with_temperature(self, temperature):
+        """Returns the same model whose samples deviate from the mean `temperature` times as much."""
+        return TrainedModel(self.bruno, self.definition, self.name, self.info, temperature)
 
     def predict(self, context_images, context_slices, query_slices):
         """Returns the mean image of every query slice.
@@ -89,6 +95,8 @@ class TrainedModel(NumpyModel):
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
+        if self.temperature != 1.0:
+            return posterior.sample_images(num_samples, query_poses, seed, self.temperature)
         process = posterior.distribution
         kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
         latents = process.sample(num_samples, seed=seed, **kwargs)

@@ -1,6 +1,7 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
 import json
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,7 @@ from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.settings import TrainingSettings
 from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.start_cache import StartCache
 from tfp_bruno.training.tasks import OBJECTIVES
 from tfp_bruno.training.trainer import Trainer
 
@@ -29,13 +31,14 @@ def choose_strategy(devices):
     return tf.distribute.get_strategy()
 
 
-def train_run(run, population, devices='auto'):
+def train_run(run, population, devices='auto', cache_dir=None):
     """Trains the model of a run, from its newest checkpoint if there is one, and writes its weights.
 
     Args:
         run: A `tfp_bruno.runs.Run` whose settings are on disk.
         population: `tfp_bruno.data.Population` with both splits.
         devices: 'auto', 'one' or 'all', see `choose_strategy`.
+        cache_dir: Folder in which what a model starts from is kept for the next run. Default value: `None`, nowhere.
 
     Raises:
         UserError: if the loss is no longer finite, or a batch cannot be divided among the devices.
@@ -57,14 +60,28 @@ def train_run(run, population, devices='auto'):
         _restore(trainer, manager.latest_checkpoint)
         logging.info('Resumed at step %d.', int(trainer.step))
     else:
-        volumes, subjects = starting_volumes(train, settings.start_volumes, spacing, settings.bending, settings.seed)
-        trainer.initialize(volumes, poses, subjects)
-        del volumes
+        _start(trainer, run, train, spacing, poses, cache_dir)
     seed = settings.seed + int(trainer.step)
     sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed)
     held_out = HeldOut(test, settings, spacing)
     with tf.summary.create_file_writer(str(run.logs)).as_default():
         _loop(run, trainer, sequences, held_out, manager)
+
+
+def _start(trainer, run, images, spacing, poses, cache_dir):
+    """Starts the model of a trainer, out of the cache if it is there."""
+    settings = trainer.settings
+    if cache_dir is not None and settings.start_volumes:
+        cache = StartCache(pathlib.Path(cache_dir) / 'starts')
+        parts = {name: run.training[name] for name in ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')}
+        key = cache.key(images, [run.model.to_json(), parts])
+        if cache.read(key, trainer.model.variables):
+            trainer.copy_to_average()
+            return
+    volumes, subjects = starting_volumes(images, settings.start_volumes, spacing, settings.bending, settings.seed)
+    trainer.initialize(volumes, poses, subjects)
+    if cache_dir is not None and settings.start_volumes:
+        cache.write(key, trainer.model.variables)
 
 
 def _settings(run):

@@ -67,33 +67,40 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A model and a way to train it."""
+    """A model and a way to train it.
 
-    process: str
-    law: str
-    flow: CompactSettings | OfficialSettings
+    Attributes:
+        model: Arguments of `ModelSettings` beside the sizes of the images.
+        training: `TrainingSettings`.
+    """
+
+    model: dict
     training: TrainingSettings
 
 
 PRESETS = {
     'cpu': Preset(
-        process='factor',
-        law='gaussian',
         # In minutes, more maps to learn take more from the closed-form start than they give.
-        flow=CompactSettings(every_step=False),
+        model={
+            'process': 'factor',
+            'law': 'student_t',
+            'flow': CompactSettings(every_step=False),
+            'factors': 240,
+            'kernel': 'squared_exponential',
+        },
         training=TrainingSettings(
             steps=6000,
             max_minutes=6.0,
             learning_rate=1e-4,
             objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=1.0),
             bending=BendingSettings(probability=0.9),
+            start=StartSettings(inflation=4.0),
+            start_volumes=1500,
         ),
     ),
     # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone, the flow of Conditional BRUNO; for GPUs.
     'paper': Preset(
-        process='exchangeable',
-        law='student_t',
-        flow=OfficialSettings(),
+        model={'process': 'exchangeable', 'law': 'student_t', 'flow': OfficialSettings()},
         training=TrainingSettings(
             steps=100_000, batch_size=32, micro_batches=4, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
         ),

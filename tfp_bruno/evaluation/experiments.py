@@ -1,0 +1,99 @@
+"""The two experiments of Hou et al. 2019, with the paper's own figures to stand beside ours. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from tfp_bruno.data import DatasetDefinition
+from tfp_bruno.data.definitions import spread_evenly
+from tfp_bruno.evaluation.protocol import Evaluation
+from tfp_bruno.evaluation.report import Provenance, describe
+from tfp_bruno.evaluation.tables import format_number, markdown_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One of the paper's experiments.
+
+    Attributes:
+        title: what it is.
+        counts: numbers of contexts.
+        own_slices: whether the contexts are the dataset's own where it has that number of them; they are spread evenly
+            otherwise.
+        paper: what the paper reports on its own, private data: `ssim` and `cc` keyed by dataset, then number of
+            contexts.
+        remark: what else it reports.
+    """
+
+    title: str
+    counts: tuple[int, ...]
+    own_slices: bool
+    paper: Mapping[str, Mapping[int, Mapping[str, float]]]
+    remark: str
+
+
+# Samples of each slice, whose single scores are averaged.
+NUM_SAMPLES = 100
+EXPERIMENTS: Mapping[str, Experiment] = {
+    'exp1': Experiment(
+        title='Experiment 1 (Tables 3a and 3b, Figure 3c): a stack completed from evenly spread slices',
+        counts=(1, 3, 5, 9),
+        own_slices=False,
+        paper={},
+        remark='On its data the paper reports an SSIM of about 0.7 for adni and about 0.8 for thorax.',
+    ),
+    'exp2': Experiment(
+        title='Experiment 2 (Table 4b, Figure 5): a fetal brain completed from a few slices',
+        counts=(1, 3, 4, 7),
+        own_slices=True,
+        paper={
+            'fetal': {
+                1: {'ssim': 0.665, 'cc': 0.868},
+                3: {'ssim': 0.676, 'cc': 0.875},
+                4: {'ssim': 0.679, 'cc': 0.876},
+                7: {'ssim': 0.684, 'cc': 0.880},
+            }
+        },
+        remark='The paper has this experiment for its fetal data alone.',
+    ),
+}
+
+
+def context_slices_of(experiment: Experiment, definition: DatasetDefinition) -> dict[int, tuple[int, ...]]:
+    """Returns the context slices of an experiment, keyed by their number."""
+    own = definition.context_slices if experiment.own_slices else {}
+    return {count: own.get(count, spread_evenly(count, definition.num_slices)) for count in experiment.counts}
+
+
+def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance: Provenance) -> str:
+    """Returns the experiment's table as Markdown: SSIM / CC over all slices, ours and the paper's.
+
+    Args:
+        experiment: the experiment.
+        evaluation: what the protocol found with its contexts.
+        provenance: what was evaluated.
+    """
+    methods = {
+        'samples': f'average score of {evaluation.score_samples} samples',
+        'sample_average': f'their average image ({evaluation.num_samples})',
+        'mean_image': 'mean image',
+        'training_mean': 'training mean',
+        'kriged_components': 'best classical baseline',
+    }
+    paper = experiment.paper.get(provenance.dataset, {})
+    rows = [
+        [str(count), *(_pair(scores[method]) for method in methods), _pair(paper.get(count, {}))]
+        for count, scores in evaluation.scores.items()
+    ]
+    lines = [
+        f'# {experiment.title}',
+        '',
+        f'{describe(provenance)}. SSIM / CC of whole slices, the contexts among them.',
+        '',
+    ]
+    lines += markdown_table(['contexts', *methods.values(), 'paper, its own data'], rows)
+    lines += ['', f'{experiment.remark} It averages the scores of {NUM_SAMPLES} samples of each slice.', '']
+    return '\n'.join(lines)
+
+
+def _pair(figures):
+    return f'{format_number(figures["ssim"])} / {format_number(figures["cc"])}' if figures else '-'
