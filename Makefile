@@ -9,7 +9,7 @@ DEMO_MINUTES ?= 3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test damage lint format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,6 +40,9 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 
 test: $(VENV)/.installed-tests lint  ## Run ruff and the whole test suite
 	$(BIN)/python -m pytest
+
+damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random
+	$(BIN)/python benchmarks/damaged_files.py --files=500
 
 lint: $(VENV)/.installed-tests  ## Run ruff alone
 	$(BIN)/ruff check .

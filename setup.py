@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 VERSION = re.search(r"__version__ = '([^']+)'", (HERE / 'tfp_bruno' / 'version.py').read_text()).group(1)
 
 TESTS = [
+    'SimpleITK>=2.3',
     'hypothesis>=6.100',
     'ipykernel>=6.29',
     'nbclient>=0.10',
@@ -26,8 +27,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['tfp_bruno', 'tfp_bruno.*']),
+    package_data={'tfp_bruno.data': ['datasets/*.toml'], 'tfp_bruno.volumes': ['templates/*.jinja']},
     python_requires='>=3.10,<3.14',
     install_requires=[
+        'Jinja2>=3.1',
         'absl-py>=2.1',
         'matplotlib>=3.8',
         'nibabel>=5.2',
@@ -42,6 +45,7 @@ setup(
         'tensorflow>=2.21,<2.22',
         'tensorflow-probability>=0.25,<0.26',
         'tf_keras>=2.21,<2.22',
+        'tomli>=2.0; python_version < "3.11"',
         'tqdm>=4.66',
     ],
     extras_require={
@@ -51,6 +55,7 @@ setup(
     },
     entry_points={
         'console_scripts': [
+            'bruno-atlas = tfp_bruno.cli.atlas:run',
             'bruno-evaluate = tfp_bruno.cli.evaluate:run',
             'bruno-phantom = tfp_bruno.cli.phantom:run',
             'bruno-reconstruct = tfp_bruno.cli.reconstruct:run',

@@ -26,6 +26,7 @@ WARM = """
 import json, os, runpy, signal, sys, traceback
 import matplotlib.pyplot, skimage.metrics, tensorflow, tensorflow_probability
 import tfp_bruno.evaluation, tfp_bruno.phantoms, tfp_bruno.runs, tfp_bruno.training, tfp_bruno.volumes
+import tfp_bruno.volumes.atlas, tfp_bruno.volumes.study
 
 def become(request):
     for name, descriptor in (('stdout', 1), ('stderr', 2)):
@@ -148,7 +149,17 @@ def run_dir(train_call):
 
 
 @pytest.fixture(scope='session')
-def make_tiny_run(phantom_call):
+def phantom_frame(phantom_call, workplace):
+    """What a run of twelve slices of 16 x 16 knows of the world of the six subjects, as JSON."""
+    contexts = {0: (), 4: (1, 4, 7, 10)}
+    definition = dataclasses.replace(
+        data.get_definition('fetal'), num_slices=12, image_size=16, context_slices=contexts
+    )
+    return data.load_population(definition, phantom_call[1], workplace / 'cache').frame.to_json()
+
+
+@pytest.fixture(scope='session')
+def make_tiny_run(phantom_call, phantom_frame):
     """Writes the settings of a run on the six subjects whose model takes seconds; nothing is trained."""
 
     def make(folder, **training):
@@ -161,6 +172,7 @@ def make_tiny_run(phantom_call):
         )
         settings = TrainingSettings(**{'steps': 2, 'batch_size': 1, 'sequence_length': 4, **training}).to_json()
         info = {'data_dir': str(phantom_call[1]), 'data': 'phantoms', 'is_phantom': True, 'phantom_subjects': 6}
+        info['frame'] = phantom_frame
         run = Run(
             folder,
             definition,

@@ -1,7 +1,9 @@
 """Every mistake of a user is one line on stderr, and leaves what exists as it was."""
 
+import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -205,6 +207,7 @@ def test_resume_of_a_damaged_run(call_warm, assert_one_line, make_tiny_run, tmp_
         ('phantom', ['--dataset=fetal', '--subjects=2']),
         ('evaluate', ['--run_dir={run}']),
         ('reconstruct', ['--run_dir={run}', '--slices=']),
+        ('atlas', ['--run_dir={run}']),
     ],
 )
 def test_an_output_folder_that_cannot_be_written(call_warm, assert_one_line, tmp_path, name, flags):
@@ -269,6 +272,145 @@ def test_bad_flags_of_reconstruct(call_warm, assert_one_line, tiny_run, write_bl
     )
     assert_one_line(done, 'reconstruct', *[word.format(scan=scan) for word in words])
     assert not (tmp_path / 'out').exists()
+
+
+def save_slice(path, index=10, shape=(20, 20, 1), seed=0):
+    """Writes a single slice of a scan that `write_blobs` writes."""
+    path.parent.mkdir(exist_ok=True)
+    affine = AFFINE.copy()
+    affine[2, 3] = 8 * index
+    voxels = np.random.default_rng(seed).uniform(1, 1000, shape).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+
+
+def make_inputs(folder, write_blobs):
+    """Makes a scan, masks, folders of slices and studies; returns what flags call them."""
+    scan = write_blobs(folder / 'scan.nii.gz')
+    save(folder / 'nothing.nii.gz', np.zeros((20, 20, 20)))
+    save(folder / 'smaller.nii.gz', np.ones((20, 20, 19)))
+    save(folder / 'flat.nii.gz', blobs((20, 20, 1)))
+    for number, seed in ((0, 0), (1, 1)):
+        save_slice(folder / 'twice' / f'{number}.nii.gz', seed=seed)
+    save_slice(folder / 'far' / '0.nii.gz', index=400)
+    save_slice(folder / 'thick' / '0.nii.gz', shape=(20, 20, 2))
+    save_slice(folder / 'good' / '0.nii.gz')
+    save_slice(folder / 'cut' / '0.nii.gz')
+    (folder / 'cut' / '0.nii.gz').write_bytes((folder / 'cut' / '0.nii.gz').read_bytes()[:-50])
+    (folder / 'empty').mkdir()
+    (folder / 'masks').mkdir()
+    save(folder / 'masks' / 'sub-1_mask.nii.gz', blobs())
+    return {'f': folder, 'scan': scan}
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--stack={scan}', '--world_positions=one'], ['--world_positions=one', 'numbers in mm']),
+        (['--stack={scan}', '--world_positions=nan'], ['--world_positions=nan']),
+        (['--stack={scan}', '--world_positions=1e6'], ['--world_positions', 'is outside', 'give mm from']),
+        (['--stack={scan}', '--slices=1', '--world_positions=2'], ['--world_positions', 'give one of them']),
+        (['--stack={scan}', '--slices=1', '--slice_dir={f}/good'], ['--stack', '--slice_dir', 'exclude each other']),
+        (['--stack={scan}', '--slices=1', '--bids_dir={f}'], ['--stack', '--bids_dir', 'exclude each other']),
+        (['--slices=1', '--slice_dir={f}/good'], ['--slices', '--slice_dir says where']),
+        (['--stack={scan}', '--slices=1', '--reference={scan}'], ['--reference', '--slice_dir']),
+        (['--slices=', '--mask={scan}'], ['--mask', '--stack']),
+        (['--stack={scan}', '--slices=1', '--use_masks'], ['--use_masks', '--bids_dir']),
+        (['--slices=', '--participant_label=1'], ['--participant_label', '--bids_dir']),
+        (['--stack={scan}', '--slices=1', '--mask={f}/none.nii.gz'], ['none.nii.gz', 'there is no such file']),
+        (['--stack={scan}', '--slices=1', '--mask={f}/nothing.nii.gz'], ['nothing.nii.gz', 'marks nothing']),
+        (['--stack={scan}', '--slices=1', '--mask={f}/smaller.nii.gz'], ['smaller.nii.gz', 'another grid']),
+        (['--stack={scan}', '--slices=1', '--intensity=hounsfield'], ['--intensity=hounsfield', 'no intensity window']),
+        (['--slice_dir={f}/none'], ['none', 'there is no such folder']),
+        (['--slice_dir={scan}'], ['scan.nii.gz', 'cannot be read']),
+        (['--slice_dir={f}/empty'], ['empty', 'holds no slices']),
+        (['--slice_dir={f}/thick'], ['0.nii.gz', 'is not a single slice (20 x 20 x 2)']),
+        (['--slice_dir={f}/cut'], ['0.nii.gz', 'is cut short']),
+        (['--slice_dir={f}/far', '--reference={scan}'], ['0.nii.gz', 'lies outside', '--reference']),
+        (['--slice_dir={f}/twice', '--reference={scan}'], ['1.nii.gz', 'is nearest to position', 'differs']),
+        (['--slice_dir={f}/good', '--reference={f}/none.nii'], ['none.nii', 'there is no such file']),
+        (['--slice_dir={f}/good', '--reference={f}/flat.nii.gz'], ['flat.nii.gz', 'is a single slice']),
+        (['--bids_dir={f}/none', '--slices=1'], ['none', 'there is no such folder']),
+        (['--bids_dir={f}/empty', '--slices=1'], ['empty', 'holds no volumes']),
+        (['--bids_dir={f}/masks', '--slices=1'], ['masks', 'holds no volumes']),
+        (['--bids_dir={f}'], ['--slices', 'give one of them']),
+        (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'nobody']),
+        (['--stack={f}/good', '--slices=1'], ['is a folder']),
+        (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is no file but a device']),
+        (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
+        (['--stack={scan}', '--slices=1', '--std_samples=-1'], ['std_samples']),
+        (['--stack={scan}', '--slices=1', '--seed=x'], ['seed']),
+    ],
+    ids=' '.join,
+)
+def test_more_bad_input_of_reconstruct(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
+    names = make_inputs(tmp_path, write_blobs)
+    before = content_of(tmp_path)
+    given = [flag.format(**names) for flag in flags]
+    done = call_warm('reconstruct', f'--run_dir={tiny_run}', f'--output_dir={tmp_path / "out"}', *given)
+    assert_one_line(done, 'reconstruct', *words)
+    assert not (tmp_path / 'out').exists()
+    assert content_of(tmp_path) == before
+
+
+def test_results_never_lie_on_what_they_come_from(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path):
+    names = make_inputs(tmp_path, write_blobs)
+    before = content_of(tmp_path)
+    for flags in (
+        ['--stack={scan}', '--slices=1', '--output_dir={f}'],
+        ['--slice_dir={f}/good', '--output_dir={f}/good'],
+        ['--bids_dir={f}/good', '--slices=1', '--output_dir={f}/good'],
+        ['--bids_dir={f}/good', '--slices=1', '--output_dir={f}'],
+    ):
+        given = [flag.format(**names) for flag in flags]
+        done = call_warm('reconstruct', f'--run_dir={tiny_run}', '--overwrite', *given)
+        assert_one_line(done, 'reconstruct', 'itself; give another --output_dir')
+    assert content_of(tmp_path) == before
+
+
+def test_a_frame_that_a_run_does_not_know_or_that_is_damaged(
+    call_warm, assert_one_line, tiny_run, write_blobs, tmp_path
+):
+    run = shutil.copytree(tiny_run, tmp_path / 'run')
+    settings = json.loads((run / 'run.json').read_text())
+    save_slice(tmp_path / 'good' / '0.nii.gz')
+    for frame, words in (
+        (None, ['--reference: is missing']),
+        ({'affine': 3}, ['its frame is damaged']),
+        ({**settings['info']['frame'], 'spread_mm': 200.0}, ['--reference: is missing', 'share no world']),
+    ):
+        (run / 'run.json').write_text(json.dumps({**settings, 'info': {**settings['info'], 'frame': frame}}))
+        flags = [f'--slice_dir={tmp_path / "good"}', f'--output_dir={tmp_path / "out"}']
+        assert_one_line(call_warm('reconstruct', f'--run_dir={run}', *flags), 'reconstruct', *words)
+
+
+@pytest.mark.parametrize(
+    ('text', 'flags', 'words'),
+    [
+        ('', [], ['mine.toml', 'name is missing']),
+        ('name = 3', [], ['mine.toml', 'name = 3']),
+        ('not toml', [], ['mine.toml', 'is not TOML']),
+        ('name = "x"', ['--dataset=adni'], ['--dataset', '--dataset_config', 'exclude each other']),
+        (None, [], ['mine.toml', 'cannot be read']),
+        (
+            'name = "x"\nfield_of_view = 90\nnum_slices = 9\nstack_share = 1\nimage_size = 30',
+            [],
+            ['must be divisible by'],
+        ),
+    ],
+)
+def test_bad_dataset_files(call_warm, assert_one_line, good_folder, tmp_path, text, flags, words):
+    if text is not None:
+        (tmp_path / 'mine.toml').write_text(text)
+    given = [f'--dataset_config={tmp_path / "mine.toml"}', f'--output_dir={tmp_path / "run"}']
+    done = call_warm('train', *given, f'--data_dir={good_folder}', *flags)
+    assert_one_line(done, 'train', *words)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_dataset_of_ones_own_has_no_phantoms(call_warm, assert_one_line, tmp_path):
+    (tmp_path / 'mine.toml').write_text('name = "x"\nfield_of_view = 90\nnum_slices = 9\nstack_share = 1')
+    done = call_warm('train', f'--dataset_config={tmp_path / "mine.toml"}', f'--output_dir={tmp_path / "run"}')
+    assert_one_line(done, 'train', '--data_dir: is missing')
 
 
 @pytest.mark.parametrize(

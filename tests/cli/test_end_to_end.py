@@ -103,17 +103,18 @@ def sample_at(volume, points):
     return ndimage.map_coordinates(volume.data, voxels.T, order=1)
 
 
-def test_reconstruct_completes_an_oblique_scan(run_dir, call_warm, oblique_scan, tmp_path):
+def test_reconstruct_completes_an_oblique_scan(run_dir, call_warm, oblique_scan, assert_contract, tmp_path):
     out = tmp_path / 'out'
-    flags = ['--slices=10,30,50,70', '--num_samples=2', '--spacing=1.5', f'--output_dir={out}']
+    flags = ['--slices=10,30,50,70', '--num_samples=2', '--std_samples=2', '--spacing=1.5', f'--output_dir={out}']
     done = call_warm('reconstruct', f'--run_dir={run_dir}', f'--stack={oblique_scan}', *flags)
     assert_quiet(done)
-    assert done.stdout == f'{out / "mean.nii.gz"}\n{out / "mosaic.png"}\n'
+    assert done.stdout == f'{out / "mean.nii.gz"}\n{out / "report.html"}\n'
     volumes = ['mean.nii.gz', 'std.nii.gz', 'mask.nii.gz', 'samples/sample_000.nii.gz', 'samples/sample_001.nii.gz']
     files = {str(path.relative_to(out)) for path in out.rglob('*') if path.is_file()}
-    assert files == {*volumes, 'mosaic.png', 'reconstruction.json'}
+    assert files == {*volumes, 'mosaic.png', 'report.html', 'reconstruction.json'}
+    assert_contract(out)
     sidecar = json.loads((out / 'reconstruction.json').read_text())
-    assert (sidecar['contexts'], sidecar['scan']) == ([10, 30, 50, 70], str(oblique_scan))
+    assert (sidecar['contexts'], sidecar['files']) == ([10, 30, 50, 70], [str(oblique_scan)])
     assert sidecar['training']['is_phantom'] is True
     scan, mean = data.read_volume(oblique_scan), data.read_volume(out / 'mean.nii.gz')
     # On the planes of the contexts, the completed volume shows the scan, at the same place in the world.
@@ -142,9 +143,118 @@ def test_reconstruct_without_slices_writes_the_atlas(tiny_run, call_warm, tmp_pa
     assert data.read_volume(out / 'mean.nii.gz').data.max() > 0
 
 
+def test_a_study_is_completed_and_completed_only_once(
+    tiny_run, call_warm, phantom_call, assert_contract, assert_one_line, tmp_path
+):
+    study, out = tmp_path / 'study', tmp_path / 'out'
+    for name in ('sub-0001', 'sub-0002', 'sub-0003'):
+        shutil.copytree(phantom_call[1] / name, study / name)
+    flags = [f'--run_dir={tiny_run}', f'--bids_dir={study}', '--slices=3,8', '--spacing=4', f'--output_dir={out}']
+    one = call_warm('reconstruct', *flags, '--participant_label=0001', '--std_samples=2')
+    assert_quiet(one)
+    assert one.stdout == f'{out / "report.html"}\n'
+    assert sorted(path.name for path in out.iterdir()) == ['dataset_description.json', 'report.html', 'sub-0001']
+    assert_contract(out / 'sub-0001')
+    before = (out / 'sub-0001' / 'mean.nii.gz').stat().st_mtime_ns
+    # One that fails does not stop the others.
+    (study / 'sub-0002' / 'anat' / 'sub-0002_T2w.nii.gz').write_bytes(b'no volume')
+    all_of_them = call_warm('reconstruct', *flags, '--std_samples=2', '--noreport')
+    assert all_of_them.returncode == 1
+    *lines, last = all_of_them.stderr.splitlines()
+    assert [line for line in lines if 'sub-0002 failed' in line and 'is not a NIfTI file' in line]
+    assert last.startswith('bin/reconstruct: error: 1 of 3 volumes failed (sub-0002)')
+    assert not (out / 'sub-0002').exists()
+    assert_contract(out / 'sub-0003')
+    assert not (out / 'sub-0003' / 'report.html').exists()
+    assert (out / 'sub-0001' / 'mean.nii.gz').stat().st_mtime_ns == before
+    page = (out / 'report.html').read_text()
+    assert '2 completed, 1 of them before, 1 failed' in page
+    assert 'href="sub-0001/report.html"' in page
+    # What was made with other settings is not taken for complete.
+    other = call_warm('reconstruct', *flags, '--participant_label=sub-0001', '--seed=1')
+    assert 'was made with seed 0, not 1' in other.stderr
+    assert other.returncode == 1
+    nobody = call_warm('reconstruct', *flags, '--participant_label=0009')
+    assert_one_line(nobody, 'reconstruct', '--participant_label=0009')
+
+
+def test_single_slices_in_the_frame_of_the_training_data(tiny_run, call_warm, phantom_call, assert_contract, tmp_path):
+    scan = nibabel.load(phantom_call[1] / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz')
+    middle, folder = scan.shape[2] // 2, tmp_path / 'slices'
+    folder.mkdir()
+    for number, index in enumerate((middle - 10, middle + 12)):
+        nibabel.save(scan.slicer[:, :, index : index + 1], folder / f'{number}.nii.gz')
+    flags = [f'--run_dir={tiny_run}', f'--slice_dir={folder}', '--spacing=3', '--std_samples=0', '--noreport']
+    done = call_warm('reconstruct', *flags, f'--output_dir={tmp_path / "frame"}', '--keep_contexts')
+    assert_quiet(done)
+    reference = phantom_call[1] / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz'
+    done = call_warm(
+        'reconstruct', *flags, f'--output_dir={tmp_path / "out"}', f'--reference={reference}', '--canonical'
+    )
+    assert_quiet(done)
+    for name in ('frame', 'out', 'out/canonical'):
+        assert_contract(tmp_path / name)
+    sidecar = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
+    planes = [(scan.affine @ [0, 0, index, 1])[2] for index in (middle - 10, middle + 12)]
+    # Each at the nearest of twelve positions.
+    step = 0.65 * scan.shape[2] * scan.header.get_zooms()[2] / 12
+    np.testing.assert_allclose(sidecar['context_positions_mm'], planes, atol=step / 2 + 1e-3)
+    assert sidecar['training']['frame']['slice_thickness_mm'] == pytest.approx(scan.header.get_zooms()[2], rel=1e-3)
+
+
+def test_the_atlas_has_modes_and_subjects(tiny_run, call_warm, assert_contract, tmp_path):
+    out = tmp_path / 'atlas'
+    flags = ['--modes=1', '--num_samples=2', '--std_samples=3', '--spacing=4']
+    done = call_warm('atlas', f'--run_dir={tiny_run}', *flags, f'--output_dir={out}')
+    assert_quiet(done)
+    assert_contract(out, foreground_mean=700)
+    names = sorted(str(path.relative_to(out)) for path in out.rglob('*') if path.is_file())
+    modes = ['modes/mode_0_minus.nii.gz', 'modes/mode_0_plus.nii.gz']
+    samples = ['samples/sample_000.nii.gz', 'samples/sample_001.nii.gz']
+    rest = ['atlas.json', 'mask.nii.gz', 'mean.nii.gz', *modes, 'mosaic.png', 'report.html', *samples, 'std.nii.gz']
+    assert names == sorted(rest)
+    minus, plus = (data.read_volume(out / name).data for name in modes)
+    assert np.abs(minus - plus).max() > 0
+    shares = json.loads((out / 'atlas.json').read_text())['mode_shares']
+    assert len(shares) == 1
+    assert 0 < shares[0] <= 1
+
+
+def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
+    config = tmp_path / 'coronal.toml'
+    config.write_text(
+        'name = "coronal-brain"\nfield_of_view = 150\nnum_slices = 16\nstack_share = 0.7\nplane = "coronal"\n'
+        'image_size = 16\ntest_share = 0.3\ncontext_counts = [0, 2]\n'
+    )
+    run = tmp_path / 'run'
+    flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={run}', f'--cache_dir={tmp_path / "cache"}']
+    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2']
+    done = call_warm('train', f'--dataset_config={config}', *flags, *small)
+    assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
+    definition = json.loads((run / 'run.json').read_text())['dataset']
+    assert (definition['name'], definition['plane'], definition['num_slices']) == ('coronal-brain', 'coronal', 16)
+    assert definition['context_slices'] == {'0': [], '2': [5, 11]}
+    scan = phantom_call[1] / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz'
+    flags = ['--slices=5,11', '--std_samples=0', '--noreport', '--spacing=3', f'--output_dir={tmp_path / "out"}']
+    assert_quiet(call_warm('reconstruct', f'--run_dir={run}', f'--stack={scan}', *flags))
+    mean = data.read_volume(tmp_path / 'out' / 'mean.nii.gz')
+    assert nibabel.aff2axcodes(mean.affine) == ('R', 'A', 'S')
+    # On the planes of the contexts, the completed volume shows the scan.
+    stack = data.extract_stack(data.read_volume(scan), data.DatasetDefinition.from_json(definition))
+    h, w = np.meshgrid(np.arange(16), np.arange(16), indexing='ij')
+    points = nibabel.affines.apply_affine(stack.affine, np.stack([w, h, np.full_like(w, 11)], -1).reshape(-1, 3))
+    assert np.corrcoef(sample_at(mean, points), stack.images[11].ravel())[0, 1] > 0.9
+
+
 @pytest.mark.parametrize(
     ('name', 'flag'),
-    [('train', 'preset'), ('evaluate', 'contexts'), ('reconstruct', 'scan_slices'), ('phantom', 'subjects')],
+    [
+        ('train', 'preset'),
+        ('atlas', 'modes'),
+        ('evaluate', 'contexts'),
+        ('reconstruct', 'scan_slices'),
+        ('phantom', 'subjects'),
+    ],
 )
 def test_help_shows_an_example_and_the_flags(call_warm, name, flag):
     done = call_warm(name, '--help')

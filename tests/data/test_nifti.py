@@ -2,13 +2,14 @@
 
 import gzip
 import logging as standard_logging
+import os
 import struct
 
 import nibabel
 import numpy as np
 import pytest
 
-from tfp_bruno.data import read_volume, write_volume
+from tfp_bruno.data import read_mask, read_volume, write_volume
 from tfp_bruno.errors import UserError
 
 AFFINE = np.array([[0.0, -2.0, 0.0, 10.0], [1.5, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
@@ -173,3 +174,53 @@ def test_writing_refuses_wide_integers_and_shears(tmp_path):
     sheared[0, 1] = 0.5
     with pytest.raises(ValueError, match='shear'):
         write_volume(tmp_path / 'a.nii', np.zeros((2, 2, 2), np.float32), sheared)
+
+
+HEADERS = {
+    'voxels': (lambda affine: affine @ np.diag([1e4, 1, 1, 1]), r'has voxels of .* mm, which cannot be'),
+    'small_voxels': (lambda affine: affine @ np.diag([1e-4, 1, 1, 1]), r'has voxels of .* mm, which cannot be'),
+    'far': (lambda affine: np.vstack([[0, 1, 0, 1e7], affine[1:]]), 'lies more than 100000 mm from world 0'),
+    'sheared': (lambda affine: affine @ (np.eye(4) + 3 * np.eye(4, k=1)), 'has axes far from right angles'),
+}
+
+
+@pytest.mark.parametrize('case', HEADERS)
+def test_affines_that_no_scanner_writes(tmp_path, save, case):
+    change, message = HEADERS[case]
+    data = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
+    check_one_line(save(tmp_path / 'scan.nii.gz', data, change(AFFINE)), message)
+
+
+def test_values_beyond_float32_and_more_voxels_than_memory(tmp_path, save):
+    check_one_line(save(tmp_path / 'a.nii', np.arange(24.0).reshape(2, 3, 4) * 1e300, AFFINE), 'NaN or infinite')
+    content = bytearray(save(tmp_path / 'b.nii', np.arange(24, dtype=np.float32).reshape(2, 3, 4), AFFINE).read_bytes())
+    content[42:48] = struct.pack('<3h', 30000, 30000, 30000)
+    (tmp_path / 'b.nii').write_bytes(content)
+    check_one_line(tmp_path / 'b.nii', 'voxels, more than can be worked on')
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.nii')
+    check_one_line(tmp_path / 'pipe.nii', 'is no file but a device or a pipe')
+    with pytest.raises(UserError, match='cannot be read'):
+        read_volume('scan\0.nii')
+
+
+def test_masks(tmp_path, save):
+    data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    volume = read_volume(save(tmp_path / 'scan.nii.gz', data, AFFINE))
+    ones = save(tmp_path / 'ones.nii.gz', np.ones(data.shape, np.uint8), AFFINE)
+    assert read_mask(ones, volume).all()
+    part = save(tmp_path / 'part.nii.gz', (data > 10).astype(np.uint8), AFFINE)
+    np.testing.assert_array_equal(read_mask(part, volume), data > 10)
+    bad = {
+        'marks nothing': (np.zeros(data.shape, np.uint8), AFFINE),
+        'lies on another grid than': (np.ones((3, 4, 6), np.uint8), AFFINE),
+        r'moved\.nii\.gz: lies on another grid': (np.ones(data.shape, np.uint8), AFFINE + np.eye(4, k=3)),
+        'NaN or infinite': (np.full(data.shape, np.nan, np.float32), AFFINE),
+    }
+    for message, (voxels, affine) in bad.items():
+        path = save(tmp_path / 'moved.nii.gz', voxels, affine)
+        with pytest.raises(UserError, match=message) as caught:
+            read_mask(path, volume)
+        assert str(caught.value).startswith(str(path))

@@ -20,12 +20,15 @@ def test_every_subject_is_there_in_order(tmp_path, make_folder, bids):
     population = load_population(FETAL, folder, tmp_path / 'cache', seed=0)
     assert population.images.shape == (5, 80, 64, 64)
     assert population.images.dtype == np.float32
-    assert population.names == tuple(f'sub-{i:02d}' for i in range(1, 6))
-    assert sorted(population.splits) == ['test'] + ['train'] * 4
+    assert sorted(population.names) == [f'sub-{i:02d}' for i in range(1, 6)]
+    # Training subjects first, each split in the order of the files.
+    assert population.splits == ('train',) * 4 + ('test',)
+    assert list(population.names[:4]) == sorted(population.names[:4])
     assert not population.is_phantom
     assert str(folder) in population.description
-    for images, subject in zip(population.images, find_subjects(folder), strict=True):
-        np.testing.assert_allclose(images, extract_stack(read_volume(subject.path), FETAL).images, atol=1e-5)
+    paths = {subject.name: subject.path for subject in find_subjects(folder)}
+    for images, name in zip(population.images, population.names, strict=True):
+        np.testing.assert_allclose(images, extract_stack(read_volume(paths[name]), FETAL).images, atol=1e-5)
 
 
 def test_subsets(tmp_path, make_folder):

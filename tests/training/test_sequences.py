@@ -80,3 +80,14 @@ def test_dequantised_intensities_lie_in_their_grey_level():
     assert spread.var() == pytest.approx(1 / 12, rel=0.02)
     middle = dequantise(tf.constant(images)).numpy()
     np.testing.assert_allclose(middle * 256 - np.arange(256)[:, None], 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize('probability', [0.0, 0.5])
+def test_mapped_images_give_the_same_sequences(images, tmp_path, probability):
+    np.save(tmp_path / 'images.npy', images)
+    mapped = np.load(tmp_path / 'images.npy', mmap_mode='r')
+    bending = BendingSettings(probability=probability)
+    # A part of the file, too, as a split is.
+    for first in (0, 1):
+        for ours, theirs in zip(draw(mapped[first:], bending), draw(images[first:], bending), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

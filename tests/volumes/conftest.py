@@ -44,12 +44,12 @@ def model(ellipsoid):
     return FakeModel(ellipsoid)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_model():
     return FakeModel
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def oblique_scan():
     """A scan whose file order is (posterior, superior, right), oblique by 20 degrees, with a bright blob.
 

@@ -30,6 +30,27 @@ def test_the_standard_deviation_is_of_enough_samples(make_model, ellipsoid):
     np.testing.assert_allclose(completion.std[bright].mean(), 0.05, rtol=0.05)
 
 
+def test_no_samples_no_deviation(model):
+    completion = complete(model, np.zeros((0, 64, 64)), (), num_samples=0, seed=1, min_samples_for_std=0)
+    assert completion.std is None
+    assert completion.interval is None
+    assert completion.samples.shape == (0, 80, 64, 64)
+
+
+def test_the_interval_is_that_of_the_samples(make_model, ellipsoid):
+    model = make_model(ellipsoid * 0.6, noise=0.05)
+    contexts = ellipsoid[[40]]
+    completion = complete(model, contexts, (40,), 0, 1, min_samples_for_std=0, with_interval=True)
+    assert completion.std_samples == 100
+    lower, upper = completion.interval
+    bright = ellipsoid > 0.7
+    bright[40] = False
+    # A normal law's: 1.96 standard deviations on both sides.
+    np.testing.assert_allclose((upper - lower)[bright].mean(), 2 * 1.96 * 0.05, rtol=0.1)
+    np.testing.assert_array_equal(completion.interval[:, 40], [contexts[0], contexts[0]])
+    assert completion.interval.dtype == np.float32
+
+
 def test_the_seed_decides(model):
     first, again, other = (complete(model, np.zeros((0, 64, 64)), (), 2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.samples, again.samples)

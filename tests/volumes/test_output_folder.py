@@ -12,11 +12,11 @@ def names(folder):
 
 def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / 'new' / 'out'
-    with pytest.raises(RuntimeError), staged(out, False, '*.txt') as folder:
+    with pytest.raises(RuntimeError), staged(out, False, ['*.txt']) as folder:
         (folder / 'a.txt').write_text('half')
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with staged(out, False, '*.txt') as folder:
+    with staged(out, False, ['*.txt']) as folder:
         (folder / 'samples').mkdir()
         (folder / 'samples' / 'a.txt').write_text('whole')
         assert not out.exists()
@@ -33,7 +33,7 @@ def test_a_folder_with_files_is_refused_and_untouched(tmp_path):
 def test_overwriting_replaces_its_own_files_only(tmp_path):
     for name, text in (('mine.txt', 'mine'), ('mean', 'old'), ('sample_0', 'old'), ('sample_1', 'old')):
         (tmp_path / name).write_text(text)
-    with staged(tmp_path, True, 'sample_*') as folder:
+    with staged(tmp_path, True, ['sample_*']) as folder:
         (folder / 'mean').write_text('new')
         (folder / 'sample_0').write_text('new')
         assert (tmp_path / 'mean').read_text() == 'old'
@@ -49,7 +49,7 @@ def test_an_empty_folder_is_filled_and_checking_leaves_no_trace(tmp_path):
     check_output_dir(tmp_path / 'empty', overwrite=False)
     check_output_dir(tmp_path / 'a' / 'b', overwrite=False)
     assert [path.name for path in tmp_path.rglob('*')] == ['empty']
-    with staged(tmp_path / 'empty', False, '*') as folder:
+    with staged(tmp_path / 'empty', False, ['*']) as folder:
         (folder / 'a').write_text('a')
     assert names(tmp_path) == ['empty/a']
 

@@ -62,3 +62,18 @@ def test_the_values_of_a_linear_ramp_are_exact():
     middle = tuple(length // 2 for length in grid.shape)
     expected = nibabel.affines.apply_affine(grid.affine, middle) @ [0.3, -0.2, 0.5]
     assert resampled[middle] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize('shear', [0.0, 0.2])
+@pytest.mark.parametrize('spacing', [0.9, 3.0])
+def test_resampling_is_scipys(shear, spacing):
+    affine = stack_affine(4, shear)
+    images = np.random.default_rng(0).uniform(0, 1, (40, 30, 20)).astype(np.float32)
+    grid = isotropic_grid(affine, images.shape, spacing)
+    to_stack = np.linalg.inv(affine) @ grid.affine
+    points = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing='ij'), -1)
+    voxels = nibabel.affines.apply_affine(to_stack, points)
+    expected = ndimage.map_coordinates(images.transpose(2, 1, 0), np.moveaxis(voxels, -1, 0), order=1, mode='nearest')
+    resampled = to_grid(images, affine, grid)
+    assert (resampled.dtype, resampled.shape) == (np.float32, grid.shape)
+    np.testing.assert_allclose(resampled, expected, atol=2e-4)

@@ -46,19 +46,19 @@ def test_slices_of_a_scan_against_the_formula(axcodes):
         upward = 39 - index if 'I' in axcodes else index
         # Halfway between two positions, the lower one.
         expected = math.ceil(((upward + 0.5) * 3.0 - 21.0) / 0.975 - 1.001)
-        assert scan_slices_to_positions([index], volume, stack) == (expected,)
+        assert scan_slices_to_positions([index], volume, stack, 'LPS') == (expected,)
 
 
 def test_slices_outside_the_stack_or_the_scan_name_the_range():
     volume, stack = scan_of(40, 3.0)
-    assert scan_slices_to_positions([7, 32], *scan_of(40, 3.0)) == (1, 78)
+    assert scan_slices_to_positions([7, 32], *scan_of(40, 3.0), 'LPS') == (1, 78)
     for index in (-1, 0, 6, 33, 39, 40):
         with pytest.raises(UserError, match=rf'{index} is outside .*scan\.nii\.gz; give numbers from 7 to 32'):
-            scan_slices_to_positions([index], volume, stack)
+            scan_slices_to_positions([index], volume, stack, 'LPS')
 
 
 def test_two_slices_for_one_position():
     volume, stack = scan_of(1000, 0.2)
     with pytest.raises(UserError, match=r'--scan_slices: 500 and 501 are both nearest to position 40'):
-        scan_slices_to_positions([500, 501], volume, stack)
-    assert scan_slices_to_positions([500, 500], volume, stack) == (40,)
+        scan_slices_to_positions([500, 501], volume, stack, 'LPS')
+    assert scan_slices_to_positions([500, 500], volume, stack, 'LPS') == (40,)

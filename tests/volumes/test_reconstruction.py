@@ -10,9 +10,18 @@ from scipy import ndimage
 
 from tfp_bruno.data import extract_stack, get_definition, read_volume
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import ReconstructionSettings, reconstruct
+from tfp_bruno.volumes import (
+    OutputSettings,
+    ReconstructionSettings,
+    SliceSelection,
+    contexts_of_scan,
+    no_contexts,
+    reconstruct,
+)
 
 FETAL = get_definition('fetal')
+COARSE = OutputSettings(spacing=4.0)
+PLAIN = ReconstructionSettings(std_samples=0, report=False)
 
 
 @pytest.fixture
@@ -26,39 +35,44 @@ def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
 
 
-def test_the_files_keep_their_contract(tmp_path, scan_and_model):
+def contexts_at(scan, *slices):
+    return contexts_of_scan(scan, SliceSelection(slices=slices), FETAL)
+
+
+VOLUMES = {'mean', 'std', 'mask', 'lower', 'upper', 'samples/sample_000', 'samples/sample_001'}
+
+
+@pytest.mark.parametrize('intensity', ['scan', 'target'])
+@pytest.mark.parametrize('keep_contexts', [False, True])
+def test_the_files_keep_their_contract(tmp_path, scan_and_model, assert_contract, intensity, keep_contexts):
     scan, model, point = scan_and_model
     out = tmp_path / 'out'
-    reconstruct(model, scan, out, ReconstructionSettings(slices=[10, 30, 50, 70], num_samples=2, spacing=1.5))
-    samples = ['samples/sample_000.nii.gz', 'samples/sample_001.nii.gz']
-    volumes = ['mask.nii.gz', 'mean.nii.gz', *samples, 'std.nii.gz']
-    assert names(out) == sorted([*volumes, 'mosaic.png', 'reconstruction.json'])
-    images = {name: nibabel.load(out / name) for name in volumes}
-    reference = images['mean.nii.gz'].affine
-    np.testing.assert_allclose(reference[:3, :3].T @ reference[:3, :3], np.eye(3) * 1.5**2, atol=1e-4)
-    mask = np.asarray(images['mask.nii.gz'].dataobj)
-    assert mask.dtype == np.uint8
-    assert set(np.unique(mask)) == {0, 1}
-    for name, image in images.items():
-        np.testing.assert_array_equal(image.affine, reference)
-        assert image.shape == mask.shape
-        assert (int(image.header['sform_code']), int(image.header['qform_code'])) == (1, 1)
-        np.testing.assert_allclose(image.header.get_qform(), reference, atol=1e-3)
-        data = np.asarray(image.dataobj)
-        assert np.isfinite(data).all()
-        assert data.min() == 0
-        if name != 'mask.nii.gz':
-            assert data.dtype == np.float32
-        if 'sample' not in name:
-            assert not data[mask == 0].any()
-    mean = images['mean.nii.gz'].get_fdata()
-    centre = nibabel.affines.apply_affine(reference, ndimage.center_of_mass(mean))
-    np.testing.assert_allclose(centre, point, atol=0.3)
+    output = OutputSettings(1.5, intensity, keep_contexts, canonical=True)
+    settings = ReconstructionSettings(num_samples=2, std_samples=3, interval=True, report=False, output=output)
+    reconstruct(model, contexts_at(scan, 10, 30, 50, 70), out, settings)
+    volumes = {f'{name}.nii.gz' for name in VOLUMES}
+    written = {*volumes, *(f'canonical/{name}' for name in volumes), 'canonical/to_scanner.txt', 'reconstruction.json'}
+    assert names(out) == sorted(written)
+    for folder in (out, out / 'canonical'):
+        assert_contract(folder)
+    mean = nibabel.load(out / 'mean.nii.gz')
+    mask = np.asarray(nibabel.load(out / 'mask.nii.gz').dataobj)
+    if intensity == 'target':
+        assert mean.get_fdata()[mask > 0].mean() == pytest.approx(700, rel=1e-3)
+    np.testing.assert_allclose(nibabel.affines.voxel_sizes(mean.affine), 1.5, rtol=1e-5)
+    # The blob is where it is in the scan, and the matrix leads there from the training frame.
+    centre = ndimage.center_of_mass(mean.get_fdata())
+    np.testing.assert_allclose(nibabel.affines.apply_affine(mean.affine, centre), point, atol=0.3)
+    canonical = nibabel.load(out / 'canonical' / 'mean.nii.gz')
+    to_scanner = np.loadtxt(out / 'canonical' / 'to_scanner.txt')
+    centre = nibabel.affines.apply_affine(canonical.affine, ndimage.center_of_mass(canonical.get_fdata()))
+    np.testing.assert_allclose(nibabel.affines.apply_affine(to_scanner, centre), point, atol=0.3)
 
 
 def test_a_scan_comes_out_where_and_as_bright_as_it_went_in(tmp_path, scan_and_model):
     scan, model, _ = scan_and_model
-    reconstruct(model, scan, tmp_path / 'out', ReconstructionSettings(slices=[40]))
+    reconstruct(model, contexts_at(scan, 40), tmp_path / 'out', PLAIN)
+    assert names(tmp_path / 'out') == ['mask.nii.gz', 'mean.nii.gz', 'reconstruction.json']
     written = read_volume(tmp_path / 'out' / 'mean.nii.gz')
     voxels = np.argwhere(written.data > 100)
     world = nibabel.affines.apply_affine(written.affine, voxels)
@@ -74,66 +88,78 @@ def test_a_scan_comes_out_where_and_as_bright_as_it_went_in(tmp_path, scan_and_m
 
 def test_the_sidecar_says_how(tmp_path, scan_and_model):
     scan, model, _ = scan_and_model
-    settings = ReconstructionSettings(
-        slices=None, scan_slices=[20, 30], seed=3, spacing=4.0, command='bin/reconstruct --x'
-    )
-    completion = reconstruct(model, scan, tmp_path / 'out', settings)
+    settings = ReconstructionSettings(seed=3, command='bin/reconstruct --x', std_samples=2, output=COARSE, report=False)
+    contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(20, 30)), FETAL)
+    completion = reconstruct(model, contexts, tmp_path / 'out', settings)
     sidecar = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
     assert sidecar['contexts'] == list(completion.positions)
-    assert sidecar['scan_slices'] == [20, 30]
+    assert sidecar['selection'] == {'scan_slices': [20, 30]}
     assert sidecar['training']['is_phantom'] is True
     assert sidecar['dataset']['name'] == 'fetal'
-    assert (sidecar['seed'], sidecar['scan'], sidecar['command']) == (3, 'scan.nii.gz', 'bin/reconstruct --x')
+    assert (sidecar['seed'], sidecar['files'], sidecar['command']) == (3, ['scan.nii.gz'], 'bin/reconstruct --x')
     assert sidecar['versions']['nibabel'] == nibabel.__version__
-    assert sidecar['intensity']['low'] == 0
+    assert (sidecar['intensity']['kind'], sidecar['intensity']['low']) == ('scan', 0)
+    assert sidecar['slice_thickness_mm'] == pytest.approx(2.0)
+    # Where the planes lie, along their normal.
+    middle = nibabel.affines.apply_affine(np.array(sidecar['stack_to_world']), [31.5, 31.5, completion.positions[0]])
+    normal = np.cross(*np.array(sidecar['stack_to_world'])[:3, :2].T)
+    expected = middle @ normal / np.linalg.norm(normal)
+    assert sidecar['context_positions_mm'][0] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_contexts_are_slices_of_the_scan(tmp_path, scan_and_model):
-    scan, model, _ = scan_and_model
-    reconstruct(model, scan, tmp_path / 'out', ReconstructionSettings(slices=[50, 30], spacing=4.0))
-    images, slices = model.calls[0]
-    assert slices == (30, 50)
-    np.testing.assert_array_equal(images[0], extract_stack(scan, FETAL).images[[30, 50]])
-
-
-def test_the_atlas_lies_about_world_zero(tmp_path, make_model, ellipsoid):
-    reconstruct(make_model(ellipsoid), None, tmp_path / 'out', ReconstructionSettings(spacing=2.0))
+def test_the_atlas_lies_about_world_zero(tmp_path, make_model, ellipsoid, assert_contract):
+    reconstruct(make_model(ellipsoid), no_contexts(FETAL), tmp_path / 'out', PLAIN)
+    assert_contract(tmp_path / 'out', foreground_mean=700)
     written = read_volume(tmp_path / 'out' / 'mean.nii.gz')
     middle = nibabel.affines.apply_affine(written.affine, (np.array(written.data.shape) - 1) / 2)
     np.testing.assert_allclose(middle, 0, atol=1e-5)
-    mask = np.asarray(nibabel.load(tmp_path / 'out' / 'mask.nii.gz').dataobj) > 0
-    assert written.data[mask].mean() == pytest.approx(700, rel=1e-4)
     # The ellipsoid lies at larger w: to the left, which is smaller x.
     assert nibabel.affines.apply_affine(written.affine, ndimage.center_of_mass(written.data))[0] < -5
 
 
 def test_what_cannot_be_done_leaves_nothing(tmp_path, scan_and_model, make_model):
-    scan, model, _ = scan_and_model
+    _, model, _ = scan_and_model
     empty = make_model(np.zeros((80, 64, 64), np.float32))
+    hounsfield = ReconstructionSettings(output=OutputSettings(intensity='hounsfield'))
+    fine = ReconstructionSettings(output=OutputSettings(spacing=0.01))
     cases = [
-        (model, scan, ReconstructionSettings(slices=[80]), '--slices: 80 is outside the stack'),
-        (model, scan, ReconstructionSettings(slices=None, scan_slices=[0]), '--scan_slices: 0 is outside'),
-        (model, None, ReconstructionSettings(slices=[10]), '--stack: is missing'),
-        (empty, None, ReconstructionSettings(), 'the completed volume is empty'),
+        (empty, no_contexts(FETAL), PLAIN, 'fake: the completed volume is empty'),
+        (model, no_contexts(FETAL), hounsfield, '--intensity=hounsfield: fetal has no intensity window'),
+        (model, no_contexts(FETAL), fine, '--spacing=0.01: makes .* voxels, too many'),
     ]
-    for used, volume, settings, message in cases:
+    for used, contexts, settings, message in cases:
         with pytest.raises(UserError, match=message):
-            reconstruct(used, volume, tmp_path / 'out', settings)
+            reconstruct(used, contexts, tmp_path / 'out', settings)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overwriting_leaves_no_samples_of_before(tmp_path, make_model, ellipsoid):
+def test_overwriting_leaves_nothing_of_before(tmp_path, make_model, ellipsoid):
     model, out = make_model(ellipsoid), tmp_path / 'out'
-    reconstruct(model, None, out, ReconstructionSettings(num_samples=2, spacing=4.0))
+    first = ReconstructionSettings(
+        num_samples=2, interval=True, output=OutputSettings(4.0, canonical=True), std_samples=2
+    )
+    reconstruct(model, no_contexts(FETAL), out, first)
     pathlib.Path(out / 'notes.txt').write_text('mine')
     with pytest.raises(UserError, match='is not empty'):
-        reconstruct(model, None, out, ReconstructionSettings(num_samples=1, spacing=4.0))
-    reconstruct(model, None, out, ReconstructionSettings(num_samples=1, spacing=4.0, overwrite=True))
-    assert [name for name in names(out) if 'sample' in name] == ['samples/sample_000.nii.gz']
+        reconstruct(model, no_contexts(FETAL), out, first)
+    second = ReconstructionSettings(num_samples=1, output=COARSE, std_samples=1, overwrite=True, report=False)
+    reconstruct(model, no_contexts(FETAL), out, second)
+    kept = ['mask.nii.gz', 'mean.nii.gz', 'notes.txt', 'reconstruction.json', 'samples/sample_000.nii.gz']
+    assert names(out) == [*kept, 'std.nii.gz']
     assert (out / 'notes.txt').read_text() == 'mine'
 
 
-def test_slices_or_scan_slices():
-    for settings in ({'slices': [1], 'scan_slices': [1]}, {'slices': None}):
-        with pytest.raises(UserError, match='--slices, --scan_slices: give one of them'):
-            ReconstructionSettings(**settings)
+def test_a_ct_keeps_the_contract_and_its_units_can_be_had_back(tmp_path, make_model, ellipsoid, assert_contract):
+    definition = get_definition('thorax')
+    truth = np.concatenate([ellipsoid, np.zeros((20, 64, 64), np.float32)])
+    model = make_model(truth, 'thorax')
+    units = {}
+    for kind in ('scan', 'hounsfield'):
+        settings = ReconstructionSettings(report=False, std_samples=0, output=OutputSettings(2.0, kind))
+        reconstruct(model, no_contexts(definition), tmp_path / kind, settings)
+        sidecar = json.loads((tmp_path / kind / 'reconstruction.json').read_text())
+        units[kind] = read_volume(tmp_path / kind / 'mean.nii.gz').data + sidecar['intensity']['offset']
+    assert_contract(tmp_path / 'scan')
+    np.testing.assert_allclose(units['scan'], units['hounsfield'], atol=1e-3)
+    assert units['hounsfield'].min() == -1000
+    assert units['hounsfield'].max() == pytest.approx(-1000 + 2000 * ellipsoid.max(), rel=0.01)

@@ -1,40 +1,84 @@
-"""Completes a volume from a few slices of a scan with a trained model.
+"""Completes volumes from a few slices with a trained model.
 
     bin/reconstruct --run_dir=RUN --stack=SCAN.nii.gz --slices=10,30,50,70 --output_dir=OUT
+    bin/reconstruct --run_dir=RUN --slice_dir=FOLDER --output_dir=OUT
+    bin/reconstruct --run_dir=RUN --bids_dir=STUDY --slices=10,30,50,70 --output_dir=OUT
 
-Writes mean.nii.gz, std.nii.gz, mask.nii.gz, samples/, mosaic.png and reconstruction.json to OUT, in the world space of
-the scan. Without slices (--slices=) it writes the atlas of the population that the model was trained on.
+Writes mean.nii.gz, std.nii.gz, mask.nii.gz, samples/, mosaic.png, report.html and reconstruction.json to OUT, in the
+world space of the scan; of a study, to one folder for each subject. Without slices (--slices=) it writes the atlas of
+the population that the model was trained on; see bin/atlas for more of that.
 """
 
+import math
 import pathlib
 import shlex
 import sys
+from collections.abc import Callable
 
 from absl import flags
 
 from tfp_bruno.cli import app
-from tfp_bruno.data import Volume, read_volume
+from tfp_bruno.data import find_subjects, read_mask, read_volume
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import ReconstructionSettings, check_output_dir, reconstruct
+from tfp_bruno.volumes import (
+    Contexts,
+    OutputSettings,
+    ReconstructionSettings,
+    SliceSelection,
+    check_output_dir,
+    contexts_of_scan,
+    contexts_of_slices,
+    read_slice_folder,
+    reconstruct,
+)
+from tfp_bruno.volumes.intensity import INTENSITIES
+from tfp_bruno.volumes.reconstruction import check_output_settings
+from tfp_bruno.volumes.reference import reference_affine, warn_of_thickness
+from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, write_study_report
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 STACK = flags.DEFINE_string('stack', None, 'NIfTI volume that holds the context slices.')
+SLICE_DIR = flags.DEFINE_string(
+    'slice_dir', None, 'Folder of single-slice NIfTI files, each with its affine: 0.nii.gz, ..., mask_0.nii.gz.'
+)
+BIDS_DIR = flags.DEFINE_string('bids_dir', None, 'Folder of a study, BIDS or flat: every subject is completed.')
+PARTICIPANT_LABEL = flags.DEFINE_list('participant_label', None, 'Subjects of --bids_dir; default: all.')
 SLICES = flags.DEFINE_list(
-    'slices', None, "Context slices, as positions in the model's stack: from 0 (inferior) up. Empty gives the atlas."
+    'slices', None, "Context slices, as positions in the model's stack, from 0 up. Empty gives the atlas."
 )
 SCAN_SLICES = flags.DEFINE_list(
     'scan_slices', None, "Context slices, as indices from 0 along the scan's own slice axis, instead of --slices."
 )
+WORLD_POSITIONS = flags.DEFINE_list(
+    'world_positions', None, "Context slices, as world coordinates in mm along the slices' normal, instead of --slices."
+)
+MASK = flags.DEFINE_string('mask', None, 'NIfTI mask on the grid of --stack: what is outside counts as background.')
+USE_MASKS = flags.DEFINE_bool('use_masks', False, 'Of --bids_dir: each scan has a mask beside it, sub-01_mask.nii.gz.')
+REFERENCE = flags.DEFINE_string(
+    'reference',
+    None,
+    'NIfTI volume in the world of --slice_dir, centred on the anatomy: tells where the slices lie in it. Default: the '
+    'frame of the training data.',
+)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 0, 'Number of sampled volumes to write.', lower_bound=0)
+STD_SAMPLES = flags.DEFINE_integer(
+    'std_samples', 50, 'Samples that std.nii.gz is made of, at least; 0 for none, which is fastest.', lower_bound=0
+)
+INTERVAL = flags.DEFINE_bool('interval', False, 'Write lower.nii.gz and upper.nii.gz, the ends of 95 % intervals, too.')
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
 INTENSITY = flags.DEFINE_enum(
     'intensity',
     'scan',
-    ['scan', 'target'],
-    'scan: intensities of the scan; target: background 0 and foreground mean 700, for slice-to-volume tools.',
+    INTENSITIES,
+    'scan: intensities of the scan, of CT shifted so that air is 0; target: background 0 and foreground mean 700, for '
+    'slice-to-volume tools; hounsfield: of CT, as they are, air at the lower end of the window.',
 )
+KEEP_CONTEXTS = flags.DEFINE_bool('keep_contexts', False, 'Put the given slices back as they were read.')
+CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the training frame, too, with its 4 x 4 matrix.')
+REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
+PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
 ASSUME_RAS = flags.DEFINE_bool('assume_ras', False, 'Take a scan that has no orientation as RAS, centred at world 0.')
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
@@ -42,81 +86,170 @@ flags.mark_flags_as_required(['run_dir', 'output_dir'])
 
 
 def main(argv: list[str]) -> None:
-    """Completes a volume as the flags say.
+    """Completes a volume, or those of a study, as the flags say.
 
     Args:
         argv: the command and what is left of its arguments after the flags.
 
     Raises:
-        UserError: if a flag, a file or a folder cannot be used.
+        UserError: if a flag, a file or a folder cannot be used, or a subject of a study failed.
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
-    settings = ReconstructionSettings(
-        slices=parse_slices('--slices', SLICES.value),
-        scan_slices=parse_slices('--scan_slices', SCAN_SLICES.value),
+    check_flags()
+    settings = read_settings()
+    if BIDS_DIR.value is not None:
+        reconstruct_all(settings)
+        return
+    make_contexts = read_inputs()
+    check_output_dir(OUTPUT_DIR.value, settings.overwrite)
+    model, scorer = load_model(settings)
+    contexts = make_contexts(model)
+    warn_of_thickness(model.info, contexts)
+    reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
+    for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):
+        print(pathlib.Path(OUTPUT_DIR.value) / name)
+
+
+def check_flags() -> None:
+    """Raises a UserError if flags are given that exclude each other, or the run folder is missing."""
+    given = [flag for flag in (STACK, SLICE_DIR, BIDS_DIR) if flag.value is not None]
+    if len(given) > 1:
+        raise UserError(f'--{given[0].name}, --{given[1].name}: exclude each other; leave one out.')
+    selection = next((flag for flag in (SLICES, SCAN_SLICES, WORLD_POSITIONS) if flag.value is not None), None)
+    if SLICE_DIR.value is not None and selection is not None:
+        raise UserError(f'--{selection.name}: --slice_dir says where its slices lie; leave one out.')
+    for flag, other in (
+        (REFERENCE, SLICE_DIR),
+        (MASK, STACK),
+        (PARTICIPANT_LABEL, BIDS_DIR),
+    ):
+        if flag.value is not None and other.value is None:
+            raise UserError(f'--{flag.name}: goes with --{other.name} only; give that, or leave it out.')
+    if USE_MASKS.value and BIDS_DIR.value is None:
+        raise UserError('--use_masks: goes with --bids_dir only; give --mask for a single scan.')
+    if not pathlib.Path(RUN_DIR.value).is_dir():
+        raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
+
+
+def read_settings() -> ReconstructionSettings:
+    """Returns how volumes are completed and written."""
+    return ReconstructionSettings(
         num_samples=NUM_SAMPLES.value,
+        std_samples=STD_SAMPLES.value,
+        interval=INTERVAL.value,
         seed=SEED.value,
-        spacing=SPACING.value,
-        intensity=INTENSITY.value,
+        report=REPORT.value,
+        output=OutputSettings(SPACING.value, INTENSITY.value, KEEP_CONTEXTS.value, CANONICAL.value),
         overwrite=OVERWRITE.value,
         command=shlex.join(sys.argv),
     )
-    scan = read_inputs(settings)
-    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
-    app.import_tensorflow()
-    from tfp_bruno.runs import load
-
-    reconstruct(load(RUN_DIR.value), scan, OUTPUT_DIR.value, settings)
-    print(f'{pathlib.Path(OUTPUT_DIR.value) / "mean.nii.gz"}')
-    print(f'{pathlib.Path(OUTPUT_DIR.value) / "mosaic.png"}')
 
 
-def read_inputs(settings: ReconstructionSettings) -> Volume | None:
-    """Checks the folders and reads the scan, before any long work.
+def read_selection() -> SliceSelection:
+    """Returns which slices of a scan are given."""
+    return SliceSelection(
+        parse_numbers('--slices', SLICES.value, int),
+        parse_numbers('--scan_slices', SCAN_SLICES.value, int),
+        parse_numbers('--world_positions', WORLD_POSITIONS.value, float),
+    )
 
-    Args:
-        settings: what will be done.
+
+def read_inputs() -> Callable[..., Contexts]:
+    """Reads the slices, before any long work.
 
     Returns:
-        The scan, or None for the atlas without a scan.
+        What makes the Contexts of a model out of them.
 
     Raises:
-        UserError: if the run folder is missing, the scan is missing, cannot be used or lies in the output folder, or
-            the output folder cannot be written.
+        UserError: if a file is missing, cannot be used or lies in the output folder.
     """
-    if not pathlib.Path(RUN_DIR.value).is_dir():
-        raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
-    if STACK.value is None:
-        if settings.needs_scan:
-            raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
-        check_output_dir(OUTPUT_DIR.value, settings.overwrite)
-        return None
-    if pathlib.Path(OUTPUT_DIR.value).resolve() in pathlib.Path(STACK.value).resolve().parents:
-        raise UserError(f'{OUTPUT_DIR.value}: holds the scan itself; give another --output_dir.')
-    check_output_dir(OUTPUT_DIR.value, settings.overwrite)
-    return read_volume(STACK.value, ASSUME_RAS.value)
+    check_not_inside(STACK.value, SLICE_DIR.value, REFERENCE.value, MASK.value)
+    if SLICE_DIR.value is not None:
+        slices = read_slice_folder(SLICE_DIR.value)
+        reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
+        return lambda model: contexts_of_slices(
+            slices, reference_affine(model.info, model.definition, reference), model.definition, SLICE_DIR.value
+        )
+    selection = read_selection()
+    if STACK.value is None and selection.needs_scan:
+        raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
+    scan = None if STACK.value is None else read_volume(STACK.value, ASSUME_RAS.value)
+    mask = None if MASK.value is None else read_mask(MASK.value, scan)
+    return lambda model: contexts_of_scan(scan, selection, model.definition, mask)
 
 
-def parse_slices(flag: str, texts: list[str] | None) -> tuple[int, ...] | None:
+def check_not_inside(*inputs: str | None) -> None:
+    """Raises a UserError if an input lies in the output folder, or is that folder."""
+    output_dir = pathlib.Path(OUTPUT_DIR.value).resolve()
+    for path in inputs:
+        if path is not None and output_dir in (pathlib.Path(path).resolve(), *pathlib.Path(path).resolve().parents):
+            raise UserError(f'{OUTPUT_DIR.value}: holds {path} itself; give another --output_dir.')
+
+
+def load_model(settings: ReconstructionSettings):
+    """Returns the trained model and, where a report needs it, its scorer."""
+    # TensorFlow takes seconds to import: everything before this fails, if it must, at once.
+    app.import_tensorflow()
+    from tfp_bruno.runs import load, make_scorer
+
+    model = load(RUN_DIR.value)
+    check_output_settings(settings.output, model.definition)
+    return model, make_scorer(model) if settings.report else None
+
+
+def reconstruct_all(settings: ReconstructionSettings) -> None:
+    """Completes the subjects of a study.
+
+    Args:
+        settings: how.
+
+    Raises:
+        UserError: if the folders cannot be used, or, at the end, if a subject failed.
+    """
+    check_not_inside(BIDS_DIR.value)
+    study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
+    subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
+    folder = pathlib.Path(OUTPUT_DIR.value)
+    # A study goes on where it was interrupted, so the folder may hold files.
+    check_output_dir(folder, overwrite=True)
+    model, scorer = load_model(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
+    write_study_report(folder, outcomes, f'{model.definition.name}: {len(outcomes)} volumes', settings.command)
+    print(folder / 'report.html')
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        names = ', '.join(outcome.subject.name for outcome in failed)
+        raise UserError(
+            f'{len(failed)} of {len(outcomes)} volumes failed ({names}); {folder / "report.html"} says why.'
+        )
+
+
+def parse_numbers(flag: str, texts: list[str] | None, kind: type) -> tuple | None:
     """Returns the numbers of a list flag.
 
     Args:
         flag: its name, for the error.
         texts: its elements; None if it was not given.
+        kind: int or float.
 
     Returns:
         The numbers; None if the flag was not given.
 
     Raises:
-        UserError: if an element is not a whole number.
+        UserError: if an element is no such number, or not finite.
     """
     if texts is None:
         return None
     try:
-        return tuple(int(text) for text in texts)
+        numbers = tuple(kind(text) for text in texts)
     except ValueError:
-        raise UserError(f'{flag}={",".join(texts)}: give whole numbers separated by commas.') from None
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        wanted = 'whole numbers' if kind is int else 'numbers in mm'
+        raise UserError(f'{flag}={",".join(texts)}: give {wanted} separated by commas.')
+    return numbers
 
 
 def run() -> None:

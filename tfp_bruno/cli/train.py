@@ -17,6 +17,9 @@ from tfp_bruno.cli import app
 from tfp_bruno.errors import UserError
 
 DATASET = flags.DEFINE_string('dataset', 'fetal', 'Anatomy: fetal, adni or thorax.')
+DATASET_CONFIG = flags.DEFINE_string(
+    'dataset_config', None, 'TOML file that defines an anatomy of your own, instead of --dataset; see docs/volumes.md.'
+)
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
 MODEL = flags.DEFINE_enum(
@@ -129,7 +132,7 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     folder = pathlib.Path(OUTPUT_DIR.value)
-    definition = data.get_definition(DATASET.value)
+    definition = _read_definition()
     if not RESUME.value:
         _check_own_flags()
     _check_folder(folder)
@@ -156,12 +159,28 @@ def main(argv):
     logging.info('Data: %s.', population.description)
     if not RESUME.value:
         run = dataclasses.replace(
-            run, info={**run.info, 'data': population.description, 'is_phantom': population.is_phantom}
+            run,
+            info={
+                **run.info,
+                'data': population.description,
+                'is_phantom': population.is_phantom,
+                'frame': population.frame.to_json(),
+            },
         )
         runs.write_run(run)
         data.write_split(run.split_file, population.splits_by_name)
     train_run(run, population, DEVICES.value, CACHE_DIR.value or data.default_cache_dir())
     print(folder)
+
+
+def _read_definition():
+    if DATASET_CONFIG.value is None:
+        return data.get_definition(DATASET.value)
+    if DATASET.present:
+        raise UserError('--dataset, --dataset_config: exclude each other; leave one out.')
+    if DATA_DIR.value is None:
+        raise UserError('--data_dir: is missing; there are phantoms of the named datasets only.')
+    return data.read_definition(DATASET_CONFIG.value)
 
 
 def _check_folder(folder):

@@ -1,12 +1,14 @@
 """Volumes in and out: datasets, NIfTI files, stacks of slices, folders of subjects, splits, populations."""
 
 from tfp_bruno.data.cache import default_cache_dir
-from tfp_bruno.data.definitions import DEFINITIONS, DatasetDefinition, get_definition
+from tfp_bruno.data.dataset_file import DEFINITIONS, get_definition, read_definition
+from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.folder import Subject, find_subjects
-from tfp_bruno.data.nifti import Volume, read_volume, write_volume
+from tfp_bruno.data.frame import TrainingFrame
+from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.population import Population, load_population
 from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
-from tfp_bruno.data.stack import Stack, extract_stack
+from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
 
 __all__ = [
     'DEFINITIONS',
@@ -14,6 +16,7 @@ __all__ = [
     'Population',
     'Stack',
     'Subject',
+    'TrainingFrame',
     'Volume',
     'apply_split',
     'default_cache_dir',
@@ -21,9 +24,12 @@ __all__ = [
     'find_subjects',
     'get_definition',
     'load_population',
+    'read_definition',
+    'read_mask',
     'read_split',
     'read_volume',
     'split_subjects',
+    'stack_affine',
     'write_split',
     'write_volume',
 ]

@@ -1,6 +1,7 @@
 """Preprocessed stacks on disk, found again by the content of the volume and the settings."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -18,7 +19,7 @@ from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError
 
 # To be raised whenever the preprocessing changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
 LEVELS = 65535
 
@@ -48,7 +49,10 @@ def load_stack(path: pathlib.Path, definition: DatasetDefinition, cache_dir: pat
     stack = _read_stack(cached, path, definition)
     if stack is None:
         stack = extract_stack(parse_volume(content, path), definition)
-        _write_stack(cached, stack)
+        levels = np.round(stack.images * LEVELS).astype(np.uint16)
+        _write_stack(cached, stack, levels)
+        # The same whether it was in the cache or not.
+        stack = dataclasses.replace(stack, images=levels / np.float32(LEVELS))
     return stack, key
 
 
@@ -62,17 +66,17 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
     """Returns the stack of a cache file, or None if it is missing or damaged (its checksum is verified on reading)."""
     shape = (definition.num_slices, definition.image_size, definition.image_size)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(cached) as arrays:
-        levels, affine, (low, high) = arrays['levels'], arrays['affine'], arrays['intensities']
+        levels, affine, (low, high, thickness) = arrays['levels'], arrays['affine'], arrays['numbers']
         if levels.shape == shape and levels.dtype == np.uint16 and affine.shape == (4, 4):
-            return Stack(levels / np.float32(LEVELS), affine, float(low), float(high), path)
+            return Stack(levels / np.float32(LEVELS), affine, float(low), float(high), path, float(thickness))
     return None
 
 
-def _write_stack(cached: pathlib.Path, stack: Stack) -> None:
+def _write_stack(cached: pathlib.Path, stack: Stack, levels: np.ndarray) -> None:
     """Writes a cache file; where that is impossible, warns once and goes on without."""
     buffer = io.BytesIO()
-    levels = np.round(stack.images * LEVELS).astype(np.uint16)
-    np.savez(buffer, levels=levels, affine=stack.affine, intensities=(stack.intensity_low, stack.intensity_high))
+    numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)
+    np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers)
     try:
         atomic.write_bytes(cached, buffer.getvalue())
     except UserError as error:

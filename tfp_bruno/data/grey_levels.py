@@ -1,6 +1,8 @@
 """Intensities in [0, 1] as points within 256 grey levels, where the flow's density lives."""
 
-__all__ = ['LEVELS', 'from_level_middle', 'to_level_middle']
+import numpy as np
+
+__all__ = ['LEVELS', 'dequantise', 'from_level_middle', 'to_level_middle']
 
 LEVELS = 256
 
@@ -13,3 +15,19 @@ def to_level_middle(images):
 def from_level_middle(images):
     """Undoes `to_level_middle`; what a flow decodes may lie a little outside [0, 1]."""
     return (images * LEVELS - 0.5) / (LEVELS - 1)
+
+
+def dequantise(images, seed):
+    """Rounds intensities to the grey levels and spreads each level over its share of [0, 1): its density is bounded.
+
+    Args:
+        images: array of any shape, in [0, 1].
+        seed: of the noise, as `numpy.random.default_rng` takes it.
+
+    Returns:
+        float32 array of the same shape, in [0, 1).
+    """
+    levels = np.round(np.asarray(images) * (LEVELS - 1))
+    # Drawn in steps of 2^-16, so that float32 holds the sum exactly and never rounds it up to 1.
+    noise = np.random.default_rng(seed).integers(0, 1 << 16, levels.shape) / (1 << 16)
+    return ((levels + noise) / LEVELS).astype(np.float32)

@@ -5,24 +5,44 @@ import gzip
 import math
 import os
 import pathlib
-import zlib
 
 import nibabel
 import numpy as np
 from absl import logging
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from tfp_bruno.data import atomic
+from tfp_bruno.data.unpacking import unpack
 from tfp_bruno.errors import UserError
 
-GZIP_MAGIC = b'\x1f\x8b'
 # A file starts with the size of its header, in the byte order of its data.
 IMAGE_CLASSES = {
     size.to_bytes(4, order): image_class
     for size, image_class in ((348, nibabel.Nifti1Image), (540, nibabel.Nifti2Image))
     for order in ('little', 'big')
 }
+LONGEST_HEADER = 1024
+HEADER_ERRORS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    ValueError,
+    OverflowError,
+    KeyError,
+    TypeError,
+)
+# More than any scan has: 2 GiB of float32.
+MOST_VOXELS = 2**29
+LARGEST_ITEM = 16
+# A header that says more is damaged, whatever its orientation code.
+SMALLEST_VOXEL, LARGEST_VOXEL = 0.01, 100.0
+FARTHEST = 1e5
+# Volume of a voxel over the product of its sides: 1 at right angles.
+LEAST_RECTANGULAR = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,25 +78,53 @@ def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
     return parse_volume(read_file(path), path, assume_ras)
 
 
+def read_mask(path: str | os.PathLike, volume: Volume) -> np.ndarray:
+    """Reads a mask that lies on the grid of a volume.
+
+    Args:
+        path: a NIfTI file; what is above 0 is inside.
+        volume: the volume.
+
+    Returns:
+        bool array of the volume's shape, not all False.
+
+    Raises:
+        UserError: as `read_volume`, or if the mask lies on another grid or marks nothing. It may be constant.
+    """
+    path = pathlib.Path(path)
+    image = _parse_image(_decompress(read_file(path), path), path)
+    affine, data = _choose_affine(image, path, assume_ras=False), _read_voxels(image, path)
+    if data.shape != volume.data.shape or not np.allclose(affine, volume.affine, atol=1e-2, rtol=1e-3):
+        raise UserError(f'{path}: lies on another grid than {volume.path}; resample the mask to the volume.')
+    if not (data > 0).any():
+        raise UserError(f'{path}: marks nothing, every voxel is 0; give a mask that is 1 inside, or none.')
+    return data > 0
+
+
 def read_file(path: pathlib.Path) -> bytes:
     """Returns the bytes of a file, or raises a UserError that names it."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f'{path}: is no file but a device or a pipe; give a .nii or .nii.gz file.')
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f'{path}: there is no such file; check the path.') from None
     except IsADirectoryError:
         raise UserError(f'{path}: is a folder, not a volume; give a .nii or .nii.gz file.') from None
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); check its permissions.') from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'{path}: cannot be read ({getattr(error, "strerror", error)}); check path and permissions.'
+        ) from error
+    except MemoryError:
+        raise UserError(f'{path}: is larger than the memory; crop it or resample it first.') from None
 
 
 def parse_volume(content: bytes, path: pathlib.Path, assume_ras: bool = False) -> Volume:
     """Returns the Volume in the bytes of a NIfTI file; for the rest see `read_volume`."""
     image = _parse_image(_decompress(content, path), path)
     affine = _choose_affine(image, path, assume_ras)
-    data = image.get_fdata(dtype=np.float32)
-    data = data.reshape(data.shape[:3])
-    _check_voxels(data, path)
+    data = _read_voxels(image, path)
+    _check_contrast(data, path)
     return Volume(data, affine, path)
 
 
@@ -109,12 +157,20 @@ def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) 
 
 def _decompress(content: bytes, path: pathlib.Path) -> bytes:
     """Returns the whole unpacked file: opened lazily, one that is cut short would fail only later, or never."""
-    if not content.startswith(GZIP_MAGIC):
-        return content
+    head = unpack(content, path, LONGEST_HEADER, whole=False)
+    image_class = IMAGE_CLASSES.get(head[:4])
+    if image_class is None:
+        return head
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f'{path}: is cut short or damaged ({error}); copy or download it again.') from error
+        header = image_class.header_class(head[: image_class.header_class.sizeof_hdr], check=False)
+        promised = int(header.get_data_offset()) + math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    except HEADER_ERRORS:
+        # What is wrong with the header is said where it is parsed.
+        return head
+    if not 0 < promised <= MOST_VOXELS * LARGEST_ITEM:
+        return head
+    # Bounded by what the header promises, a small file cannot unpack to fill the memory.
+    return unpack(content, path, promised)
 
 
 def _parse_image(content: bytes, path: pathlib.Path) -> nibabel.Nifti1Image:
@@ -123,8 +179,10 @@ def _parse_image(content: bytes, path: pathlib.Path) -> nibabel.Nifti1Image:
     if image_class is None:
         raise UserError(f'{path}: is not a NIfTI file; give a .nii or .nii.gz volume.')
     try:
-        image = image_class.from_bytes(content)
-    except (ImageFileError, HeaderDataError, OSError, ValueError, OverflowError) as error:
+        # What nibabel mends in a header it tells on stderr.
+        with LoggingOutputSuppressor():
+            image = image_class.from_bytes(content)
+    except HEADER_ERRORS as error:
         raise UserError(f'{path}: its NIfTI header is damaged ({_one_line(error)}); write it again.') from error
     shape = image.shape
     if len(shape) < 3 or math.prod(shape[3:]) != 1:
@@ -133,6 +191,8 @@ def _parse_image(content: bytes, path: pathlib.Path) -> nibabel.Nifti1Image:
     data_type = image.get_data_dtype()
     if data_type.kind not in 'iuf':
         raise UserError(f'{path}: voxels of type {data_type} are not intensities; convert them to float32.')
+    if math.prod(shape) > MOST_VOXELS:
+        raise UserError(f'{path}: has {math.prod(shape):.3g} voxels, more than can be worked on; crop or resample it.')
     if min(shape) < 1 or len(content) < image.dataobj.offset + math.prod(shape) * data_type.itemsize:
         raise UserError(f'{path}: is cut short: its header promises more voxels than it holds; copy it again.')
     return image
@@ -144,13 +204,27 @@ def _choose_affine(image: nibabel.Nifti1Image, path: pathlib.Path, assume_ras: b
     if sform is None and qform is None:
         if assume_ras:
             spacing = np.array(image.header.get_zooms()[:3], dtype=np.float64)
-            return nibabel.affines.from_matvec(np.diag(spacing), -spacing * (np.array(image.shape[:3]) - 1) / 2)
+            centre = spacing * (np.array(image.shape[:3]) - 1) / 2
+            return _plausible(nibabel.affines.from_matvec(np.diag(spacing), -centre), path)
         raise UserError(f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one.')
     if sform is None:
-        return qform
+        return _plausible(qform, path)
     if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
         logging.warning('%s: its sform and qform differ; the sform is used.', path)
-    return sform
+    return _plausible(sform, path)
+
+
+def _plausible(affine: np.ndarray, path: pathlib.Path) -> np.ndarray:
+    """Returns an affine, or raises a UserError if no scanner writes one like it."""
+    spacing = nibabel.affines.voxel_sizes(affine)
+    if spacing.min() < SMALLEST_VOXEL or spacing.max() > LARGEST_VOXEL:
+        size = ' x '.join(f'{side:g}' for side in spacing)
+        raise UserError(f'{path}: has voxels of {size} mm, which cannot be; mend the affine in its header.')
+    if np.abs(affine[:3, 3]).max() > FARTHEST:
+        raise UserError(f'{path}: lies more than {FARTHEST:g} mm from world 0; mend the affine in its header.')
+    if abs(np.linalg.det(affine[:3, :3])) < LEAST_RECTANGULAR * np.prod(spacing):
+        raise UserError(f'{path}: has axes far from right angles; mend the affine in its header.')
+    return affine
 
 
 def _valid_affine(get_affine) -> np.ndarray | None:
@@ -164,13 +238,24 @@ def _valid_affine(get_affine) -> np.ndarray | None:
     return affine.astype(np.float64) if abs(np.linalg.det(affine[:3, :3])) > 1e-9 else None
 
 
-def _check_voxels(data: np.ndarray, path: pathlib.Path) -> None:
-    """Raises a UserError if a volume has voxels that are not finite, or no contrast at all."""
-    low, high = data.min(), data.max()
-    if not np.isfinite(low) or not np.isfinite(high):
+def _read_voxels(image: nibabel.Nifti1Image, path: pathlib.Path) -> np.ndarray:
+    """Returns the voxels as finite float32 `[X, Y, Z]`."""
+    try:
+        # What does not fit into float32 becomes infinite, and is reported as that.
+        with np.errstate(all='ignore'):
+            data = image.get_fdata(dtype=np.float32)
+    except HEADER_ERRORS as error:
+        raise UserError(f'{path}: its voxels cannot be read ({_one_line(error)}); write it again.') from error
+    if not np.isfinite(data.min()) or not np.isfinite(data.max()):
         count = np.count_nonzero(~np.isfinite(data))
         raise UserError(f'{path}: {count} voxels are NaN or infinite; replace them, by 0 where nothing was measured.')
-    if low == high:
+    return data.reshape(data.shape[:3])
+
+
+def _check_contrast(data: np.ndarray, path: pathlib.Path) -> None:
+    """Raises a UserError if a volume has no contrast at all."""
+    low = data.min()
+    if low == data.max():
         what = 'is empty: every voxel is 0' if low == 0 else f'is constant: every voxel is {low:g}'
         raise UserError(f'{path}: {what}; remove the file or write it again.')
 

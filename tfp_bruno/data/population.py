@@ -1,4 +1,4 @@
-"""A whole population in memory: the stacks of all subjects, their names and splits, and where they came from."""
+"""A whole population: the stacks of all subjects, their names and splits, and where they came from."""
 
 import concurrent.futures
 import contextlib
@@ -17,6 +17,8 @@ from tqdm import tqdm
 from tfp_bruno.data.cache import default_cache_dir, load_stack
 from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.folder import Subject, find_subjects
+from tfp_bruno.data.frame import TrainingFrame, common_frame
+from tfp_bruno.data.pack import load_pack
 from tfp_bruno.data.split import apply_split, split_subjects
 from tfp_bruno.errors import UserError
 
@@ -28,11 +30,12 @@ class Population:
     """The stacks of a population.
 
     Attributes:
-        images: float32 `[S, K, H, W]` in [0, 1].
+        images: float32 `[S, K, H, W]` in [0, 1], not to be written to: memory-mapped where there is a cache.
         names: the S subjects.
         splits: 'train' or 'test' for each.
         is_phantom: whether the data are synthetic.
         description: one line that says what the data are.
+        frame: where the stacks lie in their world, and how thick the slices are; None if that is not known.
     """
 
     images: np.ndarray
@@ -40,6 +43,7 @@ class Population:
     splits: tuple[str, ...]
     is_phantom: bool
     description: str
+    frame: TrainingFrame | None = None
 
     @property
     def splits_by_name(self) -> dict[str, str]:
@@ -94,7 +98,7 @@ def load_population(
             'test', whatever their number.
 
     Returns:
-        The Population, in the order of the files.
+        The Population: training subjects first, in the order of the files.
 
     Raises:
         UserError: if the folder or a volume in it cannot be used, the subjects are too few, or one is in both splits.
@@ -134,28 +138,31 @@ def is_phantom_folder(data_dir: pathlib.Path) -> bool:
 def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_split) -> Population:
     """Returns the population of a folder."""
     subjects = load_subjects(data_dir, definition, seed, splits, needs_split)
-    images, keys = _load_images(subjects, definition, cache_dir, jobs)
-    _check_no_copy_in_both(subjects, keys)
+    # Subjects of one split side by side are a part of the file that needs no copy.
+    subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
+    fill = functools.partial(_fill, subjects, definition, cache_dir, jobs)
+    pack = load_pack([subject.path for subject in subjects], definition, cache_dir, fill)
+    _check_no_copy_in_both(subjects, pack.keys)
     is_phantom = is_phantom_folder(data_dir)
     description = f'{"phantom (synthetic) " if is_phantom else ""}volumes of {data_dir}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
-    return Population(images, names, values, is_phantom, description)
+    frame = common_frame(pack.affines, pack.thicknesses, pack.images.shape[1:])
+    return Population(pack.images, names, values, is_phantom, description, frame)
 
 
-def _load_images(subjects, definition, cache_dir, jobs) -> tuple[np.ndarray, list[str]]:
-    """Returns the images `[S, K, H, W]` of the subjects and the keys of their contents."""
-    size = definition.image_size
-    images = np.empty((len(subjects), definition.num_slices, size, size), dtype=np.float32)
+def _fill(subjects, definition, cache_dir, jobs, images) -> tuple[list[str], list, list[float]]:
+    """Fills images `[S, K, H, W]`; returns keys of their contents, affines and slice thicknesses."""
 
     def load(index):
         stack, key = load_stack(subjects[index].path, definition, cache_dir)
         images[index] = stack.images
-        return key
+        return key, stack.affine.tolist(), stack.slice_thickness
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
         # disable=None: a bar on a terminal only.
-        keys = list(tqdm(executor.map(load, range(len(subjects))), 'volumes', len(subjects), disable=None))
-    return images, keys
+        loaded = list(tqdm(executor.map(load, range(len(subjects))), 'volumes', len(subjects), disable=None))
+    keys, affines, thicknesses = map(list, zip(*loaded, strict=True))
+    return keys, affines, thicknesses
 
 
 def _check_no_copy_in_both(subjects: Sequence[Subject], keys: Sequence[str]) -> None:

@@ -9,12 +9,13 @@ from scipy import ndimage
 
 from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.nifti import Volume
+from tfp_bruno.data.orientation import orient
 from tfp_bruno.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """A subject's slices in the model's frame: w grows to the left, h to posterior, k to superior.
+    """A subject's slices in the model's frame: axes (w, h, k) grow to `definition.axes`, such as 'LPS'.
 
     Attributes:
         images: float32 `[K, H, W]` in [0, 1], background 0.
@@ -22,6 +23,7 @@ class Stack:
         intensity_low: intensity of the volume that became 0.
         intensity_high: intensity of the volume that became 1.
         path: the file it came from.
+        slice_thickness: of the volume's voxels along its slice axis, mm.
     """
 
     images: np.ndarray
@@ -29,18 +31,20 @@ class Stack:
     intensity_low: float
     intensity_high: float
     path: pathlib.Path
+    slice_thickness: float
 
 
-def extract_stack(volume: Volume, definition: DatasetDefinition) -> Stack:
+def extract_stack(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None = None) -> Stack:
     """Resamples a volume to the model's stack.
 
-    The axes are permuted and flipped to the nearest of left, posterior and superior; an oblique volume keeps its own
-    axes, and the affine their directions. Each axis that gets coarser is smoothed first, by a Gaussian of half the
-    excess of the target spacing, then one linear interpolation leads straight from the source to the target grid.
+    The axes are permuted and flipped to the nearest of those of the definition; an oblique volume keeps its own axes,
+    and the affine their directions. Each axis that gets coarser is smoothed first, by a Gaussian of half the excess of
+    the target spacing, then one linear interpolation leads straight from the source to the target grid.
 
     Args:
         volume: the volume as read from its file.
         definition: the grid and the intensity scale.
+        mask: bool, of the shape of the volume: what is outside becomes background. None for everything.
 
     Returns:
         The Stack.
@@ -48,49 +52,42 @@ def extract_stack(volume: Volume, definition: DatasetDefinition) -> Stack:
     Raises:
         UserError: if the volume has a single voxel along an axis, or no positive intensity to scale by.
     """
-    if min(volume.data.shape) < 2:
-        size = ' x '.join(str(length) for length in volume.data.shape)
-        raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
-    data, affine = orient_to_lps(volume.data, volume.affine)
-    low, high = intensity_range(data, definition, volume.path)
+    _check_whole(volume)
+    low, high = intensity_range(volume.data if mask is None else volume.data[mask], definition, volume.path)
+    data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
+    data, affine = orient(data, volume.affine, definition.axes)
     grid = stack_grid(data.shape, affine, definition)
+    steps, offset, size = np.diag(grid)[:3], grid[:3, 3], definition.image_size
+    sigmas = np.maximum(0.0, (steps - 1) / 2)
+    data, offset = _crop(data, offset, steps, (size, size, definition.num_slices), sigmas)
     # Scaled first, so that outliers cannot bleed into their neighbours.
-    scaled = np.clip((data - np.float32(low)) / np.float32(high - low), 0, 1).transpose(2, 1, 0)
-    steps = np.diag(grid)[:3][::-1]
-    scaled = ndimage.gaussian_filter(scaled, np.maximum(0.0, (steps - 1) / 2), mode='constant')
-    size = definition.image_size
+    scaled = ((data - np.float32(low)) / np.float32(high - low)).transpose(2, 1, 0)
+    np.clip(scaled, 0, 1, out=scaled)
+    scaled = ndimage.gaussian_filter(scaled, sigmas[::-1], mode='constant')
     images = ndimage.affine_transform(
         scaled,
-        steps,
-        offset=grid[:3, 3][::-1],
+        steps[::-1],
+        offset=offset[::-1],
         output_shape=(definition.num_slices, size, size),
         order=1,
         mode='grid-constant',
     )
-    return Stack(np.clip(images, 0, 1), affine @ grid, low, high, volume.path)
+    thickness = float(nibabel.affines.voxel_sizes(affine)[2])
+    return Stack(np.clip(images, 0, 1), affine @ grid, low, high, volume.path, thickness)
 
 
-def orient_to_lps(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Permutes and flips the axes of a volume so that they grow nearest to left, posterior and superior.
-
-    Args:
-        data: `[X, Y, Z]`.
-        affine: `[4, 4]`, voxel indices to world RAS mm.
-
-    Returns:
-        The data as a view, and the affine of its new axes: every voxel stays where it was in the world.
-    """
-    here = nibabel.orientations.io_orientation(affine)
-    change = nibabel.orientations.ornt_transform(here, nibabel.orientations.axcodes2ornt(('L', 'P', 'S')))
-    back = nibabel.orientations.inv_ornt_aff(change, data.shape)
-    return nibabel.orientations.apply_orientation(data, change), affine @ back
+def stack_affine(volume: Volume, definition: DatasetDefinition) -> np.ndarray:
+    """Returns the affine `[4, 4]` of the stack that `extract_stack` makes of a volume, (w, h, k, 1) to world mm."""
+    _check_whole(volume)
+    data, affine = orient(volume.data, volume.affine, definition.axes)
+    return affine @ stack_grid(data.shape, affine, definition)
 
 
 def stack_grid(shape: tuple[int, ...], affine: np.ndarray, definition: DatasetDefinition) -> np.ndarray:
-    """Returns the grid of the stack in the voxels of a volume whose axes grow to left, posterior and superior.
+    """Returns the grid of the stack in the voxels of a volume whose axes grow as the stack's.
 
     Args:
-        shape: size of the volume along left, posterior and superior.
+        shape: size of the volume along columns, rows and slices.
         affine: `[4, 4]`, its voxel indices to world mm.
         definition: field of view, number of slices and their share of the volume.
 
@@ -103,6 +100,24 @@ def stack_grid(shape: tuple[int, ...], affine: np.ndarray, definition: DatasetDe
     steps = np.array([definition.pixel_spacing / spacing[0], definition.pixel_spacing / spacing[1], depth])
     size = np.array([definition.image_size, definition.image_size, definition.num_slices])
     return nibabel.affines.from_matvec(np.diag(steps), (shape - 1) / 2 - steps * (size - 1) / 2)
+
+
+def _check_whole(volume: Volume) -> None:
+    """Raises a UserError if a volume has a single voxel along an axis."""
+    if min(volume.data.shape) < 2:
+        size = ' x '.join(str(length) for length in volume.data.shape)
+        raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
+
+
+def _crop(data, offset, steps, sizes, sigmas) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the part of a volume that the stack, once smoothed, is made of, and the stack's offset in it."""
+    # SciPy cuts its Gaussian at four standard deviations; one voxel more is for the interpolation.
+    reach = np.ceil(4 * sigmas) + 1
+    first = np.clip(np.floor(offset - reach), 0, data.shape).astype(int)
+    last = offset + steps * (np.array(sizes) - 1)
+    last = np.clip(np.ceil(last + reach) + 1, 1, data.shape).astype(int)
+    part = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
+    return data[part], offset - first
 
 
 def intensity_range(data: np.ndarray, definition: DatasetDefinition, path: pathlib.Path) -> tuple[float, float]:
@@ -126,7 +141,9 @@ def intensity_range(data: np.ndarray, definition: DatasetDefinition, path: pathl
                 f'{path}: no voxel is above {low:g}; {definition.name} volumes must be in Hounsfield units.'
             )
         return low, high
-    high = float(np.percentile(data[data != 0], definition.percentile))
-    if high <= 0:
+    present = data[data != 0]
+    high = float(np.percentile(present, definition.percentile)) if present.size else 0.0
+    # Below the smallest normal float32, intensities could not be divided by it.
+    if high < np.finfo(np.float32).tiny:
         raise UserError(f'{path}: has no positive intensities to scale by; shift them so that the background is 0.')
     return 0.0, high

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tfp_bruno.data.grey_levels import LEVELS, dequantise
+
 NUM_LIKELIHOOD_SLICES = 9
-GREY_LEVELS = 256
 
 
 def bits_per_dimension(model, images: np.ndarray, seed: int) -> np.ndarray:
@@ -33,25 +34,9 @@ def bits_per_dimension(model, images: np.ndarray, seed: int) -> np.ndarray:
         for subject, stack in enumerate(images)
     ]
     dimensions = len(slices) * np.prod(images.shape[2:])
-    return -np.array(log_probs, dtype=np.float64) / (dimensions * np.log(2)) + np.log2(GREY_LEVELS)
+    return -np.array(log_probs, dtype=np.float64) / (dimensions * np.log(2)) + np.log2(LEVELS)
 
 
 def spread_over_stack(count: int, num_slices: int) -> np.ndarray:
     """Returns the middle slice of each of `count` equal parts of a stack of `num_slices`, as `[count]` integers."""
     return ((np.arange(count) + 0.5) * num_slices / count).astype(int)
-
-
-def dequantise(images: np.ndarray, seed) -> np.ndarray:
-    """Rounds intensities in [0, 1] to 256 grey levels and spreads each level uniformly over its share of [0, 1).
-
-    Args:
-        images: any shape, in [0, 1].
-        seed: of the noise, as `numpy.random.default_rng` takes it.
-
-    Returns:
-        float32 of the same shape, in [0, 1).
-    """
-    levels = np.round(np.asarray(images) * (GREY_LEVELS - 1))
-    # Drawn in steps of 2^-16, so that float32 holds the sum exactly and never rounds it up to 1.
-    noise = np.random.default_rng(seed).integers(0, 1 << 16, levels.shape) / (1 << 16)
-    return ((levels + noise) / GREY_LEVELS).astype(np.float32)

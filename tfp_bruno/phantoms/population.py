@@ -15,7 +15,7 @@ import threading
 import numpy as np
 from tqdm import tqdm
 
-from tfp_bruno.data.definitions import get_definition
+from tfp_bruno.data.dataset_file import get_definition
 from tfp_bruno.data.nifti import write_volume
 from tfp_bruno.data.population import PHANTOM_GENERATOR
 from tfp_bruno.errors import UserError

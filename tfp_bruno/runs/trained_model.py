@@ -7,6 +7,9 @@ from tfp_bruno.runs.numpy_model import NumpyModel
 
 __all__ = ['TrainedModel']
 
+# Subjects whose slices are decoded together.
+_AT_ONCE = 8
+
 
 class TrainedModel(NumpyModel):
     """A `ConditionalBruno` with the settings of its dataset.
@@ -43,12 +46,11 @@ class TrainedModel(NumpyModel):
         Returns:
             float32 array `[S, Q, H, W]` in [0, 1]: the decoded mean of the process.
         """
-        return np.stack(
-            [
-                self._decoded(self._predict(*self._inputs(contexts, context_slices), self.poses(query_slices)))
-                for contexts in context_images
-            ]
-        )
+        poses = self.poses(query_slices)
+        # A few subjects at once: the same memory for any number of them.
+        parts = [context_images[first : first + _AT_ONCE] for first in range(0, len(context_images), _AT_ONCE)]
+        means = [self._decoded(self._predict(*self._inputs(part, context_slices), poses)) for part in parts]
+        return np.concatenate(means)
 
     def sample(self, context_images, context_slices, query_slices, num_samples, seed):
         """Draws all query slices jointly.
@@ -84,14 +86,22 @@ class TrainedModel(NumpyModel):
         return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
 
     def _mean_images(self, contexts, context_poses, query_poses):
-        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
+        subjects = tf.shape(contexts)[:1]
+        context_poses, query_poses = (
+            tf.broadcast_to(poses, tf.concat([subjects, tf.shape(poses)], 0)) for poses in (context_poses, query_poses)
+        )
+        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[1])
         return posterior.mean_image(query_poses)
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
-        if self.temperature == 1.0:
-            return posterior.sample(num_samples, seed=seed, bijector_kwargs={'conditional_input': query_poses})
-        return posterior.sample_images(num_samples, query_poses, seed, self.temperature)
+        if self.temperature != 1.0:
+            return posterior.sample_images(num_samples, query_poses, seed, self.temperature)
+        process = posterior.distribution
+        kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
+        latents = process.sample(num_samples, seed=seed, **kwargs)
+        # One sample after the other: that stays in the caches of a processor, and in less memory.
+        return tf.map_fn(lambda latent: posterior.decode(latent, query_poses), latents, parallel_iterations=1)
 
     def _joint_log_prob(self, images, poses):
         empty = self.bruno.posterior(images[:0], poses[:0], tf.shape(images)[0])

@@ -1,5 +1,6 @@
 """The tf.data pipeline: sequences of (image, pose) pairs of one subject."""
 
+import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
@@ -27,7 +28,7 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
     Args:
-        images: float32 array `[S, K, H, W]` in [0, 1].
+        images: float32 array `[S, K, H, W]` in [0, 1]; one that is memory-mapped is read subject by subject.
         sequence_length: `int`, M.
         batch_size: `int`, number of sequences in a batch.
         spacing: Three floats, distance between voxels along (K, H, W), mm.
@@ -39,7 +40,7 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         `[batch_size, M, K]`.
     """
     num_subjects, num_slices = images.shape[:2]
-    volumes = tf.convert_to_tensor(images)
+    read = _reader(images)
 
     @tf.autograph.experimental.do_not_convert
     def draw(seed):
@@ -47,7 +48,7 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)
         order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
         slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
-        volume = volumes[subject]
+        volume = read(subject)
         if bending.probability > 0:
             drawn = tf.cond(
                 tf.random.stateless_uniform([], seeds[2]) < bending.probability,
@@ -62,3 +63,16 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
     sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
     sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
+
+
+def _reader(images):
+    """Returns a function of a subject's index that gives its volume, `[K, H, W]`."""
+    if not isinstance(images, np.memmap):
+        volumes = tf.convert_to_tensor(images)
+        return lambda subject: volumes[subject]
+
+    def read(subject):
+        volume = tf.numpy_function(lambda index: np.array(images[index]), [subject], tf.float32, stateful=False)
+        return tf.ensure_shape(volume, images.shape[1:])
+
+    return read

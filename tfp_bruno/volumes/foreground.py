@@ -21,4 +21,9 @@ def foreground_mask(data: np.ndarray) -> np.ndarray:
         return np.zeros(data.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return ndimage.binary_fill_holes(labels == sizes.argmax())
+    mask = labels == sizes.argmax()
+    # A hole is what is not connected with the outside of the box of the mask.
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    outside, _ = ndimage.label(np.pad(~mask[box], 1, constant_values=True))
+    mask[box] = (outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    return mask

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from tfp_bruno.data import DatasetDefinition, Stack
+from tfp_bruno.data import DatasetDefinition
 
 # Slice-to-volume tools cast an initial target to integers: its foreground must be far above 1.
 TARGET_MEAN = 700.0
+INTENSITIES = ('scan', 'target', 'hounsfield')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +19,13 @@ class IntensityScale:
         low: what 0 becomes, the background.
         high: what 1 becomes.
         description: where the scale comes from, for the sidecar.
+        offset: what has to be added to a written value to have the scan's own; None where no scan has the scale.
     """
 
     low: float
     high: float
     description: str
+    offset: float | None = None
 
     def values(self, data: np.ndarray) -> np.ndarray:
         """Returns intensities in [0, 1] as float32 on this scale."""
@@ -32,16 +35,34 @@ class IntensityScale:
         """Returns a standard deviation of intensities in [0, 1] as float32 on this scale."""
         return (data * (self.high - self.low)).astype(np.float32)
 
+    def of_scan(self, data: np.ndarray, intensities: tuple[float, float]) -> np.ndarray:
+        """Returns intensities of the scan as float32 on this scale, as they are where both are the same.
+
+        Args:
+            data: any shape, in the units of the scan.
+            intensities: what became 0 and 1.
+        """
+        if self.offset is not None:
+            return (data - self.offset).astype(np.float32)
+        low, high = intensities
+        return self.values((data - low) / (high - low))
+
 
 def choose_scale(
-    kind: str, stack: Stack | None, definition: DatasetDefinition, mean: np.ndarray, mask: np.ndarray
+    kind: str,
+    intensities: tuple[float, float] | None,
+    definition: DatasetDefinition,
+    mean: np.ndarray,
+    mask: np.ndarray,
 ) -> IntensityScale:
     """Chooses the scale of the output.
 
     Args:
-        kind: 'scan' for the intensities of the scan, or 'target' for background 0 and a foreground mean of 700.
-        stack: the stack of the scan, or None without a scan; then 'scan' stands for the window of the dataset, or,
-            where there is none, for 'target'.
+        kind: 'scan' for the intensities of the scan; of a dataset with a window they are shifted, so that the window's
+            lower end, the background, is 0 and nothing negative. 'target' for background 0 and a foreground mean of
+            700. 'hounsfield' for the units of the window, where the background is its lower end; no contract holds.
+        intensities: those of the scan that became 0 and 1; None without a scan, which 'scan' then stands for 'target',
+            but for a dataset with a window.
         definition: the dataset.
         mean: `[X, Y, Z]` in [0, 1].
         mask: bool `[X, Y, Z]`, its foreground, not empty.
@@ -49,9 +70,13 @@ def choose_scale(
     Returns:
         The IntensityScale.
     """
-    if kind == 'scan' and stack is not None:
-        return IntensityScale(stack.intensity_low, stack.intensity_high, 'intensities of the scan')
-    if kind == 'scan' and definition.window is not None:
-        return IntensityScale(*definition.window, 'intensity window of the dataset')
+    window = definition.window
+    if kind == 'hounsfield' and window is not None:
+        return IntensityScale(*window, 'units of the window; the background is its lower end', 0.0)
+    if kind != 'target' and window is not None:
+        low, high = window
+        return IntensityScale(0.0, high - low, f'units of the window, {-low:+g}, so that the background is 0', low)
+    if kind == 'scan' and intensities is not None:
+        return IntensityScale(*intensities, 'intensities of the scan', 0.0)
     high = TARGET_MEAN / float(mean[mask].mean())
     return IntensityScale(0.0, high, f'background 0, foreground mean {TARGET_MEAN:g}')

@@ -13,17 +13,19 @@ MAX_COLUMNS = 12
 SPREAD_COLUMNS = 8
 MAX_SAMPLES = 2
 PANEL_INCHES = 1.2
+_OPPOSITE = dict(('LR', 'RL', 'PA', 'AP'))
 
 
-def write_mosaic(path: str | os.PathLike, completion: Completion, title: str) -> None:
+def write_mosaic(path: str | os.PathLike, completion: Completion, title: str, axes: str = 'LPS') -> None:
     """Writes a PNG with a row each for contexts, mean, standard deviation and up to two samples.
 
-    Slices are seen as radiologists do: the patient's right on the left, anterior on top; both sides are labelled.
+    Slices are seen as radiologists do: the patient's right on the left, or anterior on the left; both are labelled.
 
     Args:
         path: the PNG to write, atomically.
         completion: what to show.
         title: one line above.
+        axes: of the stack, such as 'LPS'.
 
     Raises:
         UserError: if the file cannot be written.
@@ -34,7 +36,7 @@ def write_mosaic(path: str | os.PathLike, completion: Completion, title: str) ->
     FigureCanvasAgg(figure)
     strips = figure.subplots(len(rows), 1)
     for strip, (name, images, limit) in zip(strips, rows, strict=True):
-        _draw_strip(strip, [images.get(k) for k in columns], completion.mean.shape[1:], limit)
+        _draw_strip(strip, [images.get(k) for k in columns], completion.mean.shape[1:], limit, axes)
         strip.set_ylabel(name, fontsize=8)
     width = completion.mean.shape[2]
     strips[0].xaxis.tick_top()
@@ -67,14 +69,15 @@ def _rows(completion: Completion) -> list[tuple[str, dict[int, np.ndarray], floa
     rows = [
         ('contexts', dict(zip(completion.positions, completion.contexts, strict=True)), 1.0),
         ('mean', dict(enumerate(completion.mean)), 1.0),
-        ('std', dict(enumerate(completion.std)), max(float(completion.std.max()), 1e-6)),
     ]
+    if completion.std is not None:
+        rows.append(('std', dict(enumerate(completion.std)), max(float(completion.std.max()), 1e-6)))
     for number, sample in enumerate(completion.samples[:MAX_SAMPLES]):
         rows.append((f'sample {number}', dict(enumerate(sample)), 1.0))
     return rows
 
 
-def _draw_strip(strip, images: list[np.ndarray | None], shape: tuple[int, int], limit: float) -> None:
+def _draw_strip(strip, images: list[np.ndarray | None], shape: tuple[int, int], limit: float, axes: str) -> None:
     """Draws slices side by side, white where there is none."""
     blank = np.full(shape, np.nan, dtype=np.float32)
     strip.imshow(np.concatenate([blank if i is None else i for i in images], axis=1), cmap='gray', vmin=0, vmax=limit)
@@ -83,8 +86,10 @@ def _draw_strip(strip, images: list[np.ndarray | None], shape: tuple[int, int], 
     for side in strip.spines.values():
         side.set_visible(False)
     height, width = shape
+    right = axes[0]
+    left = _OPPOSITE[right]
     for number, image in enumerate(images):
         if image is not None:
-            for label, place in (('R', 0.05), ('L', 0.95)):
+            for label, place in ((left, 0.05), (right, 0.95)):
                 x, y = (number + place) * width, height / 2
                 strip.text(x, y, label, color='yellow', fontsize=6, ha='center', va='center')

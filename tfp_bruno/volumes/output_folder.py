@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfp_bruno.errors import UserError
 
@@ -30,7 +30,7 @@ def check_output_dir(output_dir: str | os.PathLike, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: str) -> Iterator[pathlib.Path]:
+def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: Iterable[str]) -> Iterator[pathlib.Path]:
     """Gives a temporary folder whose files move to `output_dir` when the block ends well.
 
     A new output folder appears at once, whole. One that exists keeps its other files; those of the same name are
@@ -39,7 +39,7 @@ def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: str) -> Ite
     Args:
         output_dir: the folder.
         overwrite: whether it may hold files already.
-        replaces: glob pattern, below `output_dir`, of earlier results that are not to outlive this one.
+        replaces: glob patterns, below `output_dir`, of earlier results that are not to outlive this one.
 
     Yields:
         The temporary folder, on the same file system.
@@ -80,13 +80,13 @@ def _missing_parents(path: pathlib.Path) -> list[pathlib.Path]:
     return [candidate for candidate in (path, *path.parents) if not candidate.exists()]
 
 
-def _publish(folder: pathlib.Path, output_dir: pathlib.Path, replaces: str) -> None:
+def _publish(folder: pathlib.Path, output_dir: pathlib.Path, replaces: Iterable[str]) -> None:
     """Moves the staged files into place."""
     if not output_dir.exists():
         folder.replace(output_dir)
         return
     files = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
-    for stale in output_dir.glob(replaces):
+    for stale in [path for pattern in replaces for path in output_dir.glob(pattern)]:
         if stale.is_file() and stale.relative_to(output_dir) not in files:
             stale.unlink()
     for file in files:

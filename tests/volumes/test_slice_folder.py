@@ -1,0 +1,176 @@
+"""Single slices lie where their affines say, in the frame of a reference."""
+
+import logging as standard_logging
+import pathlib
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from tfp_bruno.data import TrainingFrame, Volume, extract_stack, get_definition, stack_affine
+from tfp_bruno.errors import UserError
+from tfp_bruno.volumes import SliceSelection, contexts_of_scan, contexts_of_slices, no_contexts, read_slice_folder
+from tfp_bruno.volumes.reference import reference_affine, warn_of_thickness
+
+FETAL = get_definition('fetal')
+
+
+@pytest.fixture
+def scan():
+    """An oblique scan of slices of 2 mm, with anisotropic pixels, smooth, background 0."""
+    rng = np.random.default_rng(3)
+    data = ndimage.gaussian_filter(rng.uniform(0, 1000, (70, 80, 60)), 3)
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in data.shape], indexing='ij')
+    data = np.where(x**2 + y**2 + z**2 < 0.8, data, 0).astype(np.float32)
+    matrix = Rotation.from_rotvec([0.2, -0.1, 0.3]).as_matrix() @ np.diag([1.6, 1.3, 2.0])
+    return Volume(data, nibabel.affines.from_matvec(matrix, [-40, -60, 10]), pathlib.Path('scan.nii.gz'))
+
+
+def write_slice(folder, name, scan, index, data=None, turn=None):
+    affine = scan.affine.copy()
+    affine[:3, 3] = (scan.affine @ [0, 0, index, 1])[:3]
+    image = nibabel.Nifti1Image(
+        (scan.data if data is None else data)[:, :, index : index + 1], affine if turn is None else turn @ affine
+    )
+    folder.mkdir(exist_ok=True)
+    nibabel.save(image, folder / name)
+
+
+def contexts_in(folder, scan):
+    return contexts_of_slices(read_slice_folder(folder), stack_affine(scan, FETAL), FETAL, str(folder))
+
+
+@pytest.mark.parametrize('layout', [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2)])
+def test_slices_of_a_stack_come_out_as_from_the_stack(tmp_path, scan, layout):
+    whole = contexts_of_scan(scan, SliceSelection(scan_slices=(15, 30, 44)), FETAL)
+    for number, index in enumerate((44, 15, 30)):
+        write_slice(tmp_path / 'slices', f'{number + 9}.nii.gz', scan, index)
+        path = tmp_path / 'slices' / f'{number + 9}.nii.gz'
+        # In any order of the axes of the file.
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata().transpose(layout), image.affine[:, [*layout, 3]]), path)
+    contexts = contexts_in(tmp_path / 'slices', scan)
+    assert contexts.positions == whole.positions
+    np.testing.assert_allclose(contexts.affine, whole.affine)
+    assert contexts.slice_thickness == pytest.approx(2.0)
+    # The stack's slices are interpolated between the scan's, a single slice is itself.
+    for mine, theirs in zip(contexts.images, whole.images, strict=True):
+        assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] > 0.98
+    assert [pathlib.Path(path).name for path in contexts.files] == ['10.nii.gz', '11.nii.gz', '9.nii.gz']
+
+
+def test_a_slice_on_a_plane_of_the_stack_is_the_stacks(tmp_path, scan):
+    # The stack's plane k = 33 cut out of the scan by itself, at the stack's own pixels.
+    stack = extract_stack(scan, FETAL)
+    affine = stack.affine.copy()
+    affine[:3, 3] = (stack.affine @ [0, 0, 33, 1])[:3]
+    (tmp_path / 'one').mkdir()
+    nibabel.save(nibabel.Nifti1Image(stack.images[33].T[..., None], affine), tmp_path / 'one' / 'a.nii')
+    contexts = contexts_in(tmp_path / 'one', scan)
+    assert contexts.positions == (33,)
+    low, high = contexts.intensities
+    expected = np.clip((stack.images[33] - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(contexts.images[0], expected, atol=1e-4)
+
+
+def test_masks(tmp_path, scan):
+    inside = np.zeros(scan.data.shape, np.uint8)
+    inside[:35] = 1
+    write_slice(tmp_path / 'slices', '0.nii.gz', scan, 30)
+    write_slice(tmp_path / 'slices', 'mask_0.nii.gz', scan, 30, inside)
+    (contexts,) = contexts_in(tmp_path / 'slices', scan).given
+    np.testing.assert_array_equal(contexts.data[..., 0], np.where(inside[:, :, 30], scan.data[:, :, 30], 0))
+
+
+def test_identical_slices_are_merged_and_different_ones_refused(tmp_path, scan, caplog):
+    write_slice(tmp_path / 'slices', '0.nii.gz', scan, 30)
+    write_slice(tmp_path / 'slices', '1.nii.gz', scan, 30)
+    with caplog.at_level(standard_logging.WARNING, logger='absl'):
+        assert len(contexts_in(tmp_path / 'slices', scan).positions) == 1
+    assert '1.nii.gz: is the same slice as' in caplog.text
+    write_slice(tmp_path / 'slices', '1.nii.gz', scan, 30, scan.data * 0.9)
+    with pytest.raises(UserError, match=r'1\.nii\.gz: is nearest to position \d+ of the model, as .*0\.nii\.gz is'):
+        contexts_in(tmp_path / 'slices', scan)
+
+
+def test_slices_that_lie_wrong(tmp_path, scan, caplog):
+    far = nibabel.affines.from_matvec(np.eye(3), [0, 0, 200])
+    write_slice(tmp_path / 'far', '0.nii.gz', scan, 30, turn=far)
+    with pytest.raises(UserError, match=r"0\.nii\.gz: lies outside the model's field of view, at slice"):
+        contexts_in(tmp_path / 'far', scan)
+    centre = nibabel.affines.apply_affine(scan.affine, (np.array(scan.data.shape) - 1) / 2)
+    for degrees, fails in ((3, False), (8, False), (40, True)):
+        turn = Rotation.from_euler('x', degrees, degrees=True).as_matrix()
+        turn = nibabel.affines.from_matvec(turn, centre - turn @ centre)
+        write_slice(tmp_path / str(degrees), '0.nii.gz', scan, 30, turn=turn)
+        caplog.clear()
+        if fails:
+            with pytest.raises(UserError, match=r'is tilted by \d+ degrees against the model.s axial planes'):
+                contexts_in(tmp_path / str(degrees), scan)
+        else:
+            with caplog.at_level(standard_logging.WARNING, logger='absl'):
+                contexts_in(tmp_path / str(degrees), scan)
+            assert ('is tilted by' in caplog.text) == (degrees > 5)
+
+
+def test_a_tilted_slice_is_read_in_its_own_plane(tmp_path):
+    # A field that is linear in the world: what is read at a pixel tells where it was read.
+    affine = nibabel.affines.from_matvec(np.eye(3) * 2, [-80, -80, -50])
+    box = Volume(np.ones((81, 81, 51), np.float32), affine, pathlib.Path('box.nii'))
+    turn = Rotation.from_euler('x', 8, degrees=True).as_matrix() @ np.diag([1.5, 1.5, 3])
+    tilted = nibabel.affines.from_matvec(turn, [-90, -90, 5])
+    i, j = np.meshgrid(np.arange(120), np.arange(120), indexing='ij')
+    world = nibabel.affines.apply_affine(tilted, np.stack([i, j, np.zeros_like(i)], -1))
+    data = (500 + world @ [1.0, 2.0, 0.5]).astype(np.float32)[..., None]
+    nibabel.save(nibabel.Nifti1Image(data, tilted), tmp_path / '0.nii')
+    frame = stack_affine(box, FETAL)
+    contexts = contexts_of_slices(read_slice_folder(tmp_path), frame, FETAL, str(tmp_path))
+    low, high = contexts.intensities
+    normal = np.cross(tilted[:3, 0], tilted[:3, 1])
+    for h, w in ((20, 30), (32, 32), (40, 25)):
+        start, step = frame @ [w, h, 0, 1], frame[:3, 2]
+        k = normal @ (tilted[:3, 3] - start[:3]) / (normal @ step)
+        expected = 500 + (start[:3] + k * step) @ [1.0, 2.0, 0.5]
+        # Smoothing leaves a linear field as it is.
+        assert contexts.images[0, h, w] * (high - low) + low == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ('files', 'message'),
+    [
+        ({}, 'holds no slices'),
+        ({'0.nii': (9, 9, 5)}, r'0\.nii: is not a single slice \(9 x 9 x 5\)'),
+        ({'0.nii': (9, 1, 1)}, r'is not a single slice \(9 x 1 x 1\)'),
+        ({'0.nii': (9, 9, 1), 'mask_1.nii': (9, 9, 1)}, r'mask_1\.nii: masks no slice'),
+        ({'0.nii': (9, 9, 1), 'mask_0.nii': (9, 8, 1)}, r'mask_0\.nii: lies on another grid than'),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path, files, message):
+    for name, shape in files.items():
+        data = np.random.default_rng(0).uniform(1, 9, shape).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(data, np.diag([10.0, 10, 2, 1])), tmp_path / name)
+    with pytest.raises(UserError, match=message):
+        read_slice_folder(tmp_path)
+    for folder, words in ((tmp_path / 'none', 'there is no such folder'), (__file__, 'cannot be read')):
+        with pytest.raises(UserError, match=words):
+            read_slice_folder(folder)
+
+
+def test_the_frame_is_the_references_or_the_runs(scan, caplog):
+    frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
+    np.testing.assert_allclose(reference_affine({}, FETAL, scan), frame.affine)
+    np.testing.assert_allclose(reference_affine({'frame': frame.to_json()}, FETAL, None), frame.affine)
+    apart = TrainingFrame(frame.affine, 100.0, 2.0)
+    for info in ({}, {'frame': None}, {'frame': apart.to_json()}):
+        with pytest.raises(UserError, match='--reference: is missing'):
+            reference_affine(info, FETAL, None)
+    contexts = contexts_of_scan(scan, SliceSelection(slices=(40,)), FETAL)
+    with caplog.at_level(standard_logging.WARNING, logger='absl'):
+        warn_of_thickness({'frame': frame.to_json()}, contexts)
+        warn_of_thickness({}, contexts)
+        warn_of_thickness({'frame': TrainingFrame(frame.affine, 3.0, 0.8).to_json()}, no_contexts(FETAL))
+        assert not caplog.text
+        warn_of_thickness({'frame': TrainingFrame(frame.affine, 3.0, 0.8).to_json()}, contexts)
+    assert 'scan.nii.gz: slices are 2 mm thick, those of the training data 0.8 mm' in caplog.text

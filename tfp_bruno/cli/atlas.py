@@ -1,0 +1,72 @@
+"""Writes the atlas of the population that a model was trained on.
+
+    bin/atlas --run_dir=RUN --output_dir=ATLAS
+
+Writes mean.nii.gz, std.nii.gz, mask.nii.gz, random subjects in samples/, the modes in which subjects differ in modes/,
+mosaic.png, report.html and atlas.json, about world 0.
+"""
+
+import pathlib
+import shlex
+import sys
+
+from absl import flags, logging
+
+from tfp_bruno.cli import app
+from tfp_bruno.errors import UserError
+from tfp_bruno.volumes import OutputSettings, check_output_dir
+from tfp_bruno.volumes.atlas import AtlasSettings, write_atlas
+
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
+NUM_SAMPLES = flags.DEFINE_integer('num_samples', 3, 'Number of random subjects to write.', lower_bound=0)
+STD_SAMPLES = flags.DEFINE_integer(
+    'std_samples', 50, 'Samples that std.nii.gz is made of, at least; 0 for none.', lower_bound=0
+)
+MODES = flags.DEFINE_integer('modes', 3, 'Number of modes to write, each at both ends.', lower_bound=0)
+DEVIATIONS = flags.DEFINE_float('deviations', 2.0, 'Standard deviations to go along a mode.', lower_bound=0.0)
+SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
+
+flags.mark_flags_as_required(['run_dir', 'output_dir'])
+
+
+def main(argv: list[str]) -> None:
+    """Writes the atlas as the flags say.
+
+    Args:
+        argv: the command and what is left of its arguments after the flags.
+
+    Raises:
+        UserError: if a flag or a folder cannot be used.
+    """
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: is no flag; see --help.')
+    if not pathlib.Path(RUN_DIR.value).is_dir():
+        raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
+    check_output_dir(OUTPUT_DIR.value, OVERWRITE.value)
+    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
+    app.import_tensorflow()
+    from tfp_bruno.runs import load, prior_modes
+
+    model = load(RUN_DIR.value)
+    modes = prior_modes(model, MODES.value, DEVIATIONS.value) if MODES.value else None
+    if MODES.value and modes is None:
+        logging.warning('%s: has no factors of the subject, and so no modes.', model.name)
+    settings = AtlasSettings(
+        num_samples=NUM_SAMPLES.value,
+        std_samples=STD_SAMPLES.value,
+        seed=SEED.value,
+        output=OutputSettings(SPACING.value),
+        overwrite=OVERWRITE.value,
+        command=shlex.join(sys.argv),
+    )
+    write_atlas(model, OUTPUT_DIR.value, settings, modes)
+    for name in ('mean.nii.gz', 'report.html'):
+        print(pathlib.Path(OUTPUT_DIR.value) / name)
+
+
+def run() -> None:
+    """Runs the command line."""
+    app.run_main(main)

@@ -1,0 +1,98 @@
+"""The slices that are given, in the frame of the model, whatever they were read from."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfp_bruno.data import DatasetDefinition, Volume, extract_stack
+from tfp_bruno.errors import UserError
+from tfp_bruno.volumes.output_grid import centred_stack_affine
+from tfp_bruno.volumes.positions import SliceSelection, slice_axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Contexts:
+    """The n slices of a subject that are given.
+
+    Attributes:
+        positions: their slice numbers k in the model's stack, ascending.
+        images: float32 `[n, H, W]` in [0, 1].
+        affine: float64 `[4, 4]` of the stack that they belong to, (w, h, k, 1) to world RAS mm.
+        intensities: the intensities that became 0 and 1; None where nothing was read.
+        given: the slices as they were read: volumes with one voxel along one axis.
+        files: the files that were read.
+        slice_thickness: mm; None where nothing was read.
+        stack_images: float32 `[K, H, W]`, every slice of the scan, where one was read; None otherwise.
+        selection: how the slices were chosen, for the sidecar.
+    """
+
+    positions: tuple[int, ...]
+    images: np.ndarray
+    affine: np.ndarray
+    intensities: tuple[float, float] | None = None
+    given: Sequence[Volume] = ()
+    files: Sequence[str] = ()
+    slice_thickness: float | None = None
+    stack_images: np.ndarray | None = None
+    selection: dict = dataclasses.field(default_factory=dict)
+
+
+def no_contexts(definition: DatasetDefinition) -> Contexts:
+    """Returns the contexts of the atlas: none, in a stack about world 0."""
+    empty = np.zeros((0, definition.image_size, definition.image_size), np.float32)
+    return Contexts((), empty, centred_stack_affine(definition))
+
+
+def contexts_of_scan(
+    scan: Volume | None, selection: SliceSelection, definition: DatasetDefinition, mask: np.ndarray | None = None
+) -> Contexts:
+    """Takes slices out of a scan.
+
+    Args:
+        scan: the scan that holds the slices; None only for the atlas.
+        selection: which slices.
+        definition: the dataset of the model.
+        mask: bool, of the shape of the scan: what is outside counts as background. None for everything.
+
+    Returns:
+        The Contexts.
+
+    Raises:
+        UserError: if there are slices but no scan, or a slice is outside the scan or the stack.
+    """
+    if scan is None:
+        if selection.needs_scan:
+            raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
+        return no_contexts(definition)
+    stack = extract_stack(scan, definition, mask)
+    positions = selection.positions_in(scan, stack, definition)
+    if mask is not None:
+        background = np.float32(stack.intensity_low)
+        scan = dataclasses.replace(scan, data=np.where(mask, scan.data, background))
+    return Contexts(
+        positions,
+        stack.images[list(positions)],
+        stack.affine,
+        (stack.intensity_low, stack.intensity_high),
+        [_nearest_slice(scan, stack.affine, position, definition.axes) for position in positions],
+        [str(scan.path)],
+        stack.slice_thickness,
+        stack.images,
+        {name: list(way) for name, way in dataclasses.asdict(selection).items() if way is not None},
+    )
+
+
+def _nearest_slice(scan: Volume, stack_affine: np.ndarray, position: int, axes: str) -> Volume:
+    """Returns the scan's own slice that is nearest to a position in the stack, as a volume of one slice."""
+    axis = slice_axis(scan.affine, axes)
+    middle = (np.array(scan.data.shape) - 1) / 2
+    to_stack = np.linalg.inv(stack_affine) @ scan.affine
+    # The stack's slices are the scan's, resampled along one axis: one number leads from one to the other.
+    step = to_stack[2, axis]
+    origin = to_stack[2] @ [*np.where(np.arange(3) == axis, 0, middle), 1]
+    index = int(np.clip(np.round((position - origin) / step - 1e-3), 0, scan.data.shape[axis] - 1))
+    part = tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * index
+    return Volume(scan.data[part], affine, scan.path)

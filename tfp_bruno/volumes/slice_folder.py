@@ -1,0 +1,187 @@
+"""Context slices from a folder of single-slice files, each with an affine of its own that says where it lies."""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import nibabel
+import numpy as np
+from absl import logging
+from scipy import ndimage
+
+from tfp_bruno.data import DatasetDefinition, Volume, read_mask, read_volume
+from tfp_bruno.data.folder import SUFFIXES
+from tfp_bruno.data.stack import intensity_range
+from tfp_bruno.errors import UserError
+from tfp_bruno.volumes.contexts import Contexts
+from tfp_bruno.volumes.positions import nearest_position
+
+# Degrees between a slice and the planes of the stack. A slice that is tilted further is another anatomy to the model.
+TILT_WARNING, MOST_TILT = 5.0, 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceFile:
+    """A single slice.
+
+    Attributes:
+        volume: with one voxel along its last axis.
+        mask: bool, of the same shape, what counts; None for everything.
+    """
+
+    volume: Volume
+    mask: np.ndarray | None = None
+
+
+def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
+    """Reads a folder of slices: `0.nii.gz`, `1.nii.gz` and so on, or any names, and `mask_0.nii.gz` if there is one.
+
+    Args:
+        folder: the folder. A mask belongs to the slice that has its name without `mask_`.
+
+    Returns:
+        The slices in the order of their names, numbers by their value.
+
+    Raises:
+        UserError: if the folder is missing or holds no slices, a file cannot be used or is not a single slice, or a
+            mask has no slice, lies on another grid or marks nothing.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        files = {path.name: path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] != '.'}
+    except FileNotFoundError:
+        raise UserError(f'{folder}: there is no such folder; give a folder of single-slice NIfTI files.') from None
+    except OSError as error:
+        raise UserError(f'{folder}: cannot be read ({error.strerror}); give a folder of NIfTI files.') from error
+    masks = {name.removeprefix('mask_'): path for name, path in files.items() if name.startswith('mask_')}
+    names = sorted((name for name in files if not name.startswith('mask_')), key=_by_number)
+    if not names:
+        raise UserError(f'{folder}: holds no slices; put single-slice .nii or .nii.gz files in it.')
+    for name, path in masks.items():
+        if name not in names:
+            raise UserError(f'{path}: masks no slice, there is no {name} beside it; rename or remove it.')
+    return [_read_slice(files[name], masks.get(name)) for name in names]
+
+
+def contexts_of_slices(
+    slices: Sequence[SliceFile], stack_affine: np.ndarray, definition: DatasetDefinition, folder: str
+) -> Contexts:
+    """Finds where slices lie in the model's stack, and resamples each in its own plane.
+
+    Args:
+        slices: the slices.
+        stack_affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm: of the world that the slices are in.
+        definition: the dataset of the model.
+        folder: where they were read, for the sidecar.
+
+    Returns:
+        The Contexts. A slice lies at the nearest position; identical ones for one position are merged with a warning.
+
+    Raises:
+        UserError: if a slice lies outside the stack or is tilted more than 15 degrees against its planes, two different
+            slices are nearest to one position, or the slices have no intensity to scale by.
+    """
+    chosen: dict[int, SliceFile] = {}
+    for item in slices:
+        position = _position(item.volume, stack_affine, definition)
+        other = chosen.setdefault(position, item)
+        if other is not item:
+            _check_same(other, item, position)
+    positions = tuple(sorted(chosen))
+    ordered = [chosen[position] for position in positions]
+    present = [s.volume.data.ravel() if s.mask is None else s.volume.data[s.mask] for s in ordered]
+    low, high = intensity_range(np.concatenate(present), definition, pathlib.Path(folder))
+    masked = [_masked(item, low) for item in ordered]
+    return Contexts(
+        positions,
+        np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked]),
+        stack_affine,
+        (low, high),
+        masked,
+        [str(volume.path) for volume in masked],
+        float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked])),
+        selection={'slice_dir': folder},
+    )
+
+
+def _by_number(name: str) -> list:
+    """Returns a key that sorts names with numbers in them by the numbers' values."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
+
+
+def _read_slice(path: pathlib.Path, mask_path: pathlib.Path | None) -> SliceFile:
+    """Returns a slice and its mask, the slice's axis last."""
+    volume = read_volume(path)
+    size = ' x '.join(map(str, volume.data.shape))
+    if volume.data.shape.count(1) != 1:
+        raise UserError(f'{path}: is not a single slice ({size}); give --stack for a whole scan.')
+    mask = None if mask_path is None else read_mask(mask_path, volume)
+    # A cyclic permutation keeps the handedness.
+    order = np.roll(range(3), 2 - volume.data.shape.index(1))
+    affine = volume.affine[:, [*order, 3]]
+    volume = Volume(volume.data.transpose(order), affine, path)
+    return SliceFile(volume, None if mask is None else mask.transpose(order))
+
+
+def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefinition) -> int:
+    """Returns the nearest position of a slice in the stack."""
+    to_stack = np.linalg.inv(stack_affine) @ volume.affine
+    normals = [np.cross(affine[:3, 0], affine[:3, 1]) for affine in (stack_affine, volume.affine)]
+    cosine = abs(np.dot(*[normal / np.linalg.norm(normal) for normal in normals]))
+    tilt = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
+    if tilt > MOST_TILT:
+        raise UserError(
+            f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's {definition.plane} planes; give "
+            'slices of that plane, or a --reference with the same obliquity.'
+        )
+    if tilt > TILT_WARNING:
+        logging.warning("%s: is tilted by %.0f degrees against the model's planes.", volume.path, tilt)
+    # Where the plane of the slice meets the middle line of the stack.
+    middle = (definition.image_size - 1) / 2
+    origin, first, second = to_stack[:3, 3], to_stack[:3, 0], to_stack[:3, 1]
+    along, across = np.linalg.solve(np.array([first[:2], second[:2]]).T, middle - origin[:2])
+    coordinate = float(origin[2] + along * first[2] + across * second[2])
+    position = nearest_position(coordinate, definition.num_slices)
+    if position is None:
+        raise UserError(
+            f"{volume.path}: lies outside the model's field of view, at slice {coordinate:.1f} of 0 to "
+            f'{definition.num_slices - 1}; remove it, or give a --reference in the world of the slices.'
+        )
+    return position
+
+
+def _check_same(first: SliceFile, second: SliceFile, position: int) -> None:
+    """Warns if two slices for one position are the same, raises a UserError if not."""
+    one, two = first.volume, second.volume
+    if np.array_equal(one.data, two.data) and np.allclose(one.affine, two.affine, atol=1e-3):
+        logging.warning('%s: is the same slice as %s; it is used once.', two.path, one.path)
+        return
+    raise UserError(
+        f'{two.path}: is nearest to position {position} of the model, as {one.path} is, but differs; give one of them.'
+    )
+
+
+def _masked(item: SliceFile, background: float) -> Volume:
+    """Returns a slice whose voxels outside its mask are background."""
+    if item.mask is None:
+        return item.volume
+    return dataclasses.replace(item.volume, data=np.where(item.mask, item.volume.data, np.float32(background)))
+
+
+def _resample(volume: Volume, stack_affine, definition: DatasetDefinition, low: float, high: float) -> np.ndarray:
+    """Returns a slice in [0, 1] on the pixels of the stack, `[H, W]`, in its own plane."""
+    size = definition.image_size
+    h, w = np.meshgrid(np.arange(size), np.arange(size), indexing='ij')
+    to_slice = np.linalg.inv(volume.affine) @ stack_affine
+    # Along the stack's slice axis to where the plane of the slice is.
+    flat = np.stack([w, h, np.zeros_like(w), np.ones_like(w)]).reshape(4, -1)
+    k = -(to_slice[2] @ flat) / to_slice[2, 2]
+    voxels = to_slice[:2] @ np.array([flat[0], flat[1], k, flat[3]])
+    scaled = np.clip((volume.data[..., 0] - np.float32(low)) / np.float32(high - low), 0, 1)
+    # Pixels that get coarser are smoothed as those of a stack are.
+    steps = definition.pixel_spacing / nibabel.affines.voxel_sizes(volume.affine)[:2]
+    scaled = ndimage.gaussian_filter(scaled, np.maximum(0.0, (steps - 1) / 2), mode='constant')
+    image = ndimage.map_coordinates(scaled, voxels, order=1, mode='grid-constant')
+    return np.clip(image, 0, 1).reshape(size, size)
