@@ -37,7 +37,14 @@ def test_the_same_seed_gives_the_same_volumes():
     assert not np.array_equal(other[4], first[4])
 
 
-@pytest.mark.parametrize('count', [0, 2, 3])
+def test_of_many_subjects_every_so_many_are_taken():
+    images = np.arange(10, dtype=np.float32)[:, None, None, None] / 10 * np.ones([10, 6, 8, 8], np.float32)
+    volumes, subjects = starting_volumes(images, 4, SPACING, BendingSettings(), seed=1)
+    assert subjects.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(volumes.mean((1, 2, 3, 4)), [0, 0.3, 0.6, 0.9], atol=0.01)
+
+
+@pytest.mark.parametrize('count', [0, 3])
 def test_no_copies_where_there_are_enough(count):
     volumes, subjects = starting_volumes(IMAGES, count, SPACING, BendingSettings(), seed=1)
     assert len(volumes) == 3

@@ -18,7 +18,8 @@ def starting_volumes(images, count, spacing, bending, seed):
 
     Args:
         images: float32 array `[S, K, H, W]` in [0, 1].
-        count: Integer, the number of volumes wanted; at least the S subjects are returned.
+        count: Integer, the number of volumes wanted: of more subjects than that, every so many are taken. 0 for the
+            subjects as they are.
         spacing: Three floats, distance between voxels along (K, H, W), mm.
         bending: `BendingSettings`; its probability does not matter.
         seed: Integer.
@@ -26,8 +27,10 @@ def starting_volumes(images, count, spacing, bending, seed):
     Returns:
         volumes: float32 array `[N, K, H, W, 1]` in (0, 1), spread over the width of a grey level, as in training:
             without that noise, flat background would have no variance at all.
-        subjects: Integers `[N]`, the subject that each volume is of.
+        subjects: Integers `[N]`, the subject that each volume is of, counted from 0 among those taken.
     """
+    if 0 < count < len(images):
+        images = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
     num_subjects = len(images)
     copies = max(0, count - num_subjects)
     subjects = np.concatenate([np.arange(num_subjects), np.arange(copies) % num_subjects])
