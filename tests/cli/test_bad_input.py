@@ -427,6 +427,9 @@ def test_a_dataset_of_ones_own_has_no_phantoms(call_warm, assert_one_line, tmp_p
         (['--no_such_flag'], ['no_such_flag']),
         (['stray'], ['stray']),
         (['--compare=one,two'], ['run_dir', 'compare']),
+        (['--temperature=-1'], ['temperature']),
+        (['--experiment=exp3'], ['experiment', 'exp1']),
+        (['--experiment=exp1', '--contexts=1'], ['experiment', 'contexts']),
     ],
     ids=' '.join,
 )

@@ -28,3 +28,22 @@ def test_other_volumes_are_all_test_subjects(call_warm, tiny_run, workplace, pha
     assert (found['num_subjects'], found['num_trained_on'], found['num_train_subjects']) == (3, 2, 5)
     assert str(other_volumes) in found['data']
     assert found['trained_on'] == 'phantoms'
+
+
+def test_an_experiment_of_the_paper_with_cooler_samples(call_warm, tiny_run, workplace, tmp_path):
+    flags = [
+        '--experiment=exp2',
+        '--temperature=0.5',
+        '--max_subjects=1',
+        '--num_samples=1',
+        f'--output_dir={tmp_path}',
+    ]
+    done = call_warm('evaluate', f'--run_dir={tiny_run}', *flags, f'--cache_dir={workplace / "cache"}')
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / 'experiment.md').read_text()
+    assert '0.679 / 0.876' in table
+    assert table.strip() in done.stdout
+    found = json.loads((tmp_path / 'metrics.json').read_text())
+    assert {count: len(slices) for count, slices in found['context_slices'].items()} == {'1': 1, '3': 3, '4': 4, '7': 7}
+    assert found['temperature'] == 0.5
+    assert 'deviate from the mean 0.5 times' in (tmp_path / 'metrics.md').read_text()
