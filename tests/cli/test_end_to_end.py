@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tfp_bruno import data
+from tfp_bruno.evaluation.report import METHOD_LABELS
 
 
 def assert_quiet(done, *patterns):
@@ -70,16 +71,7 @@ def test_evaluate_writes_its_report(tiny_run, call, workplace):
     metrics = json.loads((folder / 'metrics.json').read_text())
     assert list(metrics['contexts']) == ['0', '4']
     for scores in metrics['contexts'].values():
-        for method in {
-            'mean_image',
-            'sample_average',
-            'samples',
-            'training_mean',
-            'nearest_subject',
-            'linear',
-            'components',
-            'kriged_components',
-        }:
+        for method in METHOD_LABELS:
             assert {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'} <= set(scores[method])
     assert np.isfinite(metrics['contexts']['4']['mean_image']['ssim'])
 

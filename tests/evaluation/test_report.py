@@ -12,16 +12,7 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import format_summary, report, write_report
 
 FIGURES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
-METHODS = {
-    'mean_image',
-    'sample_average',
-    'samples',
-    'training_mean',
-    'nearest_subject',
-    'linear',
-    'components',
-    'kriged_components',
-}
+METHODS = set(report.METHOD_LABELS)
 
 
 @pytest.fixture

@@ -185,24 +185,6 @@ class ConditionalBruno(tfd.TransformedDistribution):
         """
         return self.decode(self.distribution.mean(**_pose_kwargs(self.distribution, poses)), poses)
 
-    def sample_images(self, sample_shape, poses, seed=None, temperature=1.0):
-        """Draws images whose latent vectors deviate from the process' mean as much, or as little, as is wanted.
-
-        Args:
-            sample_shape: Shape of the sample.
-            poses: `Tensor` of shape `[..., num_steps, P]`.
-            seed: Stateless seed.
-            temperature: Floating-point scalar that multiplies the deviations: 1 gives samples of the model, 0 the
-                mean image.
-
-        Returns:
-            `Tensor` of shape `sample_shape + [..., num_steps, H, W, C]`.
-        """
-        kwargs = _pose_kwargs(self.distribution, poses)
-        mean = self.distribution.mean(**kwargs)
-        latents = self.distribution.sample(sample_shape, seed=seed, **kwargs)
-        return self.decode(mean + temperature * (latents - mean), poses)
-
     def condition_on(self, poses, name=None):
         """Returns the distribution of the slices at fixed poses, which takes no keyword arguments.
 

@@ -95,11 +95,12 @@ class TrainedModel(NumpyModel):
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
-        if self.temperature != 1.0:
-            return posterior.sample_images(num_samples, query_poses, seed, self.temperature)
         process = posterior.distribution
         kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
         latents = process.sample(num_samples, seed=seed, **kwargs)
+        if self.temperature != 1.0:
+            mean = process.mean(**kwargs)
+            latents = mean + self.temperature * (latents - mean)
         # One sample after the other: that stays in the caches of a processor, and in less memory.
         return tf.map_fn(lambda latent: posterior.decode(latent, query_poses), latents, parallel_iterations=1)
 

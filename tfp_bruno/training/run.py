@@ -71,16 +71,21 @@ def train_run(run, population, devices='auto', cache_dir=None):
 def _start(trainer, run, images, spacing, poses, cache_dir):
     """Starts the model of a trainer, out of the cache if it is there."""
     settings = trainer.settings
-    if cache_dir is not None and settings.start_volumes:
-        cache = StartCache(pathlib.Path(cache_dir) / 'starts')
-        parts = {name: run.training[name] for name in ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')}
-        key = cache.key(images, [run.model.to_json(), parts])
-        if cache.read(key, trainer.model.variables):
-            trainer.copy_to_average()
-            return
-    volumes, subjects = starting_volumes(images, settings.start_volumes, spacing, settings.bending, settings.seed)
-    trainer.initialize(volumes, poses, subjects)
-    if cache_dir is not None and settings.start_volumes:
+
+    def start():
+        volumes, subjects = starting_volumes(images, settings.start_volumes, spacing, settings.bending, settings.seed)
+        trainer.initialize(volumes, poses, subjects)
+
+    if cache_dir is None or not settings.start_volumes:
+        start()
+        return
+    cache = StartCache(pathlib.Path(cache_dir) / 'starts')
+    parts = {name: run.training[name] for name in ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')}
+    key = cache.key(images, [run.model.to_json(), parts])
+    if cache.read(key, trainer.model.variables):
+        trainer.copy_to_average()
+    else:
+        start()
         cache.write(key, trainer.model.variables)
 
 

@@ -180,7 +180,10 @@ class ContextModel(tf.Module):
         return self._decode(poses, representation, seed)
 
     def _infer(self, deviations, codes, representation, repeats, seed):
-        """Returns the decoder's output `[N, H, W, C]` and a (posterior, prior) per step; `N = repeats G`."""
+        """Returns the decoder's output `[N, H, W, C]` and a (posterior, prior) per step; `N = repeats G`.
+
+        Each kind of model writes its own, as the next one.
+        """
         raise NotImplementedError
 
     def _generate(self, codes, representation, repeats, seed):
