@@ -28,6 +28,8 @@ class ObjectiveSettings:
             `structural_error`.
         contrast: Variance that is added to the local variance in the weights of the predictive error.
         max_contexts: Largest number of contexts in training.
+        context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
+            draws few contexts more often.
         independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
             code, instead of that of all targets together.
     """
@@ -38,6 +40,7 @@ class ObjectiveSettings:
     structural: float = 0.0
     contrast: float = 3e-3
     max_contexts: int = 8
+    context_power: float = 1.0
     independent_targets: bool = False
 
 

@@ -84,7 +84,7 @@ PRESETS = {
         model={
             'process': 'factor',
             'law': 'student_t',
-            'flow': CompactSettings(every_step=False),
+            'flow': CompactSettings(every_step=False, cosine_latent=True),
             'factors': 240,
             'kernel': 'squared_exponential',
         },
@@ -95,7 +95,7 @@ PRESETS = {
             warmup_steps=300,
             average_decay=0.999,
             evaluate_every=500,
-            objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=0.2, structural=1.0),
+            objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=0.2, structural=1.0, context_power=1.5),
             bending=BendingSettings(probability=0.9),
             start=StartSettings(inflation=4.0),
             start_volumes=1500,

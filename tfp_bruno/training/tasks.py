@@ -41,7 +41,8 @@ class LikelihoodTask:
         """
         objective = self.settings.objective
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
-        num_contexts = tf.random.uniform([], 0, most + 1, tf.int32)
+        drawn = tf.random.uniform([]) ** objective.context_power
+        num_contexts = tf.minimum(tf.cast((most + 1.0) * drawn, tf.int32), most)
         return lambda images, poses: training_loss(model, images, poses, objective, num_contexts)
 
     def held_out(self, model, images, poses):
