@@ -1,6 +1,7 @@
-"""Trains one run with each kind of process for the same time, evaluates all, and writes one table.
+"""Trains one run with each kind of process, or without each ingredient, for the same time, and writes one table.
 
 python benchmarks/ablation.py --data_dir=POP --work_dir=RUNS --max_minutes=3
+python benchmarks/ablation.py --study=ingredients --data_dir=POP --work_dir=RUNS --max_minutes=3
 """
 
 import json
@@ -20,17 +21,35 @@ DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: bu
 WORK_DIR = flags.DEFINE_string('work_dir', None, 'Folder for the runs; finished ones are not repeated.', required=True)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 MAX_MINUTES = flags.DEFINE_float('max_minutes', 3.0, 'Training time of each run.', lower_bound=0.1)
-OUTPUT = flags.DEFINE_string('output', None, 'File whose section <!-- ablation --> is replaced by the table.')
+STUDY = flags.DEFINE_enum('study', 'processes', ['processes', 'ingredients'], 'What the runs differ in.')
+OUTPUT = flags.DEFINE_string('output', None, 'File whose section <!-- STUDY --> is replaced by the table.')
 
-KINDS = (
-    ('average', 'gaussian'),
-    ('exchangeable', 'gaussian'),
-    ('exchangeable', 'student_t'),
-    ('pose', 'gaussian'),
-    ('pose', 'student_t'),
-    ('factor', 'gaussian'),
-    ('factor', 'student_t'),
-)
+# For each study, the flags of bin/train that make each of its rows.
+STUDIES = {
+    'processes': {
+        # The density of an average is only a means to the mean: slices are far from equal.
+        'average, Gaussian': ['--process=average', '--law=gaussian', '--conditional=0'],
+        'exchangeable, Gaussian': ['--process=exchangeable', '--law=gaussian'],
+        'exchangeable, Student-t': ['--process=exchangeable', '--law=student_t'],
+        'pose, Gaussian': ['--process=pose', '--law=gaussian'],
+        'pose, Student-t': ['--process=pose', '--law=student_t'],
+        'factor, Gaussian': ['--process=factor', '--law=gaussian'],
+        'factor, Student-t': ['--process=factor', '--law=student_t'],
+    },
+    'ingredients': {
+        'all of them': [],
+        'the start alone, one step': ['--steps=1'],
+        'started from the subjects alone, no bent copies': ['--start_volumes=0'],
+        'no bending in training': ['--bending=0'],
+        'exponential kernel over the slices': ['--kernel=exponential'],
+        "residual's variance as measured": ['--inflation=1'],
+        '80 factors': ['--factors=80'],
+        'without 1 - SSIM': ['--structural=0'],
+        'without the weighted error': ['--predictive=0'],
+        'without the likelihood': ['--conditional=0'],
+        'all numbers of contexts drawn alike': ['--context_power=1'],
+    },
+}
 BASELINES = {'training_mean': 'training mean', 'nearest_subject': 'nearest subject', 'linear': 'linear interpolation'}
 COUNTS = ('0', '1', '3', '4', '7')
 
@@ -46,29 +65,26 @@ def main(argv):
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
-    metrics = {kind: _run(*kind) for kind in KINDS}
+    rows = STUDIES[STUDY.value]
+    metrics = {name: _run(f'{STUDY.value}_{index}', row) for index, (name, row) in enumerate(rows.items())}
     text = _table(metrics)
     print(text)
     if OUTPUT.value:
         app.import_tensorflow()
         from benchmarks.measure import replace_section
 
-        replace_section(pathlib.Path(OUTPUT.value), 'ablation', text)
+        replace_section(pathlib.Path(OUTPUT.value), STUDY.value, text)
 
 
-def _run(process, law):
-    """Returns the metrics of one kind of process, trained now or earlier."""
-    folder = pathlib.Path(WORK_DIR.value) / f'{process}_{law}'
+def _run(name, row):
+    """Returns the metrics of a run with the flags of a row, trained now or earlier."""
+    folder = pathlib.Path(WORK_DIR.value) / name
     cache = [f'--cache_dir={CACHE_DIR.value}'] if CACHE_DIR.value else []
     report = folder / 'evaluation' / 'metrics.json'
     if not report.exists():
         data = [f'--data_dir={DATA_DIR.value}'] if DATA_DIR.value else []
-        limits = [f'--max_minutes={MAX_MINUTES.value}', '--steps=1000000']
-        kind = [f'--process={process}', f'--law={law}']
-        if process == 'average':
-            # Its density is only a means to the mean: slices are far from equal.
-            kind.append('--conditional=0')
-        _call('train', *data, *cache, *kind, *limits, f'--output_dir={folder}')
+        limits = ['--steps=1000000', f'--max_minutes={MAX_MINUTES.value}']
+        _call('train', *data, *cache, *limits, *row, f'--output_dir={folder}')
         _call('evaluate', f'--run_dir={folder}', *cache, '--num_samples=1', '--score_samples=1')
     steps = json.loads((folder / 'learning_curve.jsonl').read_text().splitlines()[-1])['step']
     return {**json.loads(report.read_text()), 'steps': steps}
@@ -82,14 +98,14 @@ def _call(name, *arguments):
 
 def _table(metrics):
     counts = ' | '.join(f'{count} ctx' for count in COUNTS)
-    lines = [f'| process | law | steps | {counts} | bits/dim |', '|---|---|---|' + '---|' * (len(COUNTS) + 1)]
-    for (process, law), values in metrics.items():
+    lines = [f'| {STUDY.value} | steps | {counts} | bits/dim |', '|---|---|' + '---|' * (len(COUNTS) + 1)]
+    for name, values in metrics.items():
         scores = ' | '.join(_scores(values['contexts'][count]['mean_image']) for count in COUNTS)
-        lines.append(f'| {process} | {law} | {values["steps"]} | {scores} | {values["bits_per_dimension"]:.3f} |')
+        lines.append(f'| {name} | {values["steps"]} | {scores} | {values["bits_per_dimension"]:.3f} |')
     first = next(iter(metrics.values()))
     for key, name in BASELINES.items():
         scores = ' | '.join(_scores(first['contexts'][count][key]) for count in COUNTS)
-        lines.append(f'| {name} | | | {scores} | |')
+        lines.append(f'| {name} | | {scores} | |')
     return '\n'.join(lines) + '\n'
 
 

@@ -1,7 +1,5 @@
 """One small bijector of every kind, and flows that are not the identity."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,9 +10,7 @@ from tfp_bruno.bijectors import (
     CompactSettings,
     ConditionalAffine,
     ConditionalChain,
-    ConditionalInvert,
     ConditionalRealNVP,
-    CosineTransform,
     FactorOut,
     ImageLogit,
     InvertibleConvolution,
@@ -36,7 +32,6 @@ CONDITION_SIZE = 3
 SETTINGS = CompactSettings(
     first_squeeze=2, couplings=(2, 1), filters=(8, 8), dense_couplings=1, dense_units=16, pose_units=8
 )
-COSINE = dataclasses.replace(SETTINGS, cosine_latent=True)
 OFFICIAL = OfficialSettings(
     scales=2, filters=6, num_blocks=1, dense_couplings=2, dense_units=8, pose_units=5, alpha=0.2
 )
@@ -83,8 +78,6 @@ def _chain(dtype):
 
 MAKERS = {
     'squeeze': lambda dtype: Squeeze((4, 2, 2), dtype=dtype),
-    'cosine_transform': lambda dtype: CosineTransform((4, 6, 2), dtype=dtype),
-    'conditional_invert': lambda dtype: ConditionalInvert(_chain(dtype)),
     'image_logit': lambda dtype: ImageLogit((2, 3, 2), 0.2, dtype=dtype),
     'invertible_convolution': lambda dtype: InvertibleConvolution((2, 3, 4), MATRIX, dtype=dtype),
     'conditional_affine': lambda dtype: ConditionalAffine((2, 3, 2), CONDITION_SIZE, dtype=dtype),
@@ -99,7 +92,6 @@ MAKERS = {
         (4, 4, 2), ConditionalChain([Squeeze((4, 4, 1), dtype=dtype), _chain(dtype)], CONDITION_SIZE), CONDITION_SIZE
     ),
     'official_flow': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, OFFICIAL, dtype=dtype),
-    'flow_of_frequencies': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, COSINE, dtype=dtype),
     'flow_of_positions': _flow_of_positions,
     'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }

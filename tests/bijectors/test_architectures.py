@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.fft
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
@@ -43,17 +42,6 @@ def test_the_official_architecture_for_the_paper():
     flow = ConditionalRealNVP((64, 64, 1), 80, 'official')
     assert flow.forward_event_shape([4096]) == [64, 64, 1]
     assert len(couplings(flow)) == 22
-
-
-def test_the_latent_of_frequencies_starts_as_the_cosine_transform():
-    settings = CompactSettings(couplings=(1, 1), filters=(4, 4), dense_units=8, cosine_latent=True)
-    flow = ConditionalRealNVP((16, 8, 1), 2, settings)
-    images = RNG.normal(size=(3, 16, 8, 1)).astype(np.float32)
-    expected = scipy.fft.dctn(images, axes=(1, 2), norm='ortho').reshape(3, -1)
-    np.testing.assert_allclose(flow.without_couplings(images), expected, atol=1e-4)
-    # Networks start at zero: the couplings are the identity, too.
-    latents, _ = flow._core._inverse_and_log_det(tf.constant(images), tf.zeros([3, settings.pose_units]))
-    np.testing.assert_allclose(tf.reshape(latents, [3, -1]), expected, atol=1e-4)
 
 
 def test_networks_in_bfloat16(make):

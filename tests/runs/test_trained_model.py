@@ -1,5 +1,6 @@
 """A loaded model answers in NumPy, as its `ConditionalBruno` does."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tfp_bruno
 from tfp_bruno.data.grey_levels import from_level_middle, to_level_middle
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs import TrainedModel, load
+from tfp_bruno.runs import TrainedModel, load, write_run
 
 
 @pytest.fixture(scope='module', params=['factor', 'exchangeable'])
@@ -145,3 +146,11 @@ def test_temperature_scales_what_samples_deviate_by(loaded):
     # But where the images were clipped to [0, 1].
     assert np.quantile(np.abs((half - mean) - 0.5 * (full - mean)), 0.9) < 0.02
     assert np.abs(full - mean).mean() > 0.1
+
+
+def test_the_temperature_of_the_run_is_the_default(make_run, make_weights):
+    run = make_run('factor')
+    run = dataclasses.replace(run, model=dataclasses.replace(run.model, temperature=1.5))
+    write_run(run)
+    make_weights(run)
+    assert load(run.folder).temperature == 1.5

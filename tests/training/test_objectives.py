@@ -110,15 +110,28 @@ def test_the_predictive_error_divides_by_the_local_variance():
 
 
 def test_the_loss_weighs_its_parts(case):
-    settings = ObjectiveSettings(joint=0.5, conditional=2.0, predictive=3.0)
+    settings = ObjectiveSettings(joint=0.5, conditional=2.0, predictive=3.0, squared_error=4.0)
     loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
     parts = {name: float(part) for name, part in parts.items()}
     assert sorted(parts) == ['conditional', 'joint', 'predictive', 'squared_error']
     by_hand = 0.5 * parts['joint'] + 2.0 * parts['conditional'] + 3.0 * parts['predictive']
+    by_hand += 4.0 * parts['squared_error']
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
     posterior = case.model.posterior(case.images[:, :2], case.poses[:, :2], LENGTH - 2)
     squared = np.mean((posterior.mean_image(case.poses[:, 2:]).numpy() - case.images[:, 2:]) ** 2)
     assert parts['squared_error'] == pytest.approx(squared, rel=1e-3)
+
+
+@pytest.mark.parametrize('contexts', [0, 2])
+def test_poses_that_all_sequences_have_in_common(case, contexts):
+    settings = ObjectiveSettings(joint=1.0, conditional=1.0, predictive=1.0, structural=1.0)
+    common = np.eye(12, dtype=np.float32)[[3, 0, 7, 11, 4]]
+    repeated = np.broadcast_to(common, case.poses.shape)
+    _, parts = training_loss(case.model, case.images, common, settings, tf.constant(contexts))
+    _, expected = training_loss(case.model, case.images, repeated, settings, tf.constant(contexts))
+    assert sorted(parts) == sorted(expected)
+    for name, part in parts.items():
+        assert float(part) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
 def test_parts_without_a_weight_cost_nothing(case):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.training.bending import BendingSettings
-from tfp_bruno.training.sequences import dequantise, make_sequences
+from tfp_bruno.training.sequences import dequantise, make_sequences, with_plain_batches
 
 SUBJECTS, SLICES, SIZE = 3, 12, 8
 
@@ -17,9 +17,9 @@ def images():
     return np.broadcast_to(levels[..., None, None], (SUBJECTS, SLICES, SIZE, SIZE)).copy()
 
 
-def draw(images, bending=None, seed=0, batches=4):
+def draw(images, bending=None, seed=0, batches=4, **kwargs):
     bending = bending or BendingSettings()
-    drawn = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), bending, seed).take(batches)
+    drawn = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), bending, seed, **kwargs).take(batches)
     x, poses = zip(*[(x.numpy(), poses.numpy()) for x, poses in drawn], strict=True)
     return np.concatenate(x), np.concatenate(poses)
 
@@ -60,6 +60,14 @@ def test_every_sequence_is_drawn_anew(images):
     assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses)
 
 
+def test_sequences_of_a_batch_at_common_slices(images):
+    x, poses = next(iter(make_sequences(images, 5, 6, (1.0, 1.0, 1.0), BendingSettings(), 0, common_slices=True)))
+    assert (poses.numpy() == poses[0].numpy()).all()
+    assert len(np.unique(x.numpy().mean((1, 2, 3, 4)))) > 1
+    _, poses = draw(images, common_slices=True)
+    assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses) / 6
+
+
 def test_only_the_chosen_share_is_bent(images):
     # A contrast of its own gives a bent sequence intensities that no subject has; the brightest subject shows it well.
     only = BendingSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
@@ -91,3 +99,9 @@ def test_mapped_images_give_the_same_sequences(images, tmp_path, probability):
     for first in (0, 1):
         for ours, theirs in zip(draw(mapped[first:], bending), draw(images[first:], bending), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_plain_batches_at_their_steps():
+    bent, plain = (tf.data.Dataset.from_tensors(name).repeat() for name in ('bent', 'plain'))
+    found = [name.decode() for name in with_plain_batches(bent, plain, 3, 5).take(6).as_numpy_iterator()]
+    assert found == ['bent', 'plain', 'bent', 'bent', 'plain', 'bent']

@@ -6,9 +6,7 @@ from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.compact import CompactSettings
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
-from tfp_bruno.bijectors.conditional_invert import ConditionalInvert
 from tfp_bruno.bijectors.conditional_real_nvp import ARCHITECTURES, ConditionalRealNVP
-from tfp_bruno.bijectors.cosine_transform import CosineTransform
 from tfp_bruno.bijectors.coupling import AffineCoupling
 from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
@@ -31,9 +29,7 @@ __all__ = [
     'ConditionalAffine',
     'ConditionalBijector',
     'ConditionalChain',
-    'ConditionalInvert',
     'ConditionalRealNVP',
-    'CosineTransform',
     'FactorOut',
     'ImageLogit',
     'InvertibleConvolution',

@@ -1,8 +1,6 @@
 """The compact flow: squeezed first, halves of the channels, cheap for what it can do."""
 
-import copy
 import dataclasses
-import functools
 import typing
 
 import numpy as np
@@ -11,8 +9,6 @@ import scipy.stats
 
 from tfp_bruno.bijectors.actnorm import ActNorm
 from tfp_bruno.bijectors.chain import ConditionalChain
-from tfp_bruno.bijectors.conditional_invert import ConditionalInvert
-from tfp_bruno.bijectors.cosine_transform import CosineTransform
 from tfp_bruno.bijectors.coupling import AffineCoupling, create_weights
 from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
@@ -40,9 +36,6 @@ class CompactSettings:
         every_step: Whether ActNorm and a 1 x 1 convolution stand before every coupling; otherwise there is no ActNorm,
             and a 1 x 1 convolution at the start of a scale and before dense couplings only.
         pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings.
-        cosine_latent: Whether the latent vector starts as the cosine transform of the image before the couplings, so
-            that what a process takes as independent are spatial frequencies; otherwise it is a random rotation of
-            blocks of pixels.
     """
 
     first_squeeze: int = 4
@@ -57,7 +50,6 @@ class CompactSettings:
     log_scale_bound: float = 2.0
     every_step: bool = True
     pose_affine: bool = True
-    cosine_latent: bool = False
 
     architecture: typing.ClassVar[str] = 'compact'
 
@@ -90,7 +82,6 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
     ```none
     image side -> squeeze -> (ActNorm, 1 x 1 convolution, coupling) at each scale, half of the channels factored out and
     a squeeze between scales -> (ActNorm, 1 x 1 convolution, dense coupling) on the whole latent
-    -> (back to the shape of the image, cosine transform)
     ```
 
     Args:
@@ -110,12 +101,13 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
     """
     settings.check_image_shape(image_shape)
     builder = _Builder(settings, condition_size, make_conditioner, rng, *dtype)
-    if not settings.cosine_latent:
-        return ConditionalChain(builder.parts(image_shape), condition_size)
-    # All but the couplings, from the same random numbers, to be undone.
-    rotations = dataclasses.replace(builder, rng=copy.deepcopy(rng), has_couplings=False)
-    back = ConditionalInvert(ConditionalChain(rotations.parts(image_shape), condition_size))
-    parts = [*builder.parts(image_shape), back, CosineTransform(image_shape, dtype=builder.dtype)]
+    squeeze = Squeeze(image_shape, settings.first_squeeze, dtype=builder.dtype)
+    parts = [squeeze, *builder.scales(squeeze._event_shape_of_x, 0)]
+    shape = parts[-1]._event_shape_of_x
+    for _ in range(settings.dense_couplings):
+        conditioner = DenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        conditioner.build([None, *shape[:-1], shape[-1] // 2])
+        parts += builder.step(shape, conditioner, builder.rotation(shape[-1]), False)
     return ConditionalChain(parts, condition_size)
 
 
@@ -129,16 +121,6 @@ class _Builder:
     rng: np.random.Generator
     dtype: typing.Any
     network_dtype: typing.Any
-    has_couplings: bool = True
-
-    def parts(self, image_shape):
-        """Returns the parts of the whole flow, the one nearest to the image first."""
-        squeeze = Squeeze(image_shape, self.settings.first_squeeze, dtype=self.dtype)
-        parts = [squeeze, *self.scales(squeeze._event_shape_of_x, 0)]
-        shape = parts[-1]._event_shape_of_x
-        for _ in range(self.settings.dense_couplings):
-            parts += self.step(shape, self.dense, self.rotation(shape[-1]), False)
-        return parts
 
     def scales(self, shape, scale):
         """Returns the parts of a scale and, inside the last one, of those below it."""
@@ -150,8 +132,7 @@ class _Builder:
         for index in range(self.settings.couplings[scale]):
             # Only the first rotates at the start: the halves of the channels keep their meaning.
             matrix = first if index == 0 else np.eye(channels) if self.settings.every_step else None
-            make = functools.partial(self.convolutional, scale=scale)
-            parts += self.step(shape, make, matrix, index % 2 == 1)
+            parts += self.step(shape, self.convolutional(shape, scale), matrix, index % 2 == 1)
         if scale + 1 < len(self.settings.couplings):
             height, width, _ = shape
             squeeze = Squeeze((height, width, channels // 2), 2, dtype=self.dtype)
@@ -159,26 +140,17 @@ class _Builder:
             parts.append(FactorOut(shape, inner, self.condition_size))
         return parts
 
-    def step(self, shape, make_conditioner, matrix, swap):
+    def step(self, shape, conditioner, matrix, swap):
         """Returns ActNorm, 1 x 1 convolution (where there is a matrix) and coupling."""
-        parts = []
-        if self.has_couplings and self.settings.every_step:
-            parts.append(ActNorm(shape, dtype=self.dtype))
+        bound = self.settings.log_scale_bound
+        parts = [ActNorm(shape, dtype=self.dtype)] if self.settings.every_step else []
         if matrix is not None:
             parts.append(InvertibleConvolution(shape, matrix, dtype=self.dtype))
-        if self.has_couplings:
-            bound, conditioner = self.settings.log_scale_bound, make_conditioner((*shape[:-1], shape[-1] // 2))
-            parts.append(AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype))
-        return parts
+        return [*parts, AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype)]
 
-    def dense(self, half):
-        """Returns the conditioner of a dense coupling, for half of the channels."""
-        conditioner = DenseConditioner(self.settings.dense_units, self.condition_size, dtype=self.network_dtype)
-        conditioner.build([None, *half])
-        return conditioner
-
-    def convolutional(self, half, scale):
-        """Returns the conditioner of a convolutional coupling, for half of the channels."""
+    def convolutional(self, shape, scale):
+        """Returns the conditioner of a convolutional coupling."""
+        half = (*shape[:-1], shape[-1] // 2)
         if self.make_conditioner is not None:
             return create_weights(self.make_conditioner(half, self.condition_size), half, self.condition_size)
         conditioner = ConvolutionalConditioner(

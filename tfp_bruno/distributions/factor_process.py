@@ -6,7 +6,7 @@ from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.distributions import radial
 from tfp_bruno.distributions.steps import block_covariance, expand_groups, mix_steps
-from tfp_bruno.distributions.subject_factors import SubjectFactors, information
+from tfp_bruno.distributions.subject_factors import SubjectFactors, apply_loadings, information
 
 __all__ = ['FactorProcess']
 
@@ -47,7 +47,8 @@ class FactorProcess(SubjectFactors):
         poses = self._sampled_poses(conditional_input)
         known = self._know(poses)
         mixing_seed, factor_seed, residual_seed = samplers.split_seed(seed, n=3, salt='factor_process')
-        mean_shape = ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0)
+        batch = ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2])
+        mean_shape = ps.concat([batch, ps.shape(poses)[-2:-1], self._dimension_tensor()], 0)
         shape = ps.concat([[n], mean_shape], 0)
         noise = samplers.normal(shape, seed=residual_seed, dtype=self.dtype)
         # With independent targets, every step has factors and a mixing of its own.
@@ -64,13 +65,15 @@ class FactorProcess(SubjectFactors):
         else:
             root = tf.cast(tf.linalg.cholesky(tf.cast(known.residual, tf.float64)), self.dtype)
             residual = mix_steps(root, noise)
-            deviations = tf.einsum('...ndq,s...q->s...nd', known.loadings, factors[..., 0, :]) + residual
+            deviations = apply_loadings(known.loadings, factors[..., 0, :]) + residual
         scaled = known.mean + mixing[..., tf.newaxis] * deviations
         return self._loc_at(poses) + self._deviation_scale() * scaled
 
     def _mean(self, conditional_input=None):
-        poses = self._broadcast_poses(conditional_input)
-        return self._loc_at(poses) + self._deviation_scale() * self._know(poses).mean
+        poses = self._given_poses(conditional_input)
+        mean = self._loc_at(poses) + self._deviation_scale() * self._know(poses).mean
+        batch = ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2])
+        return tf.broadcast_to(mean, ps.concat([batch, ps.shape(mean)[-2:]], 0))
 
     def _variance(self, conditional_input=None):
         known = self._know(self._broadcast_poses(conditional_input))

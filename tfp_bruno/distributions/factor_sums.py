@@ -28,10 +28,10 @@ def sum_loadings(table, rows, scale, mixing, residuals):
         rows: Integers `[B, n]`, the rows of the table at n steps.
         scale: `[B, D]` or `[1, D]`.
         mixing: `[B, G, m, n]`: m combinations of the steps for each of G groups of D / G neighbouring dimensions.
-        residuals: `[B, n, D]`.
+        residuals: `[B, n, D]`; any number of them where B of the others is 1.
 
     Returns:
-        `[B, q, q]` and `[B, q]`.
+        `[B, q, q]`, and `[B, q]` of the residuals' B.
     """
     dimension, groups = table.shape[1], mixing.shape[1]
     size = _block_size(table.shape, rows.shape, dimension // groups)
@@ -86,7 +86,11 @@ def _block(table, rows, scale, mixing, residuals, start, size):
 @tf.function(autograph=False)
 def _sums(loadings, scale, mixing, residuals):
     mixed = _merge(scale * _mix(mixing, loadings), 1)
-    projection = tf.linalg.matvec(_merge(loadings, 1), _merge(residuals, 1), transpose_a=True)
+    flat, residuals = _merge(loadings, 1), _merge(residuals, 1)
+    if flat.shape[0] == 1:
+        projection = tf.matmul(residuals, flat[0])
+    else:
+        projection = tf.linalg.matvec(flat, residuals, transpose_a=True)
     return _matmul(mixed, mixed, transpose_a=True), projection
 
 
@@ -103,13 +107,20 @@ def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
     to_mixed = tf.square(scale) * to_scaled
     to_mixing = _matmul(_merge(to_mixed, 2), _merge(loadings, 2), transpose_b=True)
     to_loadings = _mix(tf.linalg.matrix_transpose(mixing), to_mixed)
-    to_loadings += residuals[..., tf.newaxis] * to_projection[:, tf.newaxis, tf.newaxis, :]
+    if loadings.shape[0] == 1:
+        to_flat = tf.matmul(_merge(residuals, 1), to_projection, transpose_a=True)
+        to_loadings += tf.reshape(to_flat, ps.shape(loadings))
+    else:
+        to_loadings += residuals[..., tf.newaxis] * to_projection[:, tf.newaxis, tf.newaxis, :]
     return to_loadings, to_scale, to_mixing
 
 
 def _to_residuals(loadings, residuals, to_projection):
     """Returns the gradient with respect to `residuals`."""
-    return tf.reshape(tf.linalg.matvec(_merge(loadings, 1), to_projection), ps.shape(residuals))
+    flat = _merge(loadings, 1)
+    if flat.shape[0] == 1:
+        return tf.reshape(tf.matmul(to_projection, flat[0], transpose_b=True), ps.shape(residuals))
+    return tf.reshape(tf.linalg.matvec(flat, to_projection), ps.shape(residuals))
 
 
 def _mix(matrix, value):

@@ -19,6 +19,9 @@ class PoseConditionedProcess(Process):
 
     needs_poses = True
 
+    # Whether observed poses `[n, P]` without a batch stay so, for what many sequences at the same poses have in common.
+    _keeps_common_poses = False
+
     def __init__(self, tensors, kernel, num_steps, parameters, **settings):
         """Keeps the parameters; see `Process`.
 
@@ -138,9 +141,10 @@ class PoseConditionedProcess(Process):
             observations = self._checked_observations(observations, mask)
             observed_poses = self._poses_of(observations, observed_poses)
             batch_and_steps = ps.shape(observations)[:-1]
-            observed_poses = tf.broadcast_to(
-                observed_poses, ps.concat([batch_and_steps, ps.shape(observed_poses)[-1:]], 0)
-            )
+            if not (self._keeps_common_poses and observed_poses.shape.rank == 2 and mask is None):
+                observed_poses = tf.broadcast_to(
+                    observed_poses, ps.concat([batch_and_steps, ps.shape(observed_poses)[-1:]], 0)
+                )
             weights = mask_as_weights(mask, observations, self.name)
             if weights is not None:
                 weights = tf.broadcast_to(weights, batch_and_steps)
@@ -247,7 +251,7 @@ class PoseConditionedProcess(Process):
                 f'{self.name}: cannot draw samples of batch shape {self.batch_shape} at poses {poses.shape}; bind the '
                 'poses first: `at(poses).sample(...)`.'
             )
-        return self._broadcast_poses(poses)
+        return poses if self._keeps_common_poses and poses.shape.rank == 2 else self._broadcast_poses(poses)
 
 
 def _join(first, second):

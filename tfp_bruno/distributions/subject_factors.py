@@ -15,7 +15,7 @@ from tfp_bruno.distributions.pose_table import PoseTable
 from tfp_bruno.distributions.slice_kernel import slice_kernel
 from tfp_bruno.distributions.steps import mix_steps
 
-__all__ = ['SubjectFactors', 'information']
+__all__ = ['SubjectFactors', 'apply_loadings', 'information']
 
 
 class _Moments(typing.NamedTuple):
@@ -49,8 +49,10 @@ class SubjectFactors(PoseConditionedProcess):
 
     A Cholesky factor of the residual's correlation whitens one step after the other, so the first steps' quantities are
     those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n +
-    q))`.
+    q))`. Of many sequences at the same poses `[n, P]`, all that does not depend on their values is computed once.
     """
+
+    _keeps_common_poses = True
 
     def __init__(self, loadings, tensors, kernel, num_steps, parameters, **settings):
         """Keeps the parameters; see `PoseConditionedProcess`.
@@ -213,11 +215,18 @@ class SubjectFactors(PoseConditionedProcess):
     def _precisions(self, poses, whitener, errors, num_seen):
         """Returns M^T M `[..., q, q]` and M^T E `[..., q]` of the first `num_seen` whitened steps and of the others."""
         table, rows = self._table_and_rows(poses)
-        shapes = ps.shape(rows)[:-1], ps.shape(whitener)[:-3], ps.shape(errors)[:-2]
-        batch = functools.reduce(ps.broadcast_shape, shapes)
-        rows, whitener, errors = (_flatten_batch(*part, batch) for part in ((rows, 1), (whitener, 3), (errors, 2)))
         scale = tf.math.rsqrt(self._parameter('variance'))
         scale = tf.broadcast_to(scale, ps.concat([ps.shape(scale)[:-1], self._dimension_tensor()], 0))
+        shapes = ps.shape(rows)[:-1], ps.shape(whitener)[:-3]
+        if scale.shape.rank > 1:
+            shapes += (ps.shape(scale)[:-1],)
+        # That of the precisions; sequences that have one in common add dimensions of their own.
+        batch = functools.reduce(ps.broadcast_shape, shapes)
+        every = ps.broadcast_shape(batch, ps.shape(errors)[:-2])
+        if ps.rank_from_shape(batch) > 0:
+            batch = every
+        rows, whitener = _flatten_batch(rows, 1, batch), _flatten_batch(whitener, 3, batch)
+        errors = _flatten_batch(errors, 2, every)
         # One for all sequences is not repeated: products with it are faster.
         scale = _flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
         sums = []
@@ -226,7 +235,10 @@ class SubjectFactors(PoseConditionedProcess):
             mixing = whitener[..., mixed, steps]
             residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., mixed, :])
             parts = sum_loadings(table, rows[..., steps], scale, mixing, scale[:, tf.newaxis, :] * residuals)
-            sums.append([tf.reshape(part, ps.concat([batch, ps.shape(part)[1:]], 0)) for part in parts])
+            shapes = [
+                ps.concat([each, ps.shape(part)[1:]], 0) for each, part in zip((batch, every), parts, strict=True)
+            ]
+            sums.append([tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)])
         return sums
 
     def _num_seen(self):
@@ -244,18 +256,21 @@ class SubjectFactors(PoseConditionedProcess):
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
             return _Knowledge(df, tf.ones([], self.dtype), mean, loadings, residual)
         observations, observed_poses, weights = self._observed()
+        if poses.shape.rank > observed_poses.shape.rank:
+            batch = ps.shape(poses)[:-2]
+            observed_poses = tf.broadcast_to(observed_poses, ps.concat([batch, ps.shape(observed_poses)], 0))
         _, whitener, errors = self._whiten(observations, observed_poses, weights)
         seen = mix_steps(whitener, self._scaled_loadings(observed_poses), 3)
         precision, projected = _precision(seen, errors)
         precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
-        factors_mean = tf.linalg.cholesky_solve(precision_factor, projected[..., tf.newaxis])[..., 0]
+        factors_mean = _solve(tf.linalg.cholesky_solve, precision_factor, projected)
         cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
         if weights is not None:
             cross *= weights[..., tf.newaxis, :, tf.newaxis]
         weights_of_seen = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
         # What the factors' mean explains of the observations is not the residual's.
-        left = errors - tf.einsum('...ndq,...q->...nd', seen, factors_mean)
-        mean = tf.einsum('...ndq,...q->...nd', loadings, factors_mean) + mix_steps(weights_of_seen, left)
+        left = errors - apply_loadings(seen, factors_mean)
+        mean = apply_loadings(loadings, factors_mean) + mix_steps(weights_of_seen, left)
         loadings -= mix_steps(weights_of_seen, seen, 3)
         # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
         inverse = tf.linalg.triangular_solve(
@@ -293,13 +308,42 @@ def _eye_like(matrix):
 def _precision(loadings, errors):
     """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]`."""
     shape = ps.shape(loadings)
-    flat = tf.reshape(loadings, ps.concat([shape[:-3], [shape[-3] * shape[-2], shape[-1]]], 0))
-    errors = tf.reshape(errors, ps.concat([ps.shape(errors)[:-2], [shape[-3] * shape[-2]]], 0))
-    return tf.matmul(flat, flat, transpose_a=True), tf.linalg.matvec(flat, errors, transpose_a=True)
+    size = shape[-3] * shape[-2]
+    flat = tf.reshape(loadings, ps.concat([shape[:-3], [size, shape[-1]]], 0))
+    errors = tf.reshape(errors, ps.concat([ps.shape(errors)[:-2], [size]], 0))
+    precision = tf.matmul(flat, flat, transpose_a=True)
+    if flat.shape.rank == 2:
+        return precision, tf.tensordot(errors, flat, 1)
+    return precision, tf.linalg.matvec(flat, errors, transpose_a=True)
+
+
+def apply_loadings(loadings, factors):
+    """Returns what factors `[..., q]` show in steps with loadings `[..., n, D, q]`: `[..., n, D]`.
+
+    Loadings `[n, D, q]` that are common to a batch take one matrix product, as do samples `[s, ..., q]` of factors.
+    """
+    if loadings.shape.rank == 3:
+        return tf.tensordot(factors, loadings, [[-1], [2]])
+    if factors.shape.rank == loadings.shape.rank - 1:
+        return tf.einsum('...ndq,s...q->s...nd', loadings, factors)
+    return tf.einsum('...ndq,...q->...nd', loadings, factors)
 
 
 def information(precision, projected):
-    """Returns log|P| and u^T P^-1 u, where P is the identity more than `precision`."""
+    """Returns log|P| and u^T P^-1 u, where P is the identity more than `precision`.
+
+    Args:
+        precision: `[..., q, q]`, or `[q, q]` for a batch of u.
+        projected: u, `[..., q]`.
+    """
     factor = tf.linalg.cholesky(precision + _eye_like(precision))
-    solved = tf.linalg.triangular_solve(factor, projected[..., tf.newaxis])
-    return 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1), tf.reduce_sum(tf.square(solved), [-2, -1])
+    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), -1)
+    return log_det, tf.reduce_sum(tf.square(_solve(tf.linalg.triangular_solve, factor, projected)), -1)
+
+
+def _solve(solve, factor, vectors):
+    """Returns the solutions `[..., q]`, a batch of them at once for one factor `[q, q]`."""
+    if factor.shape.rank > 2:
+        return solve(factor, vectors[..., tf.newaxis])[..., 0]
+    columns = tf.transpose(tf.reshape(vectors, [-1, ps.shape(factor)[-1]]))
+    return tf.reshape(tf.transpose(solve(factor, columns)), ps.shape(vectors))

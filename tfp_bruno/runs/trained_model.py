@@ -86,11 +86,7 @@ class TrainedModel(NumpyModel):
         return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
 
     def _mean_images(self, contexts, context_poses, query_poses):
-        subjects = tf.shape(contexts)[:1]
-        context_poses, query_poses = (
-            tf.broadcast_to(poses, tf.concat([subjects, tf.shape(poses)], 0)) for poses in (context_poses, query_poses)
-        )
-        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[1])
+        posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         return posterior.mean_image(query_poses)
 
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):

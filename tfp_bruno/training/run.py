@@ -1,5 +1,6 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -12,7 +13,7 @@ from tfp_bruno.data.atomic import write_text
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.errors import UserError
 from tfp_bruno.training.learning_curve import HeldOut
-from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.sequences import make_sequences, with_plain_batches
 from tfp_bruno.training.settings import TrainingSettings
 from tfp_bruno.training.start import starting_volumes
 from tfp_bruno.training.start_cache import StartCache
@@ -61,8 +62,7 @@ def train_run(run, population, devices='auto', cache_dir=None):
         logging.info('Resumed at step %d.', int(trainer.step))
     else:
         _start(trainer, run, train, spacing, poses, cache_dir)
-    seed = settings.seed + int(trainer.step)
-    sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, settings.bending, seed)
+    sequences = _sequences(train, settings, spacing, int(trainer.step))
     held_out = HeldOut(test, settings, spacing)
     with tf.summary.create_file_writer(str(run.logs)).as_default():
         _loop(run, trainer, sequences, held_out, manager)
@@ -87,6 +87,23 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
     else:
         start()
         cache.write(key, trainer.model.variables)
+
+
+def _sequences(images, settings, spacing, step):
+    """Returns the batches of a run from a step on."""
+
+    def make(bending, seed):
+        sizes = settings.sequence_length, settings.batch_size
+        return make_sequences(images, *sizes, spacing, bending, seed, settings.common_slices)
+
+    seed = settings.seed + step
+    sequences = make(settings.bending, seed)
+    # A deep baseline has no such steps.
+    every = getattr(settings.objective, 'prior_every', 0)
+    if not every:
+        return sequences
+    plain = make(dataclasses.replace(settings.bending, probability=0.0), seed + 1)
+    return with_plain_batches(sequences, plain, every, step)
 
 
 def _settings(run):

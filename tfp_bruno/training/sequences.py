@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
 from tfp_bruno.training.bending import bend_slices
 
-__all__ = ['dequantise', 'make_sequences']
+__all__ = ['dequantise', 'make_sequences', 'with_plain_batches']
 
 
 def dequantise(images, seed=None):
@@ -24,7 +24,7 @@ def dequantise(images, seed=None):
     return (images * (LEVELS - 1) + tf.random.stateless_uniform(tf.shape(images), seed)) / LEVELS
 
 
-def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
+def make_sequences(images, sequence_length, batch_size, spacing, bending, seed, common_slices=False):
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
     Args:
@@ -34,6 +34,7 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         spacing: Three floats, distance between voxels along (K, H, W), mm.
         bending: `BendingSettings`.
         seed: `int`. The same seed gives the same sequences.
+        common_slices: Whether all sequences of a batch are drawn at the same positions.
 
     Returns:
         A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses
@@ -43,8 +44,10 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
     read = _reader(images)
 
     @tf.autograph.experimental.do_not_convert
-    def draw(seed):
-        seeds = tf.unstack(tf.random.split(tf.cast(seed, tf.int32), 5))
+    def draw(index, random):
+        seeds = tf.unstack(tf.random.split(tf.cast(random, tf.int32), 5))
+        if common_slices:
+            seeds[1] = tf.cast([seed, index // batch_size], tf.int32)
         subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)
         order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
         slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
@@ -61,8 +64,21 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed):
         return dequantise(drawn, seeds[4])[..., None], tf.one_hot(slices, num_slices)
 
     sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
-    sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    sequences = sequences.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
+
+
+def with_plain_batches(bent, plain, every, step):
+    """Returns batches of bent volumes, but for those of every so many steps: these are of volumes as they are.
+
+    Args:
+        bent: `tf.data.Dataset` of batches.
+        plain: Another one.
+        every: `int`, above 0.
+        step: `int`, number of the first batch's step: those of multiples of `every` are plain.
+    """
+    choice = tf.data.Dataset.counter(step).map(lambda number: tf.cast(number % every == 0, tf.int64))
+    return tf.data.Dataset.choose_from_datasets([bent, plain], choice)
 
 
 def _reader(images):

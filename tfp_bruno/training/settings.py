@@ -21,6 +21,8 @@ class TrainingSettings:
         batch_size: Sequences (subjects) in a step, over all devices together.
         micro_batches: Parts that a batch is worked off in, one after the other: more of them need less memory.
         sequence_length: Slices of a sequence, M.
+        common_slices: Whether all sequences of a batch are drawn at the same positions: a factor process then takes
+            the products of its loadings once for all of them.
         learning_rate: Peak learning rate of Adam.
         warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
         clip_norm: Bound of the global norm of the gradient.
@@ -39,6 +41,7 @@ class TrainingSettings:
     batch_size: int = 4
     micro_batches: int = 1
     sequence_length: int = 9
+    common_slices: bool = False
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     clip_norm: float = 1.0
@@ -84,20 +87,30 @@ PRESETS = {
         model={
             'process': 'factor',
             'law': 'student_t',
-            'flow': CompactSettings(every_step=False, cosine_latent=True),
+            'flow': CompactSettings(every_step=False),
             'factors': 240,
             'kernel': 'squared_exponential',
+            'temperature': 2.0,
         },
         training=TrainingSettings(
             steps=20_000,
             max_minutes=30.0,
+            common_slices=True,
             learning_rate=3e-4,
             warmup_steps=300,
             average_decay=0.999,
             evaluate_every=500,
-            objective=ObjectiveSettings(joint=0.0, conditional=0.01, predictive=0.2, structural=1.0, context_power=1.5),
+            objective=ObjectiveSettings(
+                joint=0.0,
+                conditional=0.01,
+                predictive=0.2,
+                structural=1.0,
+                squared_error=10.0,
+                context_power=1.5,
+                prior_every=4,
+            ),
             bending=BendingSettings(probability=0.9),
-            start=StartSettings(inflation=4.0),
+            start=StartSettings(inflation=16.0),
             start_volumes=1500,
         ),
     ),

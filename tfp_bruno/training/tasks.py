@@ -27,7 +27,9 @@ class LikelihoodTask:
 
     def schedule(self, progress, step):
         """Returns the numbers that change with the progress of the run and the steps taken, a dict of `float`."""
-        return {'learning_rate': learning_rate_at(progress, step, self.settings)}
+        every = self.settings.objective.prior_every
+        is_prior = every > 0 and step % every == 0
+        return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
 
     def draw_loss(self, model, schedule):
         """Draws what is random about a step.
@@ -41,9 +43,16 @@ class LikelihoodTask:
         """
         objective = self.settings.objective
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
+        least = 1 if objective.prior_every else 0
         drawn = tf.random.uniform([]) ** objective.context_power
-        num_contexts = tf.minimum(tf.cast((most + 1.0) * drawn, tf.int32), most)
-        return lambda images, poses: training_loss(model, images, poses, objective, num_contexts)
+        num_contexts = tf.minimum(least + tf.cast((most + 1.0 - least) * drawn, tf.int32), most)
+        num_contexts = tf.where(schedule['is_prior'] > 0.0, 0, num_contexts)
+
+        def loss(images, poses):
+            poses = poses[0] if self.settings.common_slices else poses
+            return training_loss(model, images, poses, objective, num_contexts)
+
+        return loss
 
     def held_out(self, model, images, poses):
         """Returns the parts of the loss with four contexts, the same every time."""

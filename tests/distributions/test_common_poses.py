@@ -1,0 +1,81 @@
+"""Many sequences at the same poses: poses without a batch give what they give repeated."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+SEEN, WANTED, BATCH = [4, 0, 1], [2, 5], 3
+
+
+@pytest.fixture(params=['FactorGaussianProcess', 'FactorStudentTProcess'])
+def factor_model(request, models):
+    """The `Model` of each factor process, with two groups of dimensions."""
+    return models(request.param, groups=2)
+
+
+def posteriors(model, process, z):
+    """Returns those given vectors at poses `[n, P]`, and at poses `[B, n, P]`."""
+    return [process.posterior(z, poses) for poses in (model.poses(SEEN), model.poses([SEEN] * BATCH))]
+
+
+def test_densities_are_those_of_the_dense_reference(factor_model, draw):
+    z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
+    process = factor_model.make(len(WANTED))
+    common, _ = posteriors(factor_model, process, z)
+    assert common._observed_poses_parameter.shape == [3, 6]
+    assert common.batch_shape == [BATCH]
+    laws = [factor_model.law(WANTED, each, SEEN) for each in z]
+    at = factor_model.at(WANTED)
+    expected = [law.log_prob(each) for law, each in zip(laws, value, strict=True)]
+    np.testing.assert_allclose(common.log_prob(value, **at), expected, rtol=1e-9)
+    expected = [law.marginal_log_prob(each) for law, each in zip(laws, value, strict=True)]
+    np.testing.assert_allclose(common.marginal_log_prob(value, **at), expected, rtol=1e-9)
+    expected = [factor_model.law(WANTED).log_prob(each) for each in value]
+    np.testing.assert_allclose(process.log_prob(value, **at), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize('method', ['mean', 'variance', 'covariance', 'entropy'])
+@pytest.mark.parametrize('repeated_targets', [False, True])
+def test_moments(method, repeated_targets, factor_model, draw):
+    process = factor_model.make(len(WANTED))
+    common, repeated = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
+    found = getattr(common, method)(**factor_model.at([WANTED] * BATCH if repeated_targets else WANTED))
+    expected = getattr(repeated, method)(**factor_model.at([WANTED] * BATCH))
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('independent', [False, True])
+def test_samples(independent, factor_model, draw):
+    process = factor_model.make(len(WANTED), independent_targets=independent)
+    common, repeated = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
+    found = common.sample(5, seed=(1, 2), **factor_model.at(WANTED))
+    expected = repeated.sample(5, seed=(1, 2), **factor_model.at([WANTED] * BATCH))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_slices_of_the_batch(factor_model, draw):
+    common, repeated = posteriors(factor_model, factor_model.make(len(WANTED)), draw(BATCH, len(SEEN), 4))
+    at = factor_model.at(WANTED)
+    np.testing.assert_allclose(common[1].mean(**at), repeated[1].mean(**at), rtol=1e-9)
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_gradients(compiled, factor_model, draw):
+    names = ('loadings', 'variance', 'correlation')
+    z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
+    values = {name: tf.constant(factor_model.parameters[name]) for name in names}
+    z = tf.constant(z)
+
+    def gradients(seen, wanted):
+        with tf.GradientTape() as tape:
+            tape.watch([values, z])
+            given = factor_model.make(len(WANTED), **values).posterior(z, factor_model.poses(seen))
+            at = factor_model.at(wanted)
+            loss = tf.reduce_sum(given.log_prob(value, **at)) + tf.reduce_sum(given.mean(**at) * value)
+        return [tf.convert_to_tensor(part) for part in tape.gradient(loss, [*values.values(), z])]
+
+    function = tf.function(lambda: gradients(SEEN, WANTED), jit_compile=True) if compiled else None
+    found = function() if compiled else gradients(SEEN, WANTED)
+    for part, expected in zip(found, gradients([SEEN] * BATCH, [WANTED] * BATCH), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-8, atol=1e-9)
