@@ -54,6 +54,15 @@ def test_samples(independent, factor_model, draw):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_the_factors_temperature(factor_model, draw):
+    process = factor_model.make(len(WANTED))
+    common, _ = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
+    at = {'seed': (1, 2), **factor_model.at(WANTED)}
+    without, full, twice = (common.sample(5, factor_temperature=t, **at).numpy() for t in (0.0, 1.0, 2.0))
+    np.testing.assert_allclose(twice - full, full - without, rtol=1e-9, atol=1e-12)
+    assert np.abs(full - without).min() > 0
+
+
 def test_slices_of_the_batch(factor_model, draw):
     common, repeated = posteriors(factor_model, factor_model.make(len(WANTED)), draw(BATCH, len(SEEN), 4))
     at = factor_model.at(WANTED)

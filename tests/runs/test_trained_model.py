@@ -148,9 +148,13 @@ def test_temperature_scales_what_samples_deviate_by(loaded):
     assert np.abs(full - mean).mean() > 0.1
 
 
-def test_the_temperature_of_the_run_is_the_default(make_run, make_weights):
+def test_the_factor_temperature_is_that_of_the_run(make_run, make_weights):
     run = make_run('factor')
-    run = dataclasses.replace(run, model=dataclasses.replace(run.model, temperature=1.5))
-    write_run(run)
-    make_weights(run)
-    assert load(run.folder).temperature == 1.5
+    images = make_weights(run)
+    cold = dataclasses.replace(run, model=dataclasses.replace(run.model, factor_temperature=0.0))
+    write_run(cold)
+    cold, warm = load(run.folder), TrainedModel(load(run.folder).bruno, run.definition, 'warm', {})
+    assert (cold.factor_temperature, warm.factor_temperature) == (0.0, 1.0)
+    spread = [model.sample(images[:1, [4]], [4], [5, 6], 20, seed=2).std(0).mean() for model in (cold, warm)]
+    # What is left without the factors is the residual.
+    assert 0 < spread[0] < 0.9 * spread[1]

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from tfp_bruno.bijectors import ConditionalRealNVP
 from tfp_bruno.training import PRESETS, TrainingSettings
 from tfp_bruno.training.schedules import learning_rate_at
 
@@ -19,6 +21,17 @@ def test_the_paper_preset_is_the_papers():
     assert (paper.model['process'], paper.training.sequence_length) == ('exchangeable', 9)
     assert (paper.training.objective.joint, paper.training.objective.predictive) == (1.0, 0.0)
     assert paper.training.bending.probability == 0.0
+
+
+def test_the_gpu_preset_is_the_recipe_of_the_cpu_with_a_larger_flow():
+    cpu, gpu = PRESETS['cpu'], PRESETS['gpu']
+    assert gpu.training.objective == cpu.training.objective
+    assert {**gpu.model, 'flow': None} == {**cpu.model, 'flow': None}
+    sizes = [
+        sum(np.prod(variable.shape) for variable in ConditionalRealNVP((64, 64, 1), 80, preset.model['flow']).variables)
+        for preset in (cpu, gpu)
+    ]
+    assert sizes[1] > 2 * sizes[0]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,21 @@ def test_what_fails_is_told_and_leaves_nothing(tmp_path, study, model, monkeypat
     assert '0 completed, 4 failed' in (tmp_path / 'other' / 'report.html').read_text()
 
 
+@pytest.mark.parametrize(('most', 'state'), [(1, 'completed'), (0, 'failed')])
+def test_a_model_that_fails_for_many_subjects_is_asked_for_one(tmp_path, study, model, monkeypatch, most, state):
+    predict = model.predict
+
+    def fail(context_images, *arguments):
+        if len(context_images) > most:
+            raise MemoryError('too many')
+        return predict(context_images, *arguments)
+
+    monkeypatch.setattr(model, 'predict', fail)
+    outcomes = reconstruct_study(model, find_subjects(study), tmp_path / 'out', SETTINGS)
+    assert [outcome.state for outcome in outcomes] == [state] * 4
+    assert all(('MemoryError: too many' in outcome.error) == (state == 'failed') for outcome in outcomes)
+
+
 def test_masks_lie_beside_the_scans(tmp_path, study, model):
     subjects = find_subjects(study)
     mask_path(subjects[3].path).unlink()

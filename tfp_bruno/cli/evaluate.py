@@ -60,7 +60,7 @@ SCORE_SAMPLES = flags.DEFINE_integer(
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 TEMPERATURE = flags.DEFINE_float(
-    'temperature', None, "Factor of the samples' deviations from the mean; default: that of the run.", lower_bound=0.0
+    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
 )
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
     from tfp_bruno.runs import load
 
     model = load(run_dir)
-    if TEMPERATURE.value is not None:
+    if TEMPERATURE.value != 1.0:
         if not hasattr(model, 'with_temperature'):
             raise UserError(f'--temperature={TEMPERATURE.value}: {model.name} has none; leave it out.')
         model = model.with_temperature(TEMPERATURE.value)
@@ -109,7 +109,8 @@ def main(argv: list[str]) -> None:
         run=str(run_dir),
         trained_on=str(model.info['data']),
         version=__version__,
-        temperature=getattr(model, 'temperature', 1.0),
+        temperature=TEMPERATURE.value,
+        factor_temperature=getattr(model, 'factor_temperature', 1.0),
     )
     logging.info('Evaluating on %s.', test.description)
     experiment = EXPERIMENTS.get(EXPERIMENT.value)

@@ -11,7 +11,7 @@ OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', requi
 MODEL = flags.DEFINE_enum(
     'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'Kind: ConditionalBruno, Generative Query Network, conditional VAE.'
 )
-PRESET = flags.DEFINE_enum('preset', 'cpu', ['cpu', 'paper'], 'Settings to start from.')
+PRESET = flags.DEFINE_enum('preset', 'cpu', ['cpu', 'gpu', 'paper'], 'Settings to start from.')
 RESUME = flags.DEFINE_bool(
     'resume',
     False,
@@ -80,10 +80,10 @@ INFLATION = flags.DEFINE_float(
 CONTEXT_POWER = flags.DEFINE_float(
     'context_power', None, 'Above 1, few contexts are drawn more often in training than many.', lower_bound=1e-3
 )
-TEMPERATURE = flags.DEFINE_float(
-    'temperature',
+FACTOR_TEMPERATURE = flags.DEFINE_float(
+    'factor_temperature',
     None,
-    "Factor of the deviations of the run's samples from the mean; the density does not change.",
+    "Factor of the deviations of the subject's factors in samples of the run; the density does not change.",
     lower_bound=0.0,
 )
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
@@ -121,7 +121,7 @@ _OF_BRUNO = (
     START_VOLUMES,
     INFLATION,
     CONTEXT_POWER,
-    TEMPERATURE,
+    FACTOR_TEMPERATURE,
 )
 _OF_BASELINES = (AGGREGATION, MIN_CONTEXTS, MAX_CONTEXTS, PIXEL_STD)
 _OF_GQN = (REPRESENTATION, GENERATION_STEPS, SHARED_CORES)

@@ -86,7 +86,7 @@ def _bruno(definition):
         factors=given.FACTORS,
         kernel=given.KERNEL,
         network_dtype=given.PRECISION,
-        temperature=given.TEMPERATURE,
+        factor_temperature=given.FACTOR_TEMPERATURE,
     )
     chosen = {**preset.model, 'flow': flow, **chosen}
     size = definition.image_size
@@ -104,7 +104,12 @@ def _baseline(definition):
     from tfp_bruno.runs import KINDS
     from tfp_bruno.training.baseline_presets import BASELINE_PRESETS
 
-    preset = BASELINE_PRESETS[given.MODEL.value][given.PRESET.value]
+    presets = BASELINE_PRESETS[given.MODEL.value]
+    if given.PRESET.value not in presets:
+        raise UserError(
+            f'{_words(given.PRESET)}: there is none for --model={given.MODEL.value}; choose {" or ".join(presets)}.'
+        )
+    preset = presets[given.PRESET.value]
     chosen = _values(
         representation=given.REPRESENTATION,
         aggregation=given.AGGREGATION,

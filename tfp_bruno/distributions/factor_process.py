@@ -43,7 +43,12 @@ class FactorProcess(SubjectFactors):
         df = None if known.df is None else known.df[..., tf.newaxis]
         return radial.log_density(log_det, beta, dimension, df)
 
-    def _sample_n(self, n, seed=None, conditional_input=None):
+    def _sample_n(self, n, seed=None, conditional_input=None, factor_temperature=1.0):
+        """Draws samples; `factor_temperature` multiplies what the factors deviate by from their conditional mean.
+
+        Above 1 it widens what all slices have in common, not the grain of each. A Student-t has one radius for all:
+        where the residual's variance is larger than the data's, given observations it narrows the factors, too.
+        """
         poses = self._sampled_poses(conditional_input)
         known = self._know(poses)
         mixing_seed, factor_seed, residual_seed = samplers.split_seed(seed, n=3, salt='factor_process')
@@ -55,7 +60,7 @@ class FactorProcess(SubjectFactors):
         steps = shape[-2] if self._independent_targets else 1
         shared_shape = ps.concat([shape[:-2], [steps]], 0)
         factors_shape = ps.concat([shared_shape, ps.shape(known.loadings)[-1:]], 0)
-        factors = samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
+        factors = factor_temperature * samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
         df = None if known.df is None else known.df[..., tf.newaxis]
         mixing = radial.mixing(shared_shape, df, mixing_seed, self.dtype)
         mixing *= tf.sqrt(known.inflation)[..., tf.newaxis]

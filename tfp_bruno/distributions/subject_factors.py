@@ -323,7 +323,10 @@ def apply_loadings(loadings, factors):
     Loadings `[n, D, q]` that are common to a batch take one matrix product, as do samples `[s, ..., q]` of factors.
     """
     if loadings.shape.rank == 3:
-        return tf.tensordot(factors, loadings, [[-1], [2]])
+        shape = ps.shape(loadings)
+        flat = tf.reshape(loadings, [-1, shape[-1]])
+        shown = tf.matmul(tf.reshape(factors, [-1, shape[-1]]), flat, transpose_b=True)
+        return tf.reshape(shown, ps.concat([ps.shape(factors)[:-1], shape[:-1]], 0))
     if factors.shape.rank == loadings.shape.rank - 1:
         return tf.einsum('...ndq,s...q->s...nd', loadings, factors)
     return tf.einsum('...ndq,...q->...nd', loadings, factors)

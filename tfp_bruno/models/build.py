@@ -41,8 +41,8 @@ class ModelSettings:
         correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
         constant_share: Share of it that does not depend on the distance, in (0, 1), that training starts from, for
         'pose'.
-        temperature: Factor of the samples' deviations from the mean, in latent space, unless they are drawn with
-            another one; the density is that of the model itself.
+        factor_temperature: What the factors' deviations from their conditional mean are multiplied by in samples that
+            evaluation and reconstruction draw, for 'factor'; the density is that of the model itself.
     """
 
     image_shape: tuple
@@ -57,7 +57,7 @@ class ModelSettings:
     df: float = 20.0
     correlation: float = 0.3
     constant_share: float = 0.3
-    temperature: float = 1.0
+    factor_temperature: float = 1.0
 
     def __post_init__(self):
         if self.process not in _PROCESSES:

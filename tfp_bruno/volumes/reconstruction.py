@@ -150,7 +150,7 @@ def _describe(
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
         'num_samples': settings.num_samples,
-        'temperature': getattr(model, 'temperature', 1.0),
+        'factor_temperature': getattr(model, 'factor_temperature', 1.0),
         'std_samples': completion.std_samples,
         'interval': settings.interval,
         'seed': settings.seed,

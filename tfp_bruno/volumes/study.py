@@ -178,7 +178,7 @@ def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Ou
                 folder,
                 settings.reconstruction,
                 scorer,
-                means[index],
+                means.get(index),
             )
             outcomes.append(done if isinstance(done, Outcome) else Outcome(subject, folder, 'completed'))
         else:
@@ -245,7 +245,10 @@ def _check_same_settings(sidecar: pathlib.Path, settings: StudySettings) -> None
 
 
 def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndarray]:
-    """Returns the predicted mean of every subject; those with the same positions are predicted at once."""
+    """Returns the predicted means; those of subjects with the same positions are predicted at once.
+
+    Where that fails there are none: each of these subjects is then predicted alone, and fails alone.
+    """
     means = {}
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, item in contexts.items():
@@ -253,7 +256,11 @@ def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndar
     queries = np.arange(model.definition.num_slices)
     for positions, members in groups.items():
         images = np.stack([contexts[index].images for index in members])
-        predicted = model.predict(images, np.array(positions, np.int64), queries)
+        try:
+            predicted = model.predict(images, np.array(positions, np.int64), queries)
+        except Exception:
+            logging.debug('%d subjects at once', len(members), exc_info=True)
+            continue
         means |= dict(zip(members, predicted, strict=True))
     return means
 
