@@ -54,13 +54,21 @@ def test_samples(independent, factor_model, draw):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_the_factors_temperature(factor_model, draw):
-    process = factor_model.make(len(WANTED))
-    common, _ = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
-    at = {'seed': (1, 2), **factor_model.at(WANTED)}
-    without, full, twice = (common.sample(5, factor_temperature=t, **at).numpy() for t in (0.0, 1.0, 2.0))
-    np.testing.assert_allclose(twice - full, full - without, rtol=1e-9, atol=1e-12)
-    assert np.abs(full - without).min() > 0
+@pytest.mark.parametrize('independent', [False, True])
+def test_factors_that_the_radius_does_not_narrow(independent, models, draw):
+    student, gaussian = models('FactorStudentTProcess'), models('FactorGaussianProcess')
+    z = 0.3 * draw(BATCH, len(SEEN), 4)
+    process = student.make(len(WANTED), independent_targets=independent)
+    common, _ = posteriors(student, process, z)
+    samples = common.sample(20_000, seed=(1, 2), narrows_factors=False, **student.at(WANTED)).numpy()
+    # Without factors, what is left of the Gaussian's variance is the residual's.
+    without = gaussian.with_parameters(loadings=0 * gaussian.parameters['loadings'])
+    for index, seen in enumerate(z):
+        whole, residual = (model.law(WANTED, seen, SEEN).variance for model in (gaussian, without))
+        inflation = student.law(WANTED, seen, SEEN).variance / whole
+        expected = inflation * residual + whole - residual
+        assert np.abs(expected / (inflation * whole) - 1).max() > 0.1
+        np.testing.assert_allclose(samples[:, index].var(0), expected, rtol=0.06)
 
 
 def test_slices_of_the_batch(factor_model, draw):

@@ -148,13 +148,18 @@ def test_temperature_scales_what_samples_deviate_by(loaded):
     assert np.abs(full - mean).mean() > 0.1
 
 
-def test_the_factor_temperature_is_that_of_the_run(make_run, make_weights):
+def test_samples_are_as_wide_as_the_run_says(make_run, make_weights):
     run = make_run('factor')
     images = make_weights(run)
-    cold = dataclasses.replace(run, model=dataclasses.replace(run.model, factor_temperature=0.0))
-    write_run(cold)
-    cold, warm = load(run.folder), TrainedModel(load(run.folder).bruno, run.definition, 'warm', {})
-    assert (cold.factor_temperature, warm.factor_temperature) == (0.0, 1.0)
-    spread = [model.sample(images[:1, [4]], [4], [5, 6], 20, seed=2).std(0).mean() for model in (cold, warm)]
-    # What is left without the factors is the residual.
-    assert 0 < spread[0] < 0.9 * spread[1]
+    settings = dataclasses.replace(run.model, law='student_t', narrows_factors=False)
+    wide = dataclasses.replace(run, model=settings)
+    write_run(wide)
+    make_weights(wide)
+    wide = load(run.folder)
+    narrow = TrainedModel(wide.bruno, run.definition, 'narrow', {})
+    assert (wide.narrows_factors, narrow.narrows_factors) == (False, True)
+    drawn = [model.sample(images[:1, [4]], [4], [5, 6], 4, seed=2) for model in (wide, narrow)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
+    # Without contexts there is nothing to narrow by.
+    drawn = [model.sample(images[:1, []], [], [5, 6], 4, seed=2) for model in (wide, narrow)]
+    np.testing.assert_allclose(drawn[0], drawn[1], atol=1e-5)

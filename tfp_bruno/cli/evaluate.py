@@ -110,7 +110,7 @@ def main(argv: list[str]) -> None:
         trained_on=str(model.info['data']),
         version=__version__,
         temperature=TEMPERATURE.value,
-        factor_temperature=getattr(model, 'factor_temperature', 1.0),
+        narrows_factors=getattr(model, 'narrows_factors', True),
     )
     logging.info('Evaluating on %s.', test.description)
     experiment = EXPERIMENTS.get(EXPERIMENT.value)

@@ -80,11 +80,10 @@ INFLATION = flags.DEFINE_float(
 CONTEXT_POWER = flags.DEFINE_float(
     'context_power', None, 'Above 1, few contexts are drawn more often in training than many.', lower_bound=1e-3
 )
-FACTOR_TEMPERATURE = flags.DEFINE_float(
-    'factor_temperature',
+NARROWS_FACTORS = flags.DEFINE_bool(
+    'narrows_factors',
     None,
-    "Factor of the deviations of the subject's factors in samples of the run; the density does not change.",
-    lower_bound=0.0,
+    'Samples as the density has them, with --law=student_t; otherwise the radius narrows the residual alone.',
 )
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
 REPRESENTATION = flags.DEFINE_enum(
@@ -121,7 +120,7 @@ _OF_BRUNO = (
     START_VOLUMES,
     INFLATION,
     CONTEXT_POWER,
-    FACTOR_TEMPERATURE,
+    NARROWS_FACTORS,
 )
 _OF_BASELINES = (AGGREGATION, MIN_CONTEXTS, MAX_CONTEXTS, PIXEL_STD)
 _OF_GQN = (REPRESENTATION, GENERATION_STEPS, SHARED_CORES)

@@ -86,7 +86,7 @@ def _bruno(definition):
         factors=given.FACTORS,
         kernel=given.KERNEL,
         network_dtype=given.PRECISION,
-        factor_temperature=given.FACTOR_TEMPERATURE,
+        narrows_factors=given.NARROWS_FACTORS,
     )
     chosen = {**preset.model, 'flow': flow, **chosen}
     size = definition.image_size

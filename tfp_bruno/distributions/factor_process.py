@@ -43,11 +43,12 @@ class FactorProcess(SubjectFactors):
         df = None if known.df is None else known.df[..., tf.newaxis]
         return radial.log_density(log_det, beta, dimension, df)
 
-    def _sample_n(self, n, seed=None, conditional_input=None, factor_temperature=1.0):
-        """Draws samples; `factor_temperature` multiplies what the factors deviate by from their conditional mean.
+    def _sample_n(self, n, seed=None, conditional_input=None, narrows_factors=True):
+        """Draws samples.
 
-        Above 1 it widens what all slices have in common, not the grain of each. A Student-t has one radius for all:
-        where the residual's variance is larger than the data's, given observations it narrows the factors, too.
+        A Student-t has one radius for factors and residual. Where the residual has more variance than the data, the
+        observations, which are many numbers, narrow both. Without `narrows_factors` they narrow the residual alone,
+        which is no sample of the density: what all slices have in common stays as wide as the Gaussian's.
         """
         poses = self._sampled_poses(conditional_input)
         known = self._know(poses)
@@ -60,7 +61,9 @@ class FactorProcess(SubjectFactors):
         steps = shape[-2] if self._independent_targets else 1
         shared_shape = ps.concat([shape[:-2], [steps]], 0)
         factors_shape = ps.concat([shared_shape, ps.shape(known.loadings)[-1:]], 0)
-        factors = factor_temperature * samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
+        factors = samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
+        if not narrows_factors:
+            factors *= tf.math.rsqrt(known.inflation)[..., tf.newaxis, tf.newaxis]
         df = None if known.df is None else known.df[..., tf.newaxis]
         mixing = radial.mixing(shared_shape, df, mixing_seed, self.dtype)
         mixing *= tf.sqrt(known.inflation)[..., tf.newaxis]

@@ -46,7 +46,7 @@ class Provenance:
         trained_on: one line that says what the run was trained on.
         version: version of the program.
         temperature: factor of the samples' deviations from the mean, in latent space.
-        factor_temperature: factor of the deviations of the subject's factors in them, as the run has it.
+        narrows_factors: whether the radius narrows the subject's factors in them, as the density has it.
     """
 
     dataset: str
@@ -57,7 +57,7 @@ class Provenance:
     trained_on: str
     version: str
     temperature: float = 1.0
-    factor_temperature: float = 1.0
+    narrows_factors: bool = True
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
@@ -144,11 +144,8 @@ def _notes(evaluation, provenance):
     notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
-    if provenance.factor_temperature != 1.0:
-        notes.append(
-            f"In samples, the subject's factors deviate {provenance.factor_temperature:g} times as much as the density "
-            'says.'
-        )
+    if not provenance.narrows_factors:
+        notes.append("In samples, what contexts tell of the radius narrows the residual, not the subject's factors.")
     if provenance.is_phantom:
         notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
     if evaluation.num_trained_on:

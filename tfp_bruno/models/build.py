@@ -41,8 +41,8 @@ class ModelSettings:
         correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
         constant_share: Share of it that does not depend on the distance, in (0, 1), that training starts from, for
         'pose'.
-        factor_temperature: What the factors' deviations from their conditional mean are multiplied by in samples that
-            evaluation and reconstruction draw, for 'factor'; the density is that of the model itself.
+        narrows_factors: Whether, in samples that evaluation and reconstruction draw, the radius that contexts tell of
+            narrows the factors, as the density has it, or the residual alone; for 'factor' and 'student_t'.
     """
 
     image_shape: tuple
@@ -57,7 +57,7 @@ class ModelSettings:
     df: float = 20.0
     correlation: float = 0.3
     constant_share: float = 0.3
-    factor_temperature: float = 1.0
+    narrows_factors: bool = True
 
     def __post_init__(self):
         if self.process not in _PROCESSES:

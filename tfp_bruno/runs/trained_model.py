@@ -20,15 +20,15 @@ class TrainedModel(NumpyModel):
         definition: The `DatasetDefinition` it was trained for.
         name: Name for reports.
         info: Dict of what the model was trained on.
-        factor_temperature: Factor of the deviations of the subject's factors in samples, for a factor process.
+        narrows_factors: Whether the radius narrows the factors of samples, see `ModelSettings`.
         temperature: Factor of all deviations of samples from the mean, in latent space.
     """
 
-    def __init__(self, bruno, definition, name, info, factor_temperature=1.0, temperature=1.0):
+    def __init__(self, bruno, definition, name, info, narrows_factors=True, temperature=1.0):
         """Wraps a model; see `load`."""
         super().__init__(definition, name, info)
         self.bruno = bruno
-        self.factor_temperature = factor_temperature
+        self.narrows_factors = narrows_factors
         self.temperature = temperature
         self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
@@ -36,7 +36,7 @@ class TrainedModel(NumpyModel):
 
     def with_temperature(self, temperature):
         """Returns the same model whose samples deviate from the mean `temperature` times as much."""
-        return TrainedModel(self.bruno, self.definition, self.name, self.info, self.factor_temperature, temperature)
+        return TrainedModel(self.bruno, self.definition, self.name, self.info, self.narrows_factors, temperature)
 
     def predict(self, context_images, context_slices, query_slices):
         """Returns the mean image of every query slice.
@@ -96,7 +96,7 @@ class TrainedModel(NumpyModel):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         process = posterior.distribution
         kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
-        factors = {'factor_temperature': self.factor_temperature} if isinstance(process, FactorProcess) else {}
+        factors = {'narrows_factors': self.narrows_factors} if isinstance(process, FactorProcess) else {}
         latents = process.sample(num_samples, seed=seed, **kwargs, **factors)
         if self.temperature != 1.0:
             mean = process.mean(**kwargs)

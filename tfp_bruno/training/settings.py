@@ -89,8 +89,8 @@ _CPU = Preset(
         'flow': CompactSettings(every_step=False),
         'factors': 240,
         'kernel': 'squared_exponential',
-        # The root of the inflation: the radius takes that from the factors, too.
-        'factor_temperature': 4.0,
+        # The radius takes the inflation back, which is the residual's.
+        'narrows_factors': False,
     },
     training=TrainingSettings(
         steps=20_000,
