@@ -163,5 +163,7 @@ def test_the_structural_error_is_that_of_the_metrics():
     assert 0.1 < expected < 1
     assert float(structural_error(truth[..., None], decoded[..., None])) == pytest.approx(expected, abs=1e-5)
     assert float(structural_error(truth[..., None], truth[..., None])) == pytest.approx(0, abs=1e-6)
+    expected = 1 - 0.2 * similarity.mean() - 0.8 * similarity[foreground].mean()
+    assert float(structural_error(truth[..., None], decoded[..., None], 0.8)) == pytest.approx(expected, abs=1e-5)
     # Nothing but background: whole slices alone.
     assert np.isfinite(structural_error(0 * truth[..., None], decoded[..., None]))

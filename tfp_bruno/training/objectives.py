@@ -26,7 +26,7 @@ class ObjectiveSettings:
         conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
         predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
         structural: Weight of the lack of structural similarity of the decoded predictive mean, see
-            `structural_error`.
+            `structural_error`; without contexts, with more weight on the foreground.
         squared_error: Weight of the squared error of the decoded predictive mean. It counts where contexts are few:
             with none it is several times that with four.
         contrast: Variance that is added to the local variance in the weights of the predictive error.

@@ -258,6 +258,7 @@ def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndar
         images = np.stack([contexts[index].images for index in members])
         try:
             predicted = model.predict(images, np.array(positions, np.int64), queries)
+        # Out of memory, say: one subject may still be possible, and if not, its own failure is what is told.
         except Exception:
             logging.debug('%d subjects at once', len(members), exc_info=True)
             continue
