@@ -107,18 +107,14 @@ def training(scratch):
     definition, preset = get_definition('fetal'), PRESETS['cpu']
     mapped = load_population(definition, folder, scratch / 'training-cache').subset('train').images
     images = np.array(mapped)
-    trainer = Trainer(
-        ModelSettings((64, 64, 1), 80, process=preset.process, law=preset.law, flow=preset.flow, factors=20),
-        preset.training,
-    )
-    trainer.initialize(images[:12, ..., None], np.eye(80, dtype=np.float32))
+    # Not started from data: a step takes as long.
+    trainer = Trainer(ModelSettings((64, 64, 1), 80, **preset.model), preset.training)
     settings, spacing = preset.training, (definition.slice_spacing, *[definition.pixel_spacing] * 2)
     times = {'cache': [], 'memory': []}
     for turn in range(4):
         for name, source in (('cache', mapped), ('memory', images)):
-            sequences = make_sequences(
-                source, settings.sequence_length, settings.batch_size, spacing, settings.bending, turn
-            )
+            sizes = settings.sequence_length, settings.batch_size
+            sequences = make_sequences(source, *sizes, spacing, settings.bending, turn, settings.common_slices)
             steps = trainer.train(sequences)
             for _ in range(5):
                 next(steps)

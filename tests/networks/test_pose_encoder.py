@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from tfp_bruno.networks import (
     DensePoseEncoder,
@@ -46,6 +47,25 @@ def test_values(randomised, make, expected_features):
     hidden = elu(features @ encoder.kernel_in.numpy())
     expected = elu(hidden @ encoder.kernel_out.numpy() + encoder.bias.numpy())
     np.testing.assert_allclose(encoder(pose), expected, rtol=1e-12)
+
+
+def test_neighbours_share_an_encoding(randomised):
+    encoder = randomised(OneHotPoseEncoder(5, width=1.5, dtype='float64'), [None, 7])
+    distances = np.subtract.outer(np.arange(7), np.arange(7))
+    weights = stats.norm(scale=1.5).pdf(distances)
+    weights /= np.sqrt(np.sum(weights**2, axis=1, keepdims=True))
+    hidden = elu(weights @ encoder.kernel_in.numpy())
+    expected = elu(hidden @ encoder.kernel_out.numpy() + encoder.bias.numpy())
+    np.testing.assert_allclose(encoder(np.eye(7)), expected, rtol=1e-12)
+    # The tables of an affine map stay those of each slice.
+    np.testing.assert_array_equal(linear_features(encoder, np.eye(7)), np.eye(7))
+
+
+def test_neighbours_start_alike():
+    features = OneHotPoseEncoder(64, width=3.0)(np.eye(40, dtype=np.float32)).numpy()
+    near = np.linalg.norm(features[1:] - features[:-1], axis=-1)
+    far = np.linalg.norm(features[20:] - features[:-20], axis=-1)
+    assert near.max() < 0.6 * far.min()
 
 
 def test_poses_are_told_apart_from_the_start():

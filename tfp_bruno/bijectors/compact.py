@@ -30,6 +30,8 @@ class CompactSettings:
         dense_couplings: Number of dense couplings on the whole latent.
         dense_units: Hidden units of each dense coupling.
         pose_units: Number of features that the pose is encoded to.
+        pose_width: Standard deviation, in slices, of the weights by which neighbouring slices share an encoding, see
+            `OneHotPoseEncoder`.
         map_channels: Number of feature maps that the pose draws for each convolutional coupling.
         alpha: Margin of the logit, in (0, 1).
         log_scale_bound: Bound of the log-scale of every coupling.
@@ -45,6 +47,7 @@ class CompactSettings:
     dense_couplings: int = 2
     dense_units: int = 512
     pose_units: int = 64
+    pose_width: float = 0.0
     map_channels: int = 4
     alpha: float = 0.2
     log_scale_bound: float = 2.0
@@ -55,7 +58,7 @@ class CompactSettings:
 
     def make_pose_encoder(self, dtype):
         """Returns the layer that encodes poses, where the user gives none."""
-        return OneHotPoseEncoder(self.pose_units, dtype=dtype)
+        return OneHotPoseEncoder(self.pose_units, self.pose_width, dtype=dtype)
 
     def check_image_shape(self, image_shape):
         """Raises a `ValueError` if images `(H, W, C)` cannot be divided as often as the settings ask for."""

@@ -45,6 +45,12 @@ STRUCTURAL = flags.DEFINE_float('structural', None, 'Weight of 1 - SSIM of the p
 SQUARED_ERROR = flags.DEFINE_float(
     'squared_error', None, 'Weight of the squared error of the predictive mean.', lower_bound=0.0
 )
+PRIOR_SQUARED_ERROR = flags.DEFINE_float(
+    'prior_squared_error', None, 'The same without contexts; default: as with them.', lower_bound=0.0
+)
+POSE_WIDTH = flags.DEFINE_float(
+    'pose_width', None, 'Slices over which neighbours share the encoding of their pose, in the flow.', lower_bound=0.0
+)
 PROCESS = flags.DEFINE_enum(
     'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
 )
@@ -110,6 +116,8 @@ _OF_BRUNO = (
     PREDICTIVE,
     STRUCTURAL,
     SQUARED_ERROR,
+    PRIOR_SQUARED_ERROR,
+    POSE_WIDTH,
     PROCESS,
     LAW,
     KERNEL,

@@ -74,12 +74,15 @@ def _bruno(definition):
         predictive=given.PREDICTIVE,
         structural=given.STRUCTURAL,
         squared_error=given.SQUARED_ERROR,
+        prior_squared_error=given.PRIOR_SQUARED_ERROR,
         independent_targets=given.INDEPENDENT_TARGETS,
         context_power=given.CONTEXT_POWER,
     )
     flow = preset.model['flow']
     if given.FLOW.value not in (None, flow.architecture):
         flow = ARCHITECTURES[given.FLOW.value]()
+    if flow.architecture == 'compact':
+        flow = _override(flow, pose_width=given.POSE_WIDTH)
     chosen = _values(
         process=given.PROCESS,
         law=given.LAW,

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -39,13 +40,47 @@ class _TwoLayerEncoder(_Encoder):
         """Returns what linear functions of a pose `[N, P]` are linear in, `[N, F]`: here, the pose itself."""
         return pose
 
+    def spread(self, features):
+        """Returns what the first layer takes of the features `[N, F]`: here, the features themselves."""
+        return features
+
     def call(self, pose):
         """Maps poses `[N, P]` to features `[N, units]`."""
-        return tf.nn.elu(tf.nn.elu(self.features(pose) @ self.kernel_in) @ self.kernel_out + self.bias)
+        spread = self.spread(self.features(pose))
+        return tf.nn.elu(tf.nn.elu(spread @ self.kernel_in) @ self.kernel_out + self.bias)
 
 
 class OneHotPoseEncoder(_TwoLayerEncoder):
-    """Encodes one-hot poses `[N, K]`, the number of a slice among K: each has weights of its own."""
+    """Encodes one-hot poses `[N, K]`, the number of a slice among K.
+
+    #### Mathematical Details
+
+    ```none
+    first layer(k) = sum over j of w_jk kernel_in[j],   w_jk ~ exp(-(j - k)^2 / (2 width^2)),   sum over j of w_jk^2 = 1
+    ```
+
+    At a width of 0 each slice has weights of its own. Above, slices share what they learn with their neighbours, and
+    start alike.
+    """
+
+    def __init__(self, units, width=0.0, **kwargs):
+        """Constructs the layer.
+
+        Args:
+            units: `int`, number of features.
+            width: `float`, slices, standard deviation of the weights of neighbours. Default value: `0.`.
+            **kwargs: Keyword arguments of `tf_keras.layers.Layer`.
+        """
+        super().__init__(units, **kwargs)
+        self.width = width
+
+    def spread(self, features):
+        """Returns one-hot poses `[N, K]` with their neighbours' weights."""
+        if not self.width:
+            return features
+        slices = np.arange(features.shape[-1])
+        weights = np.exp(-0.5 * ((slices[:, None] - slices) / self.width) ** 2)
+        return features @ tf.constant(weights / np.linalg.norm(weights, axis=-1, keepdims=True), features.dtype)
 
 
 class VectorPoseEncoder(_TwoLayerEncoder):

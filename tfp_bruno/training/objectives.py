@@ -14,7 +14,6 @@ __all__ = [
 ]
 
 _FOREGROUND = 0.02
-_FOREGROUND_SHARE_OF_THE_PRIOR = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +25,10 @@ class ObjectiveSettings:
         conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
         predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
         structural: Weight of the lack of structural similarity of the decoded predictive mean, see
-            `structural_error`; without contexts, with more weight on the foreground.
+            `structural_error`.
         squared_error: Weight of the squared error of the decoded predictive mean. It counts where contexts are few:
             with none it is several times that with four.
+        prior_squared_error: The same without contexts; `None` for `squared_error`.
         contrast: Variance that is added to the local variance in the weights of the predictive error.
         max_contexts: Largest number of contexts in training.
         context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
@@ -44,6 +44,7 @@ class ObjectiveSettings:
     predictive: float = 0.0
     structural: float = 0.0
     squared_error: float = 0.0
+    prior_squared_error: float | None = None
     contrast: float = 3e-3
     max_contexts: int = 8
     context_power: float = 1.0
@@ -118,13 +119,12 @@ def predictive_error(truth, decoded, contrast):
     return tf.reduce_mean(squares / (2.0 * (variance + contrast)))
 
 
-def structural_error(truth, decoded, foreground_share=0.5):
-    """Returns 1 - SSIM of decoded images (Wang et al. 2004), averaged over whole slices and over their foreground.
+def structural_error(truth, decoded):
+    """Returns 1 - SSIM of decoded images (Wang et al. 2004), half over whole slices and half over their foreground.
 
     Args:
         truth: `[B, T, H, W, C]` in [0, 1], H and W at least 11.
         decoded: `[B, T, H, W, C]`.
-        foreground_share: Weight of the average over the foreground, in [0, 1].
 
     Returns:
         Scalar `Tensor` in [0, 2]; the foreground is where the truth is above 0.02.
@@ -135,7 +135,7 @@ def structural_error(truth, decoded, foreground_share=0.5):
     inner = flat[:, border : flat.shape[1] - border, border : flat.shape[2] - border]
     foreground = tf.cast(tf.reduce_max(inner, -1) > _FOREGROUND, similarity.dtype)
     in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * foreground), tf.reduce_sum(foreground))
-    return 1.0 - (1.0 - foreground_share) * tf.reduce_mean(similarity) - foreground_share * in_foreground
+    return 1.0 - 0.5 * (tf.reduce_mean(similarity) + in_foreground)
 
 
 def training_loss(model, images, poses, settings, num_contexts):
@@ -165,8 +165,9 @@ def training_loss(model, images, poses, settings, num_contexts):
         targets = images[:, num_contexts:]
         parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
         if settings.structural > 0:
-            # Of an unknown outline, whole slices reward too small a brain on a clean background.
-            share = tf.where(num_contexts > 0, 0.5, _FOREGROUND_SHARE_OF_THE_PRIOR)
-            parts['structural'] = structural_error(targets, decoded, share)
+            parts['structural'] = structural_error(targets, decoded)
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
-    return sum(getattr(settings, name) * part for name, part in parts.items()), parts
+    weights = {name: getattr(settings, name) for name in parts}
+    if decoded is not None and settings.prior_squared_error is not None:
+        weights['squared_error'] = tf.where(num_contexts > 0, settings.squared_error, settings.prior_squared_error)
+    return sum(weights[name] * part for name, part in parts.items()), parts

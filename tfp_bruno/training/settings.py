@@ -86,7 +86,7 @@ _CPU = Preset(
     model={
         'process': 'factor',
         'law': 'student_t',
-        'flow': CompactSettings(every_step=False),
+        'flow': CompactSettings(pose_width=3.0, every_step=False),
         'factors': 240,
         'kernel': 'squared_exponential',
         # The radius takes the inflation back, which is the residual's.
@@ -106,6 +106,8 @@ _CPU = Preset(
             predictive=0.2,
             structural=1.0,
             squared_error=10.0,
+            # Whole slices' SSIM would make the mean brain too small, and cost it correlation.
+            prior_squared_error=300.0,
             context_power=1.5,
             prior_every=4,
         ),
@@ -124,7 +126,9 @@ PRESETS = {
     'gpu': Preset(
         model={
             **_CPU.model,
-            'flow': CompactSettings(every_step=False, couplings=(4, 8), filters=(96, 192), num_blocks=2),
+            'flow': CompactSettings(
+                pose_width=3.0, every_step=False, couplings=(4, 8), filters=(96, 192), num_blocks=2
+            ),
         },
         training=_GPU_TRAINING,
     ),
