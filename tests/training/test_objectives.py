@@ -129,6 +129,12 @@ def test_the_squared_error_may_weigh_otherwise_without_contexts(case, contexts, 
     assert float(loss) == pytest.approx(float(parts['conditional'] + weight * parts['squared_error']), rel=1e-5)
 
 
+def test_a_squared_error_without_contexts_alone_decodes(case):
+    settings = ObjectiveSettings(joint=0.0, conditional=1.0, prior_squared_error=7.0)
+    loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(0))
+    assert float(loss) == pytest.approx(float(parts['conditional'] + 7.0 * parts['squared_error']), rel=1e-5)
+
+
 @pytest.mark.parametrize('contexts', [0, 2])
 def test_poses_that_all_sequences_have_in_common(case, contexts):
     settings = ObjectiveSettings(joint=1.0, conditional=1.0, predictive=1.0, structural=1.0)

@@ -81,7 +81,9 @@ def _bruno(definition):
     flow = preset.model['flow']
     if given.FLOW.value not in (None, flow.architecture):
         flow = ARCHITECTURES[given.FLOW.value]()
-    if flow.architecture == 'compact':
+    if given.POSE_WIDTH.value is not None:
+        if flow.architecture != 'compact':
+            raise UserError(f'{_words(given.POSE_WIDTH)}: the {flow.architecture} flow has none; leave it out.')
         flow = _override(flow, pose_width=given.POSE_WIDTH)
     chosen = _values(
         process=given.PROCESS,

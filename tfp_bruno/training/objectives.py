@@ -156,7 +156,8 @@ def training_loss(model, images, poses, settings, num_contexts):
     """
     latents, log_dets = model.encode(images, poses)
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
-    decodes = max(settings.predictive, settings.structural, settings.squared_error) > 0
+    of_decoded = settings.predictive, settings.structural, settings.squared_error, settings.prior_squared_error or 0.0
+    decodes = max(of_decoded) > 0
     conditional, decoded = conditional_terms(
         model, poses, latents, log_dets, num_contexts, decodes, settings.independent_targets
     )
