@@ -5,7 +5,7 @@ from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
 from tfp_bruno.baselines.deep.conv_lstm import ConvolutionalLSTM
-from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap
+from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap, affine
 
 __all__ = ['GenerativeQueryNetwork']
 
@@ -55,13 +55,14 @@ class GenerativeQueryNetwork(ContextModel):
         height, width, channels = settings.image_shape
         hidden, features = settings.hidden_channels, settings.representation_channels
         grid = (height // _STRIDE, width // _STRIDE)
-        # What the cores see of the canvas is patches of it, so it is kept as such until it is an image.
-        self.patch_channels = _STRIDE**2 * settings.canvas_channels
+        # What the cores draw and see of the canvas is patches of it. Both maps are affine and the same in all steps:
+        # the canvas is that of the sum of the states, which is much smaller, and is made once.
+        patch_channels = _STRIDE**2 * settings.canvas_channels
         self.pose_map = SpatialMap(self.code_size, grid, settings.pose_channels)
         self.upsample = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
         self.see_image = PatchConvolution(channels, hidden, _STRIDE)
-        self.see_canvas = Dense(self.patch_channels, hidden)
-        self.draw = Dense(hidden, self.patch_channels)
+        self.see_canvas = Dense(patch_channels, hidden)
+        self.draw = Dense(hidden, patch_channels)
         cores, size = 1 if settings.shared_cores else settings.steps, settings.kernel_size
         constant, latent = [settings.pose_channels, features], settings.latent_channels
         self.generators = [ConvolutionalLSTM(constant, latent, hidden, size) for _ in range(cores)]
@@ -75,29 +76,30 @@ class GenerativeQueryNetwork(ContextModel):
         common = self._common(codes, representation)
         generate, infer = (self._gates(cores, *common, repeats) for cores in (self.generators, self.inferrers))
         infer = [gates + core.constant_gates(2, image) for core, gates in zip(self.inferrers, infer, strict=True)]
-        state, canvas = self._start(generate[0])
+        state, drawn = self._start(generate[0])
         inferred, steps = self.inferrers[0].zero_state(infer[0]), []
+        see_drawn = self._see_drawn()
         for step, step_seed in enumerate(samplers.split_seed(seed, n=self.settings.steps)):
             core = step % len(self.generators)
             prior = diagonal_normal(self.prior(state[1]))
-            inferred = self.inferrers[core](infer[core], [state[1], self.see_canvas(canvas)], inferred)
+            inferred = self.inferrers[core](infer[core], [state[1], see_drawn(drawn, step)], inferred)
             posterior = diagonal_normal(self.posterior(inferred[1]))
             state = self.generators[core](generate[core], [posterior.sample(seed=step_seed)], state)
-            canvas += self.draw(state[1])
+            drawn += state[1]
             steps.append((posterior, prior))
-        return self._observed(canvas), steps
+        return self._observed(drawn), steps
 
     def _generate(self, codes, representation, repeats, seed):
         gates = self._gates(self.generators, *self._common(codes, representation), repeats)
-        state, canvas = self._start(gates[0])
+        state, drawn = self._start(gates[0])
         seeds = [None] * self.settings.steps if seed is None else samplers.split_seed(seed, n=self.settings.steps)
         for step, step_seed in enumerate(seeds):
             prior = diagonal_normal(self.prior(state[1]))
             latent = prior.mean() if step_seed is None else prior.sample(seed=step_seed)
             core = step % len(self.generators)
             state = self.generators[core](gates[core], [latent], state)
-            canvas += self.draw(state[1])
-        return self._observed(canvas)
+            drawn += state[1]
+        return self._observed(drawn)
 
     def _common(self, codes, representation):
         """Returns pose `[N, h, w, ...]` and representation `[G, h, w, ...]` on the cores' grid."""
@@ -114,10 +116,17 @@ class GenerativeQueryNetwork(ContextModel):
 
     def _start(self, gates):
         state = self.generators[0].zero_state(gates)
-        return state, tf.zeros([*tf.unstack(tf.shape(gates)[:3]), self.patch_channels])
+        return state, state[1]
 
-    def _observed(self, canvas):
+    def _see_drawn(self):
+        """Returns what the inference core sees of the canvas, a callable of the sum of the states and their number."""
+        kernel = tf.matmul(self.draw.kernel, self.see_canvas.kernel)
+        bias = tf.linalg.matvec(self.see_canvas.kernel, self.draw.bias, transpose_a=True)
+        return lambda drawn, step: affine(drawn, kernel, step * bias + self.see_canvas.bias)
+
+    def _observed(self, drawn):
         height, width, channels = self.settings.image_shape
+        canvas = affine(drawn, self.draw.kernel, self.settings.steps * self.draw.bias)
         grid = [-1, height // _STRIDE, width // _STRIDE]
         pixels = self.observe(tf.reshape(canvas, [*grid, _STRIDE**2, self.settings.canvas_channels]))
         return tf.nn.depth_to_space(tf.reshape(pixels, [*grid, _STRIDE**2 * channels]), _STRIDE)

@@ -5,7 +5,14 @@ import tf_keras
 
 from tfp_bruno.networks.convolution import convolve
 
-__all__ = ['Convolution', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'SpatialMap']
+__all__ = ['Convolution', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'SpatialMap', 'affine']
+
+
+def affine(value, kernel, bias):
+    """Maps `[..., inputs]` by a kernel `[inputs, outputs]` and a bias `[outputs]`."""
+    # One matrix product: TensorFlow would take a batch of small ones, and their gradient is slow.
+    flat = tf.matmul(tf.reshape(value, [-1, kernel.shape[0]]), kernel)
+    return tf.reshape(tf.nn.bias_add(flat, bias), tf.concat([tf.shape(value)[:-1], [kernel.shape[1]]], 0))
 
 
 class Dense(tf.Module):
@@ -26,9 +33,7 @@ class Dense(tf.Module):
 
     def __call__(self, value):
         """Maps `[..., inputs]` to `[..., outputs]`."""
-        # One matrix product: TensorFlow would take a batch of small ones, and their gradient is slow.
-        flat = tf.matmul(tf.reshape(value, [-1, self.kernel.shape[0]]), self.kernel)
-        return tf.reshape(tf.nn.bias_add(flat, self.bias), tf.concat([tf.shape(value)[:-1], [self.kernel.shape[1]]], 0))
+        return affine(value, self.kernel, self.bias)
 
 
 class Convolution(tf.Module):
