@@ -7,7 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from tfp_bruno.baselines import ComponentPopulation, KrigedComponents, PrincipalComponents
-from tfp_bruno.baselines.components import Components
+from tfp_bruno.baselines.components import NOISES, RANKS, Components
 from tfp_bruno.baselines.principal_components import kriging_weights
 
 SHAPE = (6, 5, 4)
@@ -91,3 +91,27 @@ def test_bad_input(population):
         KrigedComponents(population).predict(np.zeros((1, 1, 5, 4)), [6], [1])
     with pytest.raises(ValueError, match='train_images'):
         ComponentPopulation(np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize('method', [PrincipalComponents, KrigedComponents])
+@pytest.mark.parametrize('contexts', [[2], [0, 3, 5]], ids=str)
+def test_settings_are_those_that_predict_left_out_subjects_best(train, method, contexts):
+    # One by one: each setting completes the subjects that are left out of the components of the others.
+    left_out = np.arange(len(train)) % 5 == 0
+    components, query = Components.fit(train[~left_out]), np.setdiff1d([0, 2, 4], contexts)
+    model = method(ComponentPopulation(train))
+    unseen = train[left_out] - components.mean
+    errors = {}
+    for rank in sorted({min(rank, 47) for rank in RANKS}):
+        for noise in NOISES:
+            for candidate in model._candidates:
+                seen = unseen[:, contexts]
+                scores = components.scores(seen, contexts, rank, noise)
+                predicted = components.combine(scores, query)
+                if candidate is not None:
+                    left = seen - components.combine(scores, contexts)
+                    predicted += np.einsum('qn,snhw->sqhw', kriging_weights(contexts, query, candidate), left)
+                errors[rank, noise, candidate] = np.mean((predicted - unseen[:, query]) ** 2)
+    assert ComponentPopulation(train).choose(np.array(contexts), model._candidates, model._deviations) == min(
+        errors, key=errors.get
+    )

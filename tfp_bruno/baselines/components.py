@@ -86,25 +86,36 @@ class ComponentPopulation:
     def choose(self, context_slices, candidates, predict):
         """Returns the candidate with the least squared error on subjects that the components were not fitted to.
 
+        A prediction is linear in scores and contexts, so the errors of all scores follow from products of what single
+        scores predict: no candidate is predicted voxel by voxel.
+
         Args:
             context_slices: `[n]`, n at least 1.
             candidates: further settings besides rank and noise, each a value that `predict` takes.
-            predict: callable of (components, context images about the mean, context slices, query slices, rank, noise,
-                candidate) that returns `[S, Q, H, W]` about the mean.
+            predict: callable of (components, scores, context images about the mean, context slices, query slices,
+                candidate) that returns `[S, Q, H, W]` about the mean, linear in scores and images together.
 
         Returns:
             `(rank, noise, candidate)`.
         """
         if self._unseen is None:
             return len(self.components.loadings), NOISES[len(NOISES) // 2], candidates[0]
-        query = np.setdiff1d(np.arange(self.stack_shape[0])[::_THINNING], context_slices)
-        most = len(self._reduced.loadings)
-        ranks = sorted({min(rank, most) for rank in RANKS})
-        unseen = self._unseen - self._reduced.mean
-        truth = unseen[:, query]
-
-        def error(choice):
-            predicted = predict(self._reduced, unseen[:, context_slices], context_slices, query, *choice)
-            return np.mean(np.square(predicted - truth), dtype=np.float64)
-
-        return min(itertools.product(ranks, NOISES, candidates), key=error)
+        components, query = self._reduced, np.setdiff1d(np.arange(self.stack_shape[0])[::_THINNING], context_slices)
+        most = len(components.loadings)
+        unseen = self._unseen - components.mean
+        contexts, truth = unseen[:, context_slices], unseen[:, query]
+        settings = list(itertools.product(sorted({min(rank, most) for rank in RANKS}), NOISES))
+        scores = [components.scores(contexts, context_slices, *setting) for setting in settings]
+        errors = {}
+        for candidate in candidates:
+            slices = context_slices, query, candidate
+            single = predict(components, np.eye(most), np.zeros((most, *contexts.shape[1:])), *slices)
+            single = single.reshape(most, -1)
+            rest = truth - predict(components, np.zeros((len(contexts), most)), contexts, *slices)
+            rest = rest.reshape(len(rest), -1)
+            products = (single @ single.T).astype(np.float64)
+            shared = (rest @ single.T).astype(np.float64)
+            for (rank, noise), each in zip(settings, scores, strict=True):
+                gain = np.sum(each * (2.0 * shared[:, :rank] - each @ products[:rank, :rank]))
+                errors[rank, noise, candidate] = np.sum(np.square(rest), dtype=np.float64) - gain
+        return min(errors, key=errors.get)

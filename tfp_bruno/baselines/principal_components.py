@@ -51,13 +51,15 @@ class PrincipalComponents:
         key = tuple(context_slices)
         if key not in self._chosen:
             self._chosen[key] = self._population.choose(context_slices, self._candidates, self._deviations)
+        rank, noise, candidate = self._chosen[key]
         errors = context_images - components.mean[context_slices]
-        deviations = self._deviations(components, errors, context_slices, query_slices, *self._chosen[key])
+        scores = components.scores(errors, context_slices, rank, noise)
+        deviations = self._deviations(components, scores, errors, context_slices, query_slices, candidate)
         return np.clip(mean + deviations, 0.0, 1.0).astype(np.float32)
 
-    def _deviations(self, components, errors, context_slices, query_slices, rank, noise, _):
-        """Returns what the components say about the mean, `[S, Q, H, W]`."""
-        return components.combine(components.scores(errors, context_slices, rank, noise), query_slices)
+    def _deviations(self, components, scores, errors, context_slices, query_slices, _):
+        """Returns what is predicted about the mean, `[S, Q, H, W]`, linear in scores and errors of the contexts."""
+        return components.combine(scores, query_slices)
 
 
 class KrigedComponents(PrincipalComponents):
@@ -68,8 +70,7 @@ class KrigedComponents(PrincipalComponents):
 
     _candidates = LENGTHS
 
-    def _deviations(self, components, errors, context_slices, query_slices, rank, noise, length):
-        scores = components.scores(errors, context_slices, rank, noise)
+    def _deviations(self, components, scores, errors, context_slices, query_slices, length):
         left = errors - components.combine(scores, context_slices)
         weights = kriging_weights(context_slices, query_slices, length)
         kriged = np.tensordot(left.astype(np.float32), weights.astype(np.float32), ([1], [1]))
