@@ -23,7 +23,7 @@ def _convolve(layer, value):
 
 
 def _dense(layer, value):
-    return value @ layer.kernel.numpy().astype(float) + layer.bias.numpy()
+    return value @ layer.kernel.numpy().astype(float) + (0.0 if layer.bias is None else layer.bias.numpy())
 
 
 def _advance(core, constant, changing, state):

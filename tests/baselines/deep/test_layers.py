@@ -39,7 +39,7 @@ def test_a_spatial_map_is_a_transposed_convolution_of_one_pixel():
 
 def test_the_lstm_is_that_of_its_formula():
     lstm = ConvolutionalLSTM([2, 3], 4, 5, 3)
-    lstm.changing.bias.assign(noise(20))
+    lstm.constant[0].bias.assign(noise(20))
     constant, changing, cell, hidden = (
         (noise(2, 6, 6, size) for size in (2, 3)),
         noise(2, 6, 6, 4),
@@ -47,7 +47,7 @@ def test_the_lstm_is_that_of_its_formula():
     )
     first, second = constant
     kernel = tf.concat([lstm.constant[0].kernel, lstm.constant[1].kernel, lstm.changing.kernel], 2)
-    gates = tf.nn.conv2d(tf.concat([first, second, changing, hidden], -1), kernel, 1, 'SAME') + lstm.changing.bias
+    gates = tf.nn.conv2d(tf.concat([first, second, changing, hidden], -1), kernel, 1, 'SAME') + lstm.constant[0].bias
     forget, remember, output, value = np.split(gates.numpy(), 4, axis=-1)
 
     def sigmoid(x):

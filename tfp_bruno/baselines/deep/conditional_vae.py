@@ -66,7 +66,8 @@ class ConditionalVAE(ContextModel):
             hidden = _apply(convolutions, self.downs[level - 1](hidden) if level else hidden)
         hidden = tf.concat([hidden, condition], -1)
         posterior = diagonal_normal(self.to_posterior(tf.reshape(hidden, [-1, self.to_posterior.kernel.shape[0]])))
-        return self._decoded(posterior.sample(seed=seed), condition), [(posterior, self._prior(codes))]
+        kl = tfd.kl_divergence(posterior, self._prior(codes))
+        return self._decoded(posterior.sample(seed=seed), condition), kl[:, None]
 
     def _generate(self, codes, representation, repeats, seed):
         prior = self._prior(codes)

@@ -128,9 +128,8 @@ class ContextModel(tf.Module):
         """
         images, poses = self._checked(images, poses)
         leading = tf.shape(poses)[:2]
-        output, steps = self._infer(self._deviations(images, poses), *self._condition(poses, representation), seed)
-        kl = tf.stack([tfd.kl_divergence(posterior, prior) for posterior, prior in steps], -1)
-        return Bound(self._images(output, poses), tf.reshape(kl, tf.concat([leading, [len(steps)]], 0)))
+        output, kl = self._infer(self._deviations(images, poses), *self._condition(poses, representation), seed)
+        return Bound(self._images(output, poses), tf.reshape(kl, tf.concat([leading, kl.shape[1:]], 0)))
 
     def elbo(self, images, poses, representation, pixel_std, seed):
         """Returns an unbiased estimate of a lower bound of `log p(image | pose, contexts)`, `[G, T]`, nats.
@@ -180,7 +179,7 @@ class ContextModel(tf.Module):
         return self._decode(poses, representation, seed)
 
     def _infer(self, deviations, codes, representation, repeats, seed):
-        """Returns the decoder's output `[N, H, W, C]` and a (posterior, prior) per step; `N = repeats G`.
+        """Returns the decoder's output `[N, H, W, C]` and the KL of each step `[N, L]`; `N = repeats G`.
 
         Each kind of model writes its own, as the next one.
         """

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfp_bruno.baselines.deep.layers import Convolution
+from tfp_bruno.networks.convolution import convolve
 
 __all__ = ['ConvolutionalLSTM']
 
@@ -19,7 +20,7 @@ class ConvolutionalLSTM(tf.Module):
     ```
 
     A convolution of joined inputs is a sum of convolutions, so that of the inputs which stay the same in all steps is
-    computed once (`constant_gates`).
+    computed once (`constant_gates`), and there the bias is added.
 
     #### References
 
@@ -38,8 +39,9 @@ class ConvolutionalLSTM(tf.Module):
         """
         super().__init__(name=name)
         self.hidden = hidden
-        self.constant = [Convolution(inputs, 4 * hidden, size, use_bias=False) for inputs in constant]
-        self.changing = Convolution(changing + hidden, 4 * hidden, size)
+        # The first has the bias.
+        self.constant = [Convolution(inputs, 4 * hidden, size, use_bias=not i) for i, inputs in enumerate(constant)]
+        self.changing = Convolution(changing + hidden, 4 * hidden, size, use_bias=False)
 
     def constant_gates(self, index, value):
         """Returns what a constant input `[N, H, W, constant[index]]` adds to the gates, `[N, H, W, 4 hidden]`."""
@@ -50,16 +52,19 @@ class ConvolutionalLSTM(tf.Module):
         zeros = tf.zeros_like(like[..., : self.hidden])
         return zeros, zeros
 
-    def __call__(self, constant_gates, changing, state):
+    def __call__(self, constant_gates, changing, state, kernel=None):
         """Returns the next state `(c, h)`.
 
         Args:
             constant_gates: `[N, H, W, 4 hidden]`, the sum of those of all constant inputs.
             changing: List of `[N, H, W, ...]`.
             state: `(c, h)`, each `[N, H, W, hidden]`.
+            kernel: Kernel of the changing inputs and the state, read once for all steps. Default value: `None`, that of
+                this memory.
         """
         cell, hidden = state
-        gates = constant_gates + self.changing(tf.concat([*changing, hidden], -1))
+        kernel = self.changing.kernel if kernel is None else kernel
+        gates = constant_gates + convolve(tf.concat([*changing, hidden], -1), kernel)
         forget, remember, output, value = tf.split(gates, 4, axis=-1)
         cell = tf.sigmoid(forget) * cell + tf.sigmoid(remember) * tf.tanh(value)
         return cell, tf.sigmoid(output) * tf.tanh(cell)

@@ -1,11 +1,13 @@
 """The Generative Query Network."""
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
 from tfp_bruno.baselines.deep.conv_lstm import ConvolutionalLSTM
-from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap, affine
+from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap
+from tfp_bruno.networks.convolution import convolve
 
 __all__ = ['GenerativeQueryNetwork']
 
@@ -55,14 +57,14 @@ class GenerativeQueryNetwork(ContextModel):
         height, width, channels = settings.image_shape
         hidden, features = settings.hidden_channels, settings.representation_channels
         grid = (height // _STRIDE, width // _STRIDE)
-        # What the cores draw and see of the canvas is patches of it. Both maps are affine and the same in all steps:
+        # What the cores draw and see of the canvas is patches of it. Both maps are linear and the same in all steps:
         # the canvas is that of the sum of the states, which is much smaller, and is made once.
         patch_channels = _STRIDE**2 * settings.canvas_channels
         self.pose_map = SpatialMap(self.code_size, grid, settings.pose_channels)
         self.upsample = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
         self.see_image = PatchConvolution(channels, hidden, _STRIDE)
         self.see_canvas = Dense(patch_channels, hidden)
-        self.draw = Dense(hidden, patch_channels)
+        self.draw = Dense(hidden, patch_channels, use_bias=False)
         cores, size = 1 if settings.shared_cores else settings.steps, settings.kernel_size
         constant, latent = [settings.pose_channels, features], settings.latent_channels
         self.generators = [ConvolutionalLSTM(constant, latent, hidden, size) for _ in range(cores)]
@@ -72,32 +74,40 @@ class GenerativeQueryNetwork(ContextModel):
         self.observe = Dense(settings.canvas_channels, channels)
 
     def _infer(self, deviations, codes, representation, repeats, seed):
+        pose, representation = self._common(codes, representation)
+        constant = self._gates(self.generators, pose, representation, repeats)
+        seeing = self._gates(self.inferrers, pose, representation, repeats)
         image = self.see_image(deviations)
-        common = self._common(codes, representation)
-        generate, infer = (self._gates(cores, *common, repeats) for cores in (self.generators, self.inferrers))
-        infer = [gates + core.constant_gates(2, image) for core, gates in zip(self.inferrers, infer, strict=True)]
-        state, drawn = self._start(generate[0])
-        inferred, steps = self.inferrers[0].zero_state(infer[0]), []
-        see_drawn = self._see_drawn()
+        seeing_kernels, empty = zip(*[self._seeing(core) for core in self.inferrers], strict=True)
+        seeing = [
+            gates + core.constant_gates(2, image) + canvas
+            for core, gates, canvas in zip(self.inferrers, seeing, empty, strict=True)
+        ]
+        # Kernels are read once, so that all steps share what convolutions prepare of them.
+        kernels = [tf.convert_to_tensor(core.changing.kernel) for core in self.generators]
+        posterior_kernel = tf.convert_to_tensor(self.posterior.kernel)
+        state = inferred = self.generators[0].zero_state(constant[0])
+        drawn, priors, posteriors = state[1], [], []
         for step, step_seed in enumerate(samplers.split_seed(seed, n=self.settings.steps)):
-            core = step % len(self.generators)
-            prior = diagonal_normal(self.prior(state[1]))
-            inferred = self.inferrers[core](infer[core], [state[1], see_drawn(drawn, step)], inferred)
-            posterior = diagonal_normal(self.posterior(inferred[1]))
-            state = self.generators[core](generate[core], [posterior.sample(seed=step_seed)], state)
+            core = step % len(kernels)
+            priors.append(state[1])
+            inferred = self.inferrers[core](seeing[core], [state[1], drawn], inferred, seeing_kernels[core])
+            posteriors.append(tf.nn.bias_add(convolve(inferred[1], posterior_kernel), self.posterior.bias))
+            latent = diagonal_normal(posteriors[-1]).sample(seed=step_seed)
+            state = self.generators[core](constant[core], [latent], state, kernels[core])
             drawn += state[1]
-            steps.append((posterior, prior))
-        return self._observed(drawn), steps
+        return self._observed(drawn), self._divergences(posteriors, priors)
 
     def _generate(self, codes, representation, repeats, seed):
-        gates = self._gates(self.generators, *self._common(codes, representation), repeats)
-        state, drawn = self._start(gates[0])
+        constant = self._gates(self.generators, *self._common(codes, representation), repeats)
+        state = self.generators[0].zero_state(constant[0])
+        drawn = state[1]
         seeds = [None] * self.settings.steps if seed is None else samplers.split_seed(seed, n=self.settings.steps)
         for step, step_seed in enumerate(seeds):
             prior = diagonal_normal(self.prior(state[1]))
             latent = prior.mean() if step_seed is None else prior.sample(seed=step_seed)
             core = step % len(self.generators)
-            state = self.generators[core](gates[core], [latent], state)
+            state = self.generators[core](constant[core], [latent], state)
             drawn += state[1]
         return self._observed(drawn)
 
@@ -114,19 +124,21 @@ class GenerativeQueryNetwork(ContextModel):
             for core in cores
         ]
 
-    def _start(self, gates):
-        state = self.generators[0].zero_state(gates)
-        return state, state[1]
+    def _seeing(self, core):
+        """Returns how an inference core sees the canvas: a kernel for the sum of states, the gates of an empty one."""
+        state, seen, own = tf.split(tf.convert_to_tensor(core.changing.kernel), 3, axis=2)
+        bias = tf.broadcast_to(self.see_canvas.bias, [1, *self.pose_map.shape[:2], self.settings.hidden_channels])
+        kernel = tf.einsum('hp,ps,xyso->xyho', self.draw.kernel, self.see_canvas.kernel, seen)
+        return tf.concat([state, kernel, own], 2), convolve(bias, seen)
 
-    def _see_drawn(self):
-        """Returns what the inference core sees of the canvas, a callable of the sum of the states and their number."""
-        kernel = tf.matmul(self.draw.kernel, self.see_canvas.kernel)
-        bias = tf.linalg.matvec(self.see_canvas.kernel, self.draw.bias, transpose_a=True)
-        return lambda drawn, step: affine(drawn, kernel, step * bias + self.see_canvas.bias)
+    def _divergences(self, posteriors, states):
+        """Returns the KL of each step, `[N, L]`, of parameters of posteriors and the states that give the priors."""
+        posterior, prior = diagonal_normal(tf.concat(posteriors, 0)), diagonal_normal(self.prior(tf.concat(states, 0)))
+        return tf.transpose(tf.reshape(tfd.kl_divergence(posterior, prior), [len(states), -1]))
 
     def _observed(self, drawn):
         height, width, channels = self.settings.image_shape
-        canvas = affine(drawn, self.draw.kernel, self.settings.steps * self.draw.bias)
+        canvas = self.draw(drawn)
         grid = [-1, height // _STRIDE, width // _STRIDE]
         pixels = self.observe(tf.reshape(canvas, [*grid, _STRIDE**2, self.settings.canvas_channels]))
         return tf.nn.depth_to_space(tf.reshape(pixels, [*grid, _STRIDE**2 * channels]), _STRIDE)

@@ -5,35 +5,31 @@ import tf_keras
 
 from tfp_bruno.networks.convolution import convolve
 
-__all__ = ['Convolution', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'SpatialMap', 'affine']
-
-
-def affine(value, kernel, bias):
-    """Maps `[..., inputs]` by a kernel `[inputs, outputs]` and a bias `[outputs]`."""
-    # One matrix product: TensorFlow would take a batch of small ones, and their gradient is slow.
-    flat = tf.matmul(tf.reshape(value, [-1, kernel.shape[0]]), kernel)
-    return tf.reshape(tf.nn.bias_add(flat, bias), tf.concat([tf.shape(value)[:-1], [kernel.shape[1]]], 0))
+__all__ = ['Convolution', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'SpatialMap']
 
 
 class Dense(tf.Module):
     """An affine map of the last axis."""
 
-    def __init__(self, inputs, outputs, initializer='lecun_uniform', name=None):
+    def __init__(self, inputs, outputs, initializer='lecun_uniform', use_bias=True, name=None):
         """Creates the weights.
 
         Args:
             inputs: `int`, size of the last axis.
             outputs: `int`, size of the result's.
             initializer: Initialiser of the kernel, as tf_keras names it.
+            use_bias: `bool`, whether a constant is added.
             name: Python `str`.
         """
         super().__init__(name=name)
         self.kernel = _weight('kernel', [inputs, outputs], initializer)
-        self.bias = _weight('bias', [outputs], 'zeros')
+        self.bias = _weight('bias', [outputs], 'zeros') if use_bias else None
 
     def __call__(self, value):
         """Maps `[..., inputs]` to `[..., outputs]`."""
-        return affine(value, self.kernel, self.bias)
+        # One matrix product: TensorFlow would take a batch of small ones, and their gradient is slow.
+        out = _with_bias(tf.matmul(tf.reshape(value, [-1, self.kernel.shape[0]]), self.kernel), self.bias)
+        return tf.reshape(out, tf.concat([tf.shape(value)[:-1], [self.kernel.shape[1]]], 0))
 
 
 class Convolution(tf.Module):
@@ -47,8 +43,7 @@ class Convolution(tf.Module):
 
     def __call__(self, value):
         """Maps `[N, H, W, inputs]` to `[N, H, W, outputs]`."""
-        out = convolve(value, self.kernel)
-        return out if self.bias is None else tf.nn.bias_add(out, self.bias)
+        return _with_bias(convolve(value, self.kernel), self.bias)
 
 
 class PatchConvolution(tf.Module):
@@ -97,6 +92,10 @@ class SpatialMap(tf.Module):
 
 def _weight(name, shape, initializer):
     return tf.Variable(tf_keras.initializers.get(initializer)(shape, tf.float32), name=name)
+
+
+def _with_bias(value, bias):
+    return value if bias is None else tf.nn.bias_add(value, bias)
 
 
 def _with_grid(out, value, scale):
