@@ -87,16 +87,16 @@ class GenerativeQueryNetwork(ContextModel):
         kernels = [tf.convert_to_tensor(core.changing.kernel) for core in self.generators]
         posterior_kernel = tf.convert_to_tensor(self.posterior.kernel)
         state = inferred = self.generators[0].zero_state(constant[0])
-        drawn, priors, posteriors = state[1], [], []
+        drawn, states, posteriors = state[1], [], []
         for step, step_seed in enumerate(samplers.split_seed(seed, n=self.settings.steps)):
             core = step % len(kernels)
-            priors.append(state[1])
+            states.append(state[1])
             inferred = self.inferrers[core](seeing[core], [state[1], drawn], inferred, seeing_kernels[core])
             posteriors.append(tf.nn.bias_add(convolve(inferred[1], posterior_kernel), self.posterior.bias))
             latent = diagonal_normal(posteriors[-1]).sample(seed=step_seed)
             state = self.generators[core](constant[core], [latent], state, kernels[core])
             drawn += state[1]
-        return self._observed(drawn), self._divergences(posteriors, priors)
+        return self._observed(drawn), self._divergences(posteriors, states)
 
     def _generate(self, codes, representation, repeats, seed):
         constant = self._gates(self.generators, *self._common(codes, representation), repeats)
