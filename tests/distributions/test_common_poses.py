@@ -71,6 +71,32 @@ def test_factors_that_the_radius_does_not_narrow(independent, models, draw):
         np.testing.assert_allclose(samples[:, index].var(0), expected, rtol=0.06)
 
 
+@pytest.mark.parametrize('evidence', [1.0, 0.1])
+@pytest.mark.parametrize('independent', [False, True])
+def test_factors_that_observations_tell_less_of(independent, evidence, models, draw):
+    model = models('FactorGaussianProcess')
+    z = 0.3 * draw(BATCH, len(SEEN), 4)
+    common, _ = posteriors(model, model.make(len(WANTED), independent_targets=independent), z)
+    samples = common.sample(20_000, seed=(1, 2), factor_evidence=evidence, **model.at(WANTED)).numpy()
+    # Loadings of a root of the weight have the weight in the precision; what they show is scaled back.
+    scaled, without = (
+        model.with_parameters(loadings=factor * model.parameters['loadings']).law(WANTED, z[0], SEEN).variance
+        for factor in (np.sqrt(evidence), 0.0)
+    )
+    expected = without + (scaled - without) / evidence
+    assert (np.abs(expected / model.law(WANTED, z[0], SEEN).variance - 1).max() > 0.1) == (evidence < 1.0)
+    for index, seen in enumerate(z):
+        np.testing.assert_allclose(samples[:, index].var(0), expected, rtol=0.06)
+        np.testing.assert_allclose(samples[:, index].mean(0), model.law(WANTED, seen, SEEN).mean, atol=0.05)
+
+
+def test_without_observations_evidence_weighs_nothing(models):
+    model = models('FactorStudentTProcess')
+    process, at = model.make(len(WANTED)), model.at(WANTED)
+    drawn = [process.sample(3, seed=(1, 2), **at, **weight).numpy() for weight in ({}, {'factor_evidence': 0.1})]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_slices_of_the_batch(factor_model, draw):
     common, repeated = posteriors(factor_model, factor_model.make(len(WANTED)), draw(BATCH, len(SEEN), 4))
     at = factor_model.at(WANTED)

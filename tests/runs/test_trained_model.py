@@ -157,7 +157,7 @@ def test_samples_are_as_wide_as_the_run_says(make_run, make_weights):
     make_weights(wide)
     wide = load(run.folder)
     narrow = TrainedModel(wide.bruno, run.definition, 'narrow', {})
-    assert (wide.narrows_factors, narrow.narrows_factors) == (False, True)
+    assert (wide.sampling, narrow.sampling) == ({'narrows_factors': False, 'factor_evidence': 1.0}, {})
     drawn = [model.sample(images[:1, [4]], [4], [5, 6], 4, seed=2) for model in (wide, narrow)]
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
     # Without contexts there is nothing to narrow by.

@@ -110,7 +110,7 @@ def main(argv: list[str]) -> None:
         trained_on=str(model.info['data']),
         version=__version__,
         temperature=TEMPERATURE.value,
-        narrows_factors=getattr(model, 'narrows_factors', True),
+        sampling=model.sampling,
     )
     logging.info('Evaluating on %s.', test.description)
     experiment = EXPERIMENTS.get(EXPERIMENT.value)

@@ -91,6 +91,17 @@ NARROWS_FACTORS = flags.DEFINE_bool(
     None,
     'Samples as the density has them, with --law=student_t; otherwise the radius narrows the residual alone.',
 )
+FACTOR_SCALE = flags.DEFINE_float(
+    'factor_scale', None, "Factor of the factors' deviations in samples, with --process=factor.", lower_bound=1e-6
+)
+FACTOR_EVIDENCE = flags.DEFINE_float(
+    'factor_evidence',
+    None,
+    'Weight of what contexts tell of the factors, in how wide samples are, with --process=factor; 1 as the density has '
+    'it.',
+    lower_bound=1e-6,
+    upper_bound=1.0,
+)
 FACTORS = flags.DEFINE_integer('factors', None, 'Factors of the subject, with --process=factor.', lower_bound=1)
 REPRESENTATION = flags.DEFINE_enum(
     'representation', None, ['tower', 'pool', 'pyramid'], 'Network that encodes a context, with --model=gqn.'

@@ -92,6 +92,8 @@ def _bruno(definition):
         kernel=given.KERNEL,
         network_dtype=given.PRECISION,
         narrows_factors=given.NARROWS_FACTORS,
+        factor_scale=given.FACTOR_SCALE,
+        factor_evidence=given.FACTOR_EVIDENCE,
     )
     chosen = {**preset.model, 'flow': flow, **chosen}
     size = definition.image_size

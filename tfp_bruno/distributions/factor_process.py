@@ -43,15 +43,22 @@ class FactorProcess(SubjectFactors):
         df = None if known.df is None else known.df[..., tf.newaxis]
         return radial.log_density(log_det, beta, dimension, df)
 
-    def _sample_n(self, n, seed=None, conditional_input=None, narrows_factors=True):
+    def _sample_n(
+        self, n, seed=None, conditional_input=None, narrows_factors=True, factor_scale=1.0, factor_evidence=1.0
+    ):
         """Draws samples.
 
-        A Student-t has one radius for factors and residual. Where the residual has more variance than the data, the
-        observations, which are many numbers, narrow both. Without `narrows_factors` they narrow the residual alone,
-        which is no sample of the density: what all slices have in common stays as wide as the Gaussian's.
+        Three arguments make what all slices have in common wider than the density has it, about the same mean:
+
+        * A Student-t has one radius for factors and residual; where the residual has more variance than the data, the
+          observations, which are many numbers, narrow both. Without `narrows_factors` they narrow the residual alone.
+        * `factor_scale` multiplies the factors' standard deviations before anything is observed.
+        * The residual takes neighbouring pixels to err on their own. They err together, so the observations tell less
+          of the factors than their number says: `factor_evidence`, in (0, 1], weighs their log-likelihood in the
+          factors' covariance, as in a power posterior (Grunwald, "The Safe Bayesian", 2012).
         """
         poses = self._sampled_poses(conditional_input)
-        known = self._know(poses)
+        known = self._know(poses, factor_scale, factor_evidence)
         mixing_seed, factor_seed, residual_seed = samplers.split_seed(seed, n=3, salt='factor_process')
         batch = ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2])
         mean_shape = ps.concat([batch, ps.shape(poses)[-2:-1], self._dimension_tensor()], 0)

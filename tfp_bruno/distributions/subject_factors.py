@@ -217,12 +217,12 @@ class SubjectFactors(PoseConditionedProcess):
         table, rows = self._table_and_rows(poses)
         scale = tf.math.rsqrt(self._parameter('variance'))
         scale = tf.broadcast_to(scale, ps.concat([ps.shape(scale)[:-1], self._dimension_tensor()], 0))
-        shapes = ps.shape(rows)[:-1], ps.shape(whitener)[:-3]
+        shapes = _batch_of(rows, 1), _batch_of(whitener, 3)
         if scale.shape.rank > 1:
-            shapes += (ps.shape(scale)[:-1],)
+            shapes += (_batch_of(scale, 1),)
         # That of the precisions; sequences that have one in common add dimensions of their own.
         batch = functools.reduce(ps.broadcast_shape, shapes)
-        every = ps.broadcast_shape(batch, ps.shape(errors)[:-2])
+        every = ps.broadcast_shape(batch, _batch_of(errors, 2))
         if ps.rank_from_shape(batch) > 0:
             batch = every
         rows, whitener = _flatten_batch(rows, 1, batch), _flatten_batch(whitener, 3, batch)
@@ -248,13 +248,13 @@ class SubjectFactors(PoseConditionedProcess):
         """Returns a parameter `[...]` that all dimensions share, or `None`."""
         return tf.convert_to_tensor(getattr(self, f'_{name}_parameter')) if name in self._tensor_names else None
 
-    def _know(self, poses):
-        """Returns the `_Knowledge` at poses `[..., m, P]`."""
+    def _know(self, poses, factor_scale=1.0, factor_evidence=1.0):
+        """Returns the `_Knowledge` at poses `[..., m, P]`; the other arguments widen its loadings, see `_sample_n`."""
         df, loadings = self._parameter_of_all('df'), self._scaled_loadings(poses)
         residual = self._residual_correlation(poses)
         if self.observations is None:
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
-            return _Knowledge(df, tf.ones([], self.dtype), mean, loadings, residual)
+            return _Knowledge(df, tf.ones([], self.dtype), mean, factor_scale * loadings, residual)
         observations, observed_poses, weights = self._observed()
         if poses.shape.rank > observed_poses.shape.rank:
             batch = ps.shape(poses)[:-2]
@@ -273,9 +273,10 @@ class SubjectFactors(PoseConditionedProcess):
         mean = apply_loadings(loadings, factors_mean) + mix_steps(weights_of_seen, left)
         loadings -= mix_steps(weights_of_seen, seen, 3)
         # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
-        inverse = tf.linalg.triangular_solve(
-            precision_factor, tf.broadcast_to(_eye_like(precision), ps.shape(precision_factor))
-        )
+        spread = precision_factor
+        if (factor_scale, factor_evidence) != (1.0, 1.0):
+            spread = tf.linalg.cholesky(factor_evidence * precision + factor_scale**-2 * _eye_like(precision))
+        inverse = tf.linalg.triangular_solve(spread, tf.broadcast_to(_eye_like(precision), ps.shape(spread)))
         loadings = tf.matmul(loadings, inverse[..., tf.newaxis, :, :], transpose_b=True)
         residual -= tf.matmul(weights_of_seen, weights_of_seen, transpose_b=True)
         if df is None:
@@ -286,10 +287,17 @@ class SubjectFactors(PoseConditionedProcess):
         return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
 
 
+def _batch_of(value, event_ndims):
+    """Returns the shape in front of an event, known before it is run wherever it can be."""
+    batch = value.shape[: value.shape.rank - event_ndims]
+    return np.array(batch, np.int32) if batch.is_fully_defined() else ps.shape(value)[:-event_ndims]
+
+
 def _flatten_batch(value, event_ndims, batch):
     event = ps.shape(value)[ps.rank(value) - event_ndims :]
     value = tf.broadcast_to(value, ps.concat([batch, event], 0))
-    return tf.reshape(value, ps.concat([[-1], event], 0))
+    # Not -1: sums over loadings are faster where the size is known.
+    return tf.reshape(value, ps.concat([[ps.reduce_prod(batch)], event], 0))
 
 
 def _one_hot_assertions(poses):

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from tfp_bruno.data import atomic, grey_levels
 from tfp_bruno.evaluation import figures, likelihood, metrics
@@ -46,7 +48,7 @@ class Provenance:
         trained_on: one line that says what the run was trained on.
         version: version of the program.
         temperature: factor of the samples' deviations from the mean, in latent space.
-        narrows_factors: whether the radius narrows the subject's factors in them, as the density has it.
+        sampling: how they were drawn, see `models.ModelSettings.sampling`.
     """
 
     dataset: str
@@ -57,7 +59,7 @@ class Provenance:
     trained_on: str
     version: str
     temperature: float = 1.0
-    narrows_factors: bool = True
+    sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
@@ -144,8 +146,14 @@ def _notes(evaluation, provenance):
     notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
-    if not provenance.narrows_factors:
+    if not provenance.sampling.get('narrows_factors', True):
         notes.append("In samples, what contexts tell of the radius narrows the residual, not the subject's factors.")
+    evidence = provenance.sampling.get('factor_evidence', 1.0)
+    if evidence != 1.0:
+        notes.append(f"In samples, what contexts tell of the subject's factors counts {evidence:g} of what they say.")
+    scale = provenance.sampling.get('factor_scale', 1.0)
+    if scale != 1.0:
+        notes.append(f"In samples, the subject's factors deviate {scale:g} times as much as the model says.")
     if provenance.is_phantom:
         notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
     if evaluation.num_trained_on:

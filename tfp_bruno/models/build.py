@@ -43,6 +43,9 @@ class ModelSettings:
         'pose'.
         narrows_factors: Whether, in samples that evaluation and reconstruction draw, the radius that contexts tell of
             narrows the factors, as the density has it, or the residual alone; for 'factor' and 'student_t'.
+        factor_scale: Factor of the factors' standard deviations in those samples, for 'factor'.
+        factor_evidence: In (0, 1], weight of what contexts tell of the factors in the spread of those samples, for
+            'factor'; 1 as the density has it.
     """
 
     image_shape: tuple
@@ -58,6 +61,8 @@ class ModelSettings:
     correlation: float = 0.3
     constant_share: float = 0.3
     narrows_factors: bool = True
+    factor_scale: float = 1.0
+    factor_evidence: float = 1.0
 
     def __post_init__(self):
         if self.process not in _PROCESSES:
@@ -66,12 +71,23 @@ class ModelSettings:
             raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
         if self.kernel not in SLICE_KERNELS:
             raise ValueError(f'`kernel` must be one of {", ".join(SLICE_KERNELS)}, got {self.kernel!r}.')
+        if not self.factor_scale > 0.0:
+            raise ValueError(f'`factor_scale` must be above 0, got {self.factor_scale}.')
+        if not 0.0 < self.factor_evidence <= 1.0:
+            raise ValueError(f'`factor_evidence` must be in (0, 1], got {self.factor_evidence}.')
         self.flow.check_image_shape(self.image_shape)
         if self.process == 'factor' and not self.flow.pose_affine:
             raise ValueError(
                 f'`process` factor starts from principal components, which the {self.flow.architecture} flow takes '
                 'only with `pose_affine=True`; choose exchangeable or pose.'
             )
+
+    @property
+    def sampling(self):
+        """Arguments of the process' `sample` by which evaluation and reconstruction draw, a dict."""
+        if self.process != 'factor':
+            return {}
+        return {name: getattr(self, name) for name in ('narrows_factors', 'factor_scale', 'factor_evidence')}
 
     def to_json(self):
         """Returns the settings as values that JSON can hold."""

@@ -28,7 +28,7 @@ def load(run_dir):
     restore_weights(model, run)
     if run.kind == 'bruno':
         name = f'bruno ({run.info["preset"]}: {run.model.process}, {run.model.law})'
-        return TrainedModel(model, run.definition, name, run.info, run.model.narrows_factors)
+        return TrainedModel(model, run.definition, name, run.info, run.model.sampling)
     name = f'{run.kind} ({run.info["preset"]})'
     return TrainedBaseline(model, run.definition, name, run.info, run.training['objective']['last_std'])
 

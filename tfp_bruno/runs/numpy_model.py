@@ -18,16 +18,18 @@ class NumpyModel:
         definition: The `DatasetDefinition` it was trained for.
         name: Name for reports.
         info: Dict of what the model was trained on.
+        sampling: Dict of how samples are drawn, empty if there is nothing to say.
     """
 
     # Whether `log_prob` is the density itself; else it is a lower bound.
     has_exact_log_prob = True
 
-    def __init__(self, definition, name, info):
+    def __init__(self, definition, name, info, sampling=None):
         """Takes what the attributes say."""
         self.definition = definition
         self.name = name
         self.info = info
+        self.sampling = sampling or {}
 
     def poses(self, slices):
         """Returns the pose vectors `[..., P]` of slices `[...]`."""

@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.distributions.factor_process import FactorProcess
 from tfp_bruno.runs.numpy_model import NumpyModel
 
 __all__ = ['TrainedModel']
@@ -20,15 +19,14 @@ class TrainedModel(NumpyModel):
         definition: The `DatasetDefinition` it was trained for.
         name: Name for reports.
         info: Dict of what the model was trained on.
-        narrows_factors: Whether the radius narrows the factors of samples, see `ModelSettings`.
+        sampling: Dict of arguments of the process' `sample` by which samples are drawn, see `ModelSettings`.
         temperature: Factor of all deviations of samples from the mean, in latent space.
     """
 
-    def __init__(self, bruno, definition, name, info, narrows_factors=True, temperature=1.0):
+    def __init__(self, bruno, definition, name, info, sampling=None, temperature=1.0):
         """Wraps a model; see `load`."""
-        super().__init__(definition, name, info)
+        super().__init__(definition, name, info, sampling)
         self.bruno = bruno
-        self.narrows_factors = narrows_factors
         self.temperature = temperature
         self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
@@ -36,7 +34,7 @@ class TrainedModel(NumpyModel):
 
     def with_temperature(self, temperature):
         """Returns the same model whose samples deviate from the mean `temperature` times as much."""
-        return TrainedModel(self.bruno, self.definition, self.name, self.info, self.narrows_factors, temperature)
+        return TrainedModel(self.bruno, self.definition, self.name, self.info, self.sampling, temperature)
 
     def predict(self, context_images, context_slices, query_slices):
         """Returns the mean image of every query slice.
@@ -96,8 +94,7 @@ class TrainedModel(NumpyModel):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         process = posterior.distribution
         kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
-        factors = {'narrows_factors': self.narrows_factors} if isinstance(process, FactorProcess) else {}
-        latents = process.sample(num_samples, seed=seed, **kwargs, **factors)
+        latents = process.sample(num_samples, seed=seed, **kwargs, **self.sampling)
         if self.temperature != 1.0:
             mean = process.mean(**kwargs)
             latents = mean + self.temperature * (latents - mean)

@@ -111,7 +111,7 @@ def _describe(model, completion, scale, modes, settings: AtlasSettings) -> dict:
         'training': dict(model.info),
         'dataset': model.definition.to_json(),
         'num_samples': settings.num_samples,
-        'narrows_factors': getattr(model, 'narrows_factors', True),
+        'sampling': getattr(model, 'sampling', {}),
         'std_samples': completion.std_samples,
         'mode_shares': None if modes is None else [round(float(share), 4) for share in modes.shares],
         'mode_deviations': None if modes is None else modes.deviations,

@@ -150,7 +150,7 @@ def _describe(
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
         'num_samples': settings.num_samples,
-        'narrows_factors': getattr(model, 'narrows_factors', True),
+        'sampling': getattr(model, 'sampling', {}),
         'std_samples': completion.std_samples,
         'interval': settings.interval,
         'seed': settings.seed,
