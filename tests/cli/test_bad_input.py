@@ -147,6 +147,8 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--preset=huge'], ['preset', 'cpu']),
         (['--preset=gpu', '--model=gqn'], ['--preset=gpu', '--model=gqn', 'cpu or paper']),
         (['--inflation=0'], ['inflation']),
+        (['--factor_scale=0'], ['factor_scale']),
+        (['--factor_evidence=2'], ['factor_evidence']),
         (['--process=linear'], ['process', 'factor']),
         (['--flow=glow'], ['flow', 'compact', 'official']),
         (['--flow=official'], ['--flow=official', 'factor', 'choose exchangeable or pose']),

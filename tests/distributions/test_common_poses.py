@@ -71,30 +71,34 @@ def test_factors_that_the_radius_does_not_narrow(independent, models, draw):
         np.testing.assert_allclose(samples[:, index].var(0), expected, rtol=0.06)
 
 
-@pytest.mark.parametrize('evidence', [1.0, 0.1])
+@pytest.mark.parametrize(('scale', 'evidence'), [(1.0, 1.0), (1.0, 0.1), (2.0, 0.05)])
 @pytest.mark.parametrize('independent', [False, True])
-def test_factors_that_observations_tell_less_of(independent, evidence, models, draw):
+def test_factors_that_vary_more_and_that_observations_tell_less_of(independent, scale, evidence, models, draw):
     model = models('FactorGaussianProcess')
     z = 0.3 * draw(BATCH, len(SEEN), 4)
     common, _ = posteriors(model, model.make(len(WANTED), independent_targets=independent), z)
-    samples = common.sample(20_000, seed=(1, 2), factor_evidence=evidence, **model.at(WANTED)).numpy()
-    # Loadings of a root of the weight have the weight in the precision; what they show is scaled back.
+    settings = {'factor_scale': scale, 'factor_evidence': evidence}
+    samples = common.sample(20_000, seed=(1, 2), **settings, **model.at(WANTED)).numpy()
+    # The weight's root in the loadings is the weight in the precision; what they show is scaled back.
     scaled, without = (
         model.with_parameters(loadings=factor * model.parameters['loadings']).law(WANTED, z[0], SEEN).variance
-        for factor in (np.sqrt(evidence), 0.0)
+        for factor in (scale * np.sqrt(evidence), 0.0)
     )
     expected = without + (scaled - without) / evidence
-    assert (np.abs(expected / model.law(WANTED, z[0], SEEN).variance - 1).max() > 0.1) == (evidence < 1.0)
+    differs = np.abs(expected / model.law(WANTED, z[0], SEEN).variance - 1).max() > 0.1
+    assert differs == ((scale, evidence) != (1.0, 1.0))
     for index, seen in enumerate(z):
         np.testing.assert_allclose(samples[:, index].var(0), expected, rtol=0.06)
         np.testing.assert_allclose(samples[:, index].mean(0), model.law(WANTED, seen, SEEN).mean, atol=0.05)
 
 
-def test_without_observations_evidence_weighs_nothing(models):
+def test_without_observations_evidence_weighs_nothing_and_scale_is_that_of_the_loadings(models):
     model = models('FactorStudentTProcess')
-    process, at = model.make(len(WANTED)), model.at(WANTED)
-    drawn = [process.sample(3, seed=(1, 2), **at, **weight).numpy() for weight in ({}, {'factor_evidence': 0.1})]
-    np.testing.assert_array_equal(*drawn)
+    wide = model.with_parameters(loadings=2.0 * model.parameters['loadings'])
+    settings = {'factor_scale': 2.0, 'factor_evidence': 0.1}
+    found = model.make(len(WANTED)).sample(3, seed=(1, 2), **model.at(WANTED), **settings)
+    expected = wide.make(len(WANTED)).sample(3, seed=(1, 2), **wide.at(WANTED))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_slices_of_the_batch(factor_model, draw):

@@ -55,6 +55,23 @@ def test_unknown_process():
             ModelSettings((4, 4, 1), 6, process, law)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('factor_scale', 0.0), ('factor_scale', np.nan), ('factor_evidence', 0.0), ('factor_evidence', 2.0)],
+)
+def test_widths_of_samples(name, value):
+    with pytest.raises(ValueError, match=rf'`{name}` must be .* got {value}'):
+        ModelSettings((4, 4, 1), 6, **{name: value})
+
+
+@pytest.mark.parametrize('process', ['factor', 'pose'])
+def test_only_a_factor_process_samples_by_settings(process, flow_settings):
+    widths = {'factor_scale': 2.0, 'factor_evidence': 0.5}
+    sampling = ModelSettings((4, 4, 1), 6, process, flow=flow_settings, **widths).sampling
+    wanted = {'narrows_factors': True, **widths}
+    assert sampling == (wanted if process == 'factor' else {})
+
+
 def test_settings_reach_the_model(settings):
     model = build_model(settings, num_steps=4)
     assert model.event_shape == [4, 4, 4, 1]

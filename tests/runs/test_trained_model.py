@@ -151,15 +151,18 @@ def test_temperature_scales_what_samples_deviate_by(loaded):
 def test_samples_are_as_wide_as_the_run_says(make_run, make_weights):
     run = make_run('factor')
     images = make_weights(run)
-    settings = dataclasses.replace(run.model, law='student_t', narrows_factors=False)
+    sampling = {'narrows_factors': False, 'factor_scale': 1.5, 'factor_evidence': 0.5}
+    settings = dataclasses.replace(run.model, law='student_t', **sampling)
     wide = dataclasses.replace(run, model=settings)
     write_run(wide)
     make_weights(wide)
     wide = load(run.folder)
     narrow = TrainedModel(wide.bruno, run.definition, 'narrow', {})
-    assert (wide.sampling, narrow.sampling) == ({'narrows_factors': False, 'factor_evidence': 1.0}, {})
+    assert (wide.sampling, narrow.sampling) == (sampling, {})
     drawn = [model.sample(images[:1, [4]], [4], [5, 6], 4, seed=2) for model in (wide, narrow)]
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
-    # Without contexts there is nothing to narrow by.
+    # Without contexts there is nothing to narrow by, and no evidence.
+    wide.sampling['factor_scale'] = 1.0
+    wide = wide.with_temperature(1.0)
     drawn = [model.sample(images[:1, []], [], [5, 6], 4, seed=2) for model in (wide, narrow)]
     np.testing.assert_allclose(drawn[0], drawn[1], atol=1e-5)
