@@ -53,6 +53,18 @@ def test_mean_image_is_the_mean_of_the_training_images(model):
     np.testing.assert_allclose(model.mean_image(POSES), images.mean(0), atol=0.03)
 
 
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_images_are_kept_unless_they_may_be_lost(overwrite, flow_settings):
+    models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]
+    images, kept = make_images(), make_images()
+    initialize_model(models[0], images, POSES, overwrite_images=overwrite)
+    initialize_model(models[1], kept, POSES)
+    np.testing.assert_array_equal(kept, make_images())
+    assert np.array_equal(images, kept) != overwrite
+    for first, second in zip(models[0].variables, models[1].variables, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_unseen_subjects_become_likelier(model):
     unseen = make_images(seed=1)
     kwargs = {'bijector_kwargs': {'conditional_input': POSES}}

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
 
 __all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'principal_axes', 'thinning']
@@ -55,12 +56,16 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     num_samples, slices, dimension = samples.shape
     subjects = np.arange(num_samples) if subjects is None else np.asarray(subjects)
     step = thinning(slices)
+    # Thousands of volumes: nothing here copies them.
+    products = _inner_products(samples, range(0, slices, step))
     left_out = subjects % _LEFT_OUT == 0
-    thinned = samples[:, ::step].reshape(num_samples, -1)
-    axes, _ = principal_axes(thinned[~left_out], num_factors)
+    axes, _ = principal_axes(samples[:, ::step], num_factors, products, ~left_out)
+    axes = axes.reshape(len(axes), -1)
     _, originals = np.unique(subjects, return_index=True)
-    unseen = thinned[originals[left_out[originals]]]
-    residual = (unseen - (unseen @ axes.T) @ axes).reshape(len(unseen), -1, dimension)
+    unseen = samples[originals[left_out[originals]], ::step]
+    residual = unseen.reshape(len(unseen), -1)
+    residual -= (residual @ axes.T) @ axes
+    residual = residual.reshape(unseen.shape)
     correlation, length = fit_kernel(residual, step, make_kernel)
     variance = np.maximum(np.mean(transform(residual) ** 2, axis=(0, 1)), 1e-4)
     energy = np.mean(residual**2, axis=(1, 2))
@@ -68,8 +73,9 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     # 2 / (df - 4).
     spread = np.var(energy) / np.mean(energy) ** 2
     df = float(np.clip(4.0 + 2.0 / max(spread, 1e-9), 4.5, 1000.0))
-    axes, deviations = principal_axes(samples.reshape(num_samples, -1), num_factors)
-    rotated = transform((axes * deviations[:, np.newaxis]).reshape(-1, slices, dimension))
+    products += _inner_products(samples, [index for index in range(slices) if index % step])
+    axes, deviations = principal_axes(samples, num_factors, products)
+    rotated = transform(axes * deviations[:, np.newaxis, np.newaxis])
     loadings = np.zeros([slices, dimension, num_factors], np.float32)
     loadings[..., : len(axes)] = np.moveaxis(rotated, 0, -1)
     return FactorMoments(loadings, variance, correlation, length, df)
@@ -80,22 +86,42 @@ def thinning(num_slices):
     return max(1, min(_THINNING, (num_slices - 1) // 2))
 
 
-def principal_axes(samples, count):
+def principal_axes(samples, count, products=None, chosen=None):
     """Returns the principal components of samples whose mean is zero.
 
     Args:
-        samples: float32 array `[S, N]`, S much smaller than N.
+        samples: float32 array `[S, K, D]`, S much smaller than K D.
         count: Integer; at most S - 1 components are returned.
+        products: float64 array `[S, S]`, the samples' inner products. Default value: `None`, computed here.
+        chosen: Boolean array `[S]`, the samples that count; S is then their number. Default value: `None`, all.
 
     Returns:
-        axes: float32 array `[min(count, S - 1), N]`, orthonormal rows, the largest first.
+        axes: float32 array `[min(count, S - 1), K, D]`, orthonormal, the largest first.
         deviations: float32 array `[min(count, S - 1)]`, standard deviations along them.
     """
-    count = min(count, len(samples) - 1)
-    values, vectors = np.linalg.eigh((samples @ samples.T).astype(np.float64) / len(samples))
-    values, vectors = np.maximum(values[::-1][:count], 1e-12), vectors[:, ::-1][:, :count]
-    axes = (vectors / np.sqrt(values * len(samples))).T.astype(np.float32) @ samples
+    slices = range(samples.shape[1])
+    products = _inner_products(samples, slices) if products is None else products
+    rows = np.arange(len(samples)) if chosen is None else np.flatnonzero(chosen)
+    number = len(rows)
+    count = min(count, number - 1)
+    values, vectors = scipy.linalg.eigh(
+        products[np.ix_(rows, rows)] / number, subset_by_index=[number - count, number - 1]
+    )
+    values, vectors = np.maximum(values[::-1], 1e-12), vectors[:, ::-1]
+    weights = np.zeros([count, len(samples)], np.float32)
+    weights[:, rows] = (vectors / np.sqrt(values * number)).T
+    axes = np.empty([count, *samples.shape[1:]], np.float32)
+    for index in slices:
+        axes[:, index] = weights @ samples[:, index]
     return axes, np.sqrt(values).astype(np.float32)
+
+
+def _inner_products(samples, slices):
+    """Returns the inner products of samples `[S, K, D]` over some slices, float64 `[S, S]`."""
+    products = np.zeros([len(samples)] * 2)
+    for index in slices:
+        products += samples[:, index] @ samples[:, index].T
+    return products
 
 
 def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):

@@ -32,7 +32,7 @@ class StartSettings:
     inflation: float = 1.0
 
 
-def initialize_model(model, images, poses, settings=None, subjects=None):
+def initialize_model(model, images, poses, settings=None, subjects=None, overwrite_images=False):
     """Sets what can be set in closed form from training data, before any training.
 
     Of a flow with an affine map, the mean image of each slice goes into that map, and the process is fitted in the
@@ -48,6 +48,8 @@ def initialize_model(model, images, poses, settings=None, subjects=None):
         settings: `StartSettings`. Default value: `None`, the defaults.
         subjects: Integers `[S]`, the subject that each stack is of; see `fit_factor_moments`. Default value: `None`,
             each its own.
+        overwrite_images: Whether `images` may be lost, which saves the memory of a second array of that size. Default
+            value: `False`.
 
     Raises:
         ValueError: if a factor process has no affine map to start with.
@@ -58,17 +60,18 @@ def initialize_model(model, images, poses, settings=None, subjects=None):
     if not flow.settings.pose_affine:
         if is_factor:
             raise ValueError('A factor process needs a flow with `pose_affine=True`, which starts in closed form.')
-        _start_flow(flow, images, poses)
+        flow.initialize_from_data(*_spread(images, poses))
         _initialize_dimensions(model, _encoded(model, images[:, ::step], poses[::step]), step)
         return
-    logits = _to_logits(images, flow.settings.alpha)
+    spread = _spread(images, poses)
+    logits = _to_logits(images, flow.settings.alpha, out=images if overwrite_images else None)
     mean = logits.mean(0)
     logits -= mean
     scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + settings.smoothing)
     scale = scale**settings.pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - settings.pixel_share)
     logits /= scale
     flow.initialize(mean, scale, poses)
-    _start_flow(flow, images, poses)
+    flow.initialize_from_data(*spread)
     # What the flow makes of the mean image.
     model.distribution.parameters['loc'].assign(_centre(flow, images.shape[2:]))
     if is_factor:
@@ -79,13 +82,13 @@ def initialize_model(model, images, poses, settings=None, subjects=None):
         _initialize_dimensions(model, latents, step)
 
 
-def _start_flow(flow, images, poses):
-    """Starts the flow's normalisations from slices that are spread over subjects and positions."""
+def _spread(images, poses):
+    """Returns slices that are spread over subjects and positions, and their poses."""
     subjects, slices = images.shape[:2]
     chosen = np.linspace(0, subjects * slices - 1, min(_STARTED_FROM, subjects * slices)).astype(int)
     # Neighbours in the choice are another subject's, too.
     subject, position = chosen % subjects, chosen // subjects
-    flow.initialize_from_data(images[subject, position], poses[position])
+    return images[subject, position], poses[position]
 
 
 def _encoded(model, images, poses):
@@ -98,9 +101,9 @@ def _encoded(model, images, poses):
     return latents - mean
 
 
-def _to_logits(images, alpha):
+def _to_logits(images, alpha, out=None):
     """Returns what `ImageLogit` makes of images, many times faster, for whole populations are large."""
-    logits = images * np.float32(1.0 - alpha)
+    logits = np.multiply(images, np.float32(1.0 - alpha), out=out)
     logits += np.float32(0.5 * alpha)
     for subject in logits:
         np.log(subject / (1.0 - subject), out=subject)

@@ -74,7 +74,7 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
 
     def start():
         volumes, subjects = starting_volumes(images, settings.start_volumes, spacing, settings.bending, settings.seed)
-        trainer.initialize(volumes, poses, subjects)
+        trainer.initialize(volumes, poses, subjects, overwrite_volumes=True)
 
     if cache_dir is None or not settings.start_volumes:
         start()

@@ -21,9 +21,9 @@ class LikelihoodTask:
         """Takes the `TrainingSettings`, with `ObjectiveSettings`."""
         self.settings = settings
 
-    def initialize(self, model, volumes, poses, subjects=None):
+    def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
         """Starts a model from volumes `[N, K, H, W, C]` in (0, 1) of `subjects` `[N]`, and poses `[K, P]`."""
-        initialize_model(model, volumes, poses, self.settings.start, subjects)
+        initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
 
     def schedule(self, progress, step):
         """Returns the numbers that change with the progress of the run and the steps taken, a dict of `float`."""
@@ -78,7 +78,7 @@ class BoundTask:
             )
         self.settings = settings
 
-    def initialize(self, model, volumes, poses, subjects=None):
+    def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
         """Takes mean images, where the model wants any."""
         model.initialize(volumes, poses)
 

@@ -54,15 +54,16 @@ class Trainer:
             seconds=self.seconds,
         )
 
-    def initialize(self, volumes, poses, subjects=None):
+    def initialize(self, volumes, poses, subjects=None, overwrite_volumes=False):
         """Starts the model in closed form, or from what it wants of the training data.
 
         Args:
             volumes: float32 array `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
             poses: float32 array `[K, P]`.
             subjects: Integers `[N]`, the subject that each volume is of. Default value: `None`, each its own.
+            overwrite_volumes: Whether `volumes` may be lost, which saves memory. Default value: `False`.
         """
-        self._task.initialize(self.model, volumes, poses, subjects)
+        self._task.initialize(self.model, volumes, poses, subjects, overwrite_volumes)
         self.copy_to_average()
 
     def restore(self, path):
