@@ -48,7 +48,8 @@ class FactorProcess(SubjectFactors):
     ):
         """Draws samples.
 
-        Three arguments make what all slices have in common wider than the density has it, about the same mean:
+        Three arguments, a Python `bool` and two `float`s, make what all slices have in common wider than the density
+        has it, about the same mean:
 
         * A Student-t has one radius for factors and residual; where the residual has more variance than the data, the
           observations, which are many numbers, narrow both. Without `narrows_factors` they narrow the residual alone.
