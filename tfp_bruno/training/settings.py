@@ -93,7 +93,7 @@ _CPU = Preset(
         'narrows_factors': False,
         # Training narrows what samples differ in, and pixels err together: found on left-out training subjects.
         'factor_scale': 2.5,
-        'factor_evidence': 1 / 64,
+        'factor_evidence': 1 / 32,
     },
     training=TrainingSettings(
         steps=20_000,
