@@ -66,7 +66,8 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     rows = STUDIES[STUDY.value]
-    metrics = {name: _run(f'{STUDY.value}_{index}', row) for index, (name, row) in enumerate(rows.items())}
+    # The baselines are the same for all.
+    metrics = {name: _run(f'{STUDY.value}_{index}', row, index == 0) for index, (name, row) in enumerate(rows.items())}
     text = _table(metrics)
     print(text)
     if OUTPUT.value:
@@ -76,7 +77,7 @@ def main(argv):
         replace_section(pathlib.Path(OUTPUT.value), STUDY.value, text)
 
 
-def _run(name, row):
+def _run(name, row, with_baselines):
     """Returns the metrics of a run with the flags of a row, trained now or earlier."""
     folder = pathlib.Path(WORK_DIR.value) / name
     cache = [f'--cache_dir={CACHE_DIR.value}'] if CACHE_DIR.value else []
@@ -85,7 +86,8 @@ def _run(name, row):
         data = [f'--data_dir={DATA_DIR.value}'] if DATA_DIR.value else []
         limits = ['--steps=1000000', f'--max_minutes={MAX_MINUTES.value}']
         _call('train', *data, *cache, *limits, *row, f'--output_dir={folder}')
-        _call('evaluate', f'--run_dir={folder}', *cache, '--num_samples=1', '--score_samples=1')
+        few = ['--num_samples=1', '--score_samples=1', f'--baselines={with_baselines}']
+        _call('evaluate', f'--run_dir={folder}', *cache, *few)
     steps = json.loads((folder / 'learning_curve.jsonl').read_text().splitlines()[-1])['step']
     return {**json.loads(report.read_text()), 'steps': steps}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.baselines import LinearInterpolation
-from tfp_bruno.evaluation import evaluate, metrics, protocol
+from tfp_bruno.evaluation import evaluate, experiments, figures, metrics, protocol, report
 
 METHODS = [
     'mean_image',
@@ -42,6 +42,20 @@ def test_mean_image_and_linear_are_scored_by_the_metrics(evaluation, model, trai
         for name in ('ssim', 'cc', 'mask_ssim', 'mask_cc', 'sharpness', 'ssim_no_contexts', 'cc_no_contexts'):
             assert evaluation.scores[2][method][name] == pytest.approx(expected[name])
         assert evaluation.scores[2][method]['psnr'] == pytest.approx(-10 * np.log10(expected['mse']))
+
+
+def test_baselines_can_be_left_out(model, train, test, provenance, evaluation):
+    found = evaluate(model, train, test, num_samples=8, score_samples=3, seed=5, with_baselines=False)
+    assert found.num_train_subjects == 0
+    for count, methods in found.scores.items():
+        assert list(methods) == METHODS[:3]
+        assert methods == {name: evaluation.scores[count][name] for name in methods}
+    assert '4 subjects scored, without baselines.' in report.format_summary(found, provenance)
+    # Both figures, and the table of an experiment, do with what there is.
+    figures.draw_ssim_over_slices(found, report.METHOD_LABELS, '')
+    figures.draw_completions(found.examples, report.METHOD_LABELS, '')
+    row = experiments.format_experiment(experiments.EXPERIMENTS['exp2'], found, provenance).splitlines()[-3]
+    assert [cell.strip() for cell in row.split('|')[5:7]] == ['-', '-']
 
 
 def test_sample_average_is_of_all_and_samples_of_the_first(model, train, test, definition):

@@ -129,6 +129,15 @@ def test_the_squared_error_may_weigh_otherwise_without_contexts(case, contexts, 
     assert float(loss) == pytest.approx(float(parts['conditional'] + weight * parts['squared_error']), rel=1e-5)
 
 
+@pytest.mark.parametrize(('contexts', 'weight'), [(0, 300.0), (1, 10 + 290 / 8), (3, 10 + 290 / 64)])
+def test_the_weight_of_the_squared_error_may_fall_with_the_contexts(case, contexts, weight):
+    settings = ObjectiveSettings(
+        joint=0.0, conditional=1.0, squared_error=10.0, prior_squared_error=300.0, prior_decay=3.0
+    )
+    loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(contexts))
+    assert float(loss) == pytest.approx(float(parts['conditional'] + weight * parts['squared_error']), rel=1e-5)
+
+
 def test_a_squared_error_without_contexts_alone_decodes(case):
     settings = ObjectiveSettings(joint=0.0, conditional=1.0, prior_squared_error=7.0)
     loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(0))

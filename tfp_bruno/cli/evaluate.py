@@ -58,6 +58,9 @@ SCORE_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
 )
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
+BASELINES = flags.DEFINE_bool(
+    'baselines', True, 'Whether the classical baselines complete the subjects, too, which takes some minutes.'
+)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 TEMPERATURE = flags.DEFINE_float(
     'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
@@ -116,7 +119,7 @@ def main(argv: list[str]) -> None:
     experiment = EXPERIMENTS.get(EXPERIMENT.value)
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
     scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
-    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices)
+    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices, BASELINES.value)
     paths = write_report(output_dir, evaluation, provenance)
     summary = format_summary(evaluation, provenance)
     if experiment is not None:

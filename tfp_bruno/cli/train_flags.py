@@ -48,6 +48,9 @@ SQUARED_ERROR = flags.DEFINE_float(
 PRIOR_SQUARED_ERROR = flags.DEFINE_float(
     'prior_squared_error', None, 'The same without contexts; default: as with them.', lower_bound=0.0
 )
+PRIOR_DECAY = flags.DEFINE_float(
+    'prior_decay', None, 'How fast the latter goes over to the former with the number of contexts.', lower_bound=0.0
+)
 POSE_WIDTH = flags.DEFINE_float(
     'pose_width', None, 'Slices over which neighbours share the encoding of their pose, in the flow.', lower_bound=0.0
 )
@@ -128,6 +131,7 @@ _OF_BRUNO = (
     STRUCTURAL,
     SQUARED_ERROR,
     PRIOR_SQUARED_ERROR,
+    PRIOR_DECAY,
     POSE_WIDTH,
     PROCESS,
     LAW,

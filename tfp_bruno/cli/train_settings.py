@@ -75,6 +75,7 @@ def _bruno(definition):
         structural=given.STRUCTURAL,
         squared_error=given.SQUARED_ERROR,
         prior_squared_error=given.PRIOR_SQUARED_ERROR,
+        prior_decay=given.PRIOR_DECAY,
         independent_targets=given.INDEPENDENT_TARGETS,
         context_power=given.CONTEXT_POWER,
     )

@@ -81,7 +81,7 @@ def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance
     }
     paper = experiment.paper.get(provenance.dataset, {})
     rows = [
-        [str(count), *(_pair(scores[method]) for method in methods), _pair(paper.get(count, {}))]
+        [str(count), *(_pair(scores.get(method)) for method in methods), _pair(paper.get(count, {}))]
         for count, scores in evaluation.scores.items()
     ]
     lines = [

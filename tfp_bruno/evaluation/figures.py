@@ -55,6 +55,8 @@ def draw_ssim_over_slices(evaluation: Evaluation, labels: Mapping[str, str], tit
         )
     count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
     for method, style in BASELINE_STYLES.items():
+        if method not in evaluation.ssim_over_slices[count]:
+            continue
         curve = evaluation.ssim_over_slices[count][method]
         label = labels[method] if method == 'training_mean' else f'{labels[method]}, {count_contexts(count)}'
         axes.plot(curve, color='0.35', lw=1, ls=style, label=label, zorder=3)
@@ -143,6 +145,7 @@ def _example_rows(example, labels):
     mean, *baselines = (
         (textwrap.fill(labels[name].replace('model, ', ''), _LABEL_WIDTH), example.completions[name])
         for name in ('mean_image', 'kriged_components', 'linear')
+        if name in example.completions
     )
     return [('truth', example.truth), mean, *samples, *baselines]
 

@@ -57,7 +57,7 @@ class Evaluation:
         bits_per_dimension: average over subjects, see `likelihood.bits_per_dimension`.
         bits_per_dimension_error: its standard error over subjects.
         num_subjects: subjects that were scored.
-        num_train_subjects: subjects behind the baselines.
+        num_train_subjects: subjects behind the baselines, 0 without them.
         num_trained_on: those of the scored subjects that are also among the training subjects.
         num_samples: samples behind the sample average of each subject.
         score_samples: samples whose single scores were averaged.
@@ -91,6 +91,7 @@ def evaluate(
     score_samples: int = 10,
     seed: int = 0,
     context_slices: Mapping[int, Sequence[int]] | None = None,
+    with_baselines: bool = True,
 ) -> Evaluation:
     """Runs the protocol: every subject, every number of contexts, every slice of the stack.
 
@@ -106,6 +107,7 @@ def evaluate(
         score_samples: how many of them are scored one by one, at least 1; all of them if there are fewer.
         seed: of the samples and of the noise behind bits per dimension, at least 0.
         context_slices: slice numbers of the contexts, keyed by their number; None for those of the definition.
+        with_baselines: whether the classical baselines complete the subjects, too.
 
     Returns:
         The Evaluation.
@@ -119,7 +121,8 @@ def evaluate(
     if unknown or not counts or min(num_samples, score_samples) < 1:
         raise ValueError(f'counts {counts} must be among {sorted(contexts)}, num_samples and score_samples at least 1')
     score_samples = min(score_samples, num_samples)
-    completer = _Completer(model, _make_baselines(train.images), num_samples, seed)
+    classical = _make_baselines(train.images) if with_baselines else {}
+    completer = _Completer(model, classical, num_samples, seed)
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
     scores, errors, curves, examples, calibrations = {}, {}, {}, (), {}
     progress = tqdm(total=len(counts) * len(test.names), desc='subjects', disable=None)
@@ -147,7 +150,7 @@ def evaluate(
         bits_per_dimension=float(bits.mean()),
         bits_per_dimension_error=metrics.standard_errors([{'bits': value} for value in bits])['bits'],
         num_subjects=len(test.names),
-        num_train_subjects=len(train.names),
+        num_train_subjects=len(train.names) if with_baselines else 0,
         num_trained_on=_count_shared(train.images, test.images),
         num_samples=num_samples,
         score_samples=score_samples,

@@ -143,7 +143,8 @@ def describe(provenance: Provenance) -> str:
 
 def _notes(evaluation, provenance):
     """Returns what a reader must know before the figures, one sentence each."""
-    notes = [f'{evaluation.num_subjects} subjects scored, {evaluation.num_train_subjects} behind the baselines.']
+    behind = evaluation.num_train_subjects
+    notes = [f'{evaluation.num_subjects} subjects scored, {f"{behind} behind the" if behind else "without"} baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
     if not provenance.sampling.get('narrows_factors', True):

@@ -29,6 +29,8 @@ class ObjectiveSettings:
         squared_error: Weight of the squared error of the decoded predictive mean. It counts where contexts are few:
             with none it is several times that with four.
         prior_squared_error: The same without contexts; `None` for `squared_error`.
+        prior_decay: With n contexts the weight is `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`,
+            d this exponent; `None` for `squared_error` from one context on.
         contrast: Variance that is added to the local variance in the weights of the predictive error.
         max_contexts: Largest number of contexts in training.
         context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
@@ -45,6 +47,7 @@ class ObjectiveSettings:
     structural: float = 0.0
     squared_error: float = 0.0
     prior_squared_error: float | None = None
+    prior_decay: float | None = None
     contrast: float = 3e-3
     max_contexts: int = 8
     context_power: float = 1.0
@@ -170,5 +173,13 @@ def training_loss(model, images, poses, settings, num_contexts):
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
     weights = {name: getattr(settings, name) for name in parts}
     if decoded is not None and settings.prior_squared_error is not None:
-        weights['squared_error'] = tf.where(num_contexts > 0, settings.squared_error, settings.prior_squared_error)
+        weights['squared_error'] = _squared_error_weight(settings, num_contexts)
     return sum(weights[name] * part for name, part in parts.items()), parts
+
+
+def _squared_error_weight(settings, num_contexts):
+    """Returns the weight of the squared error, which falls from that without contexts to that with many."""
+    if settings.prior_decay is None:
+        return tf.where(num_contexts > 0, settings.squared_error, settings.prior_squared_error)
+    share = tf.pow(1.0 + tf.cast(num_contexts, tf.float32), -settings.prior_decay)
+    return settings.squared_error + (settings.prior_squared_error - settings.squared_error) * share

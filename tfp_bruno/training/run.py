@@ -81,7 +81,9 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
         return
     cache = StartCache(pathlib.Path(cache_dir) / 'starts')
     parts = {name: run.training[name] for name in ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')}
-    key = cache.key(images, [run.model.to_json(), parts])
+    # How samples are drawn changes nothing of the start.
+    model = {name: value for name, value in run.model.to_json().items() if name not in run.model.sampling}
+    key = cache.key(images, [model, parts])
     if cache.read(key, trainer.model.variables):
         trainer.copy_to_average()
     else:
