@@ -1,10 +1,13 @@
 """The volumes that a model starts from."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from tfp_bruno.training.bending import BendingSettings
-from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.start import settings_of_start, starting_volumes
 
 IMAGES = np.random.default_rng(0).random((3, 6, 8, 8)).astype(np.float32)
 SPACING = (1.0, 2.5, 2.5)
@@ -49,3 +52,16 @@ def test_no_copies_where_there_are_enough(count):
     volumes, subjects = starting_volumes(IMAGES, count, SPACING, BendingSettings(), seed=1)
     assert len(volumes) == 3
     assert subjects.tolist() == [0, 1, 2]
+
+
+def test_samples_and_how_often_volumes_are_bent_have_no_part_in_the_start(make_settings):
+    model, training = make_settings(bending=BendingSettings(probability=0.9))
+
+    def start(model_changes=None, **changes):
+        changed = dataclasses.replace(training, **changes).to_json()
+        return json.dumps(settings_of_start(dataclasses.replace(model, **(model_changes or {})), changed))
+
+    assert start({'factor_scale': 2.5, 'narrows_factors': False}) == start()
+    assert start(bending=BendingSettings(probability=0.0), learning_rate=1.0) == start()
+    others = {start({'factors': 4}), start(bending=BendingSettings(shift=9.0)), start(start_volumes=7), start(seed=1)}
+    assert len(others | {start()}) == 5

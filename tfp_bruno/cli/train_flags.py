@@ -51,6 +51,9 @@ PRIOR_SQUARED_ERROR = flags.DEFINE_float(
 PRIOR_DECAY = flags.DEFINE_float(
     'prior_decay', None, 'How fast the latter goes over to the former with the number of contexts.', lower_bound=0.0
 )
+SCORED_TARGETS = flags.DEFINE_integer(
+    'scored_targets', None, 'Most targets that the conditional likelihood is taken of; fewer are faster.', lower_bound=1
+)
 POSE_WIDTH = flags.DEFINE_float(
     'pose_width', None, 'Slices over which neighbours share the encoding of their pose, in the flow.', lower_bound=0.0
 )
@@ -132,6 +135,7 @@ _OF_BRUNO = (
     SQUARED_ERROR,
     PRIOR_SQUARED_ERROR,
     PRIOR_DECAY,
+    SCORED_TARGETS,
     POSE_WIDTH,
     PROCESS,
     LAW,

@@ -76,6 +76,7 @@ def _bruno(definition):
         squared_error=given.SQUARED_ERROR,
         prior_squared_error=given.PRIOR_SQUARED_ERROR,
         prior_decay=given.PRIOR_DECAY,
+        scored_targets=given.SCORED_TARGETS,
         independent_targets=given.INDEPENDENT_TARGETS,
         context_power=given.CONTEXT_POWER,
     )

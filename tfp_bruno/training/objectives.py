@@ -37,6 +37,8 @@ class ObjectiveSettings:
             draws few contexts more often.
         prior_every: Every so many steps there are no contexts, and volumes are not bent; in the others there is one at
             least. The mean of bent volumes is more blurred than that of subjects. 0: none is drawn as any other number.
+        scored_targets: The conditional likelihood is that of so many targets at most, the first, and no others are
+            encoded; all are decoded, and count for what is asked of the mean. `None`: all.
         independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
             code, instead of that of all targets together.
     """
@@ -52,6 +54,7 @@ class ObjectiveSettings:
     max_contexts: int = 8
     context_power: float = 1.0
     prior_every: int = 0
+    scored_targets: int | None = None
     independent_targets: bool = False
 
 
@@ -74,26 +77,28 @@ def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True
     Args:
         model: `ConditionalBruno`.
         poses: `[B, M, P]`, or `[M, P]` for all sequences.
-        latents: `[B, M, D]`, from `model.encode`.
-        log_dets: `[B, M]`, likewise.
-        num_contexts: int32 `Tensor`, 0 to M - 1.
+        latents: `[B, m, D]`, from `model.encode`: of the contexts, and of those targets that are scored.
+        log_dets: `[B, m]`, likewise.
+        num_contexts: int32 `Tensor`, 0 to m - 1.
         decode: Python `bool`: whether the decoded mean is wanted; it costs a pass through the flow.
         independent_targets: Python `bool`: whether each target counts on its own.
 
     Returns:
-        negative_log_likelihood: Mean of `-log p(targets | contexts, poses)` per dimension, nats.
-        decoded: The decoded predictive mean of the targets, `[B, M - num_contexts, H, W, C]`; `None` without `decode`.
+        negative_log_likelihood: Mean of `-log p(scored targets | contexts, poses)` per dimension, nats.
+        decoded: The decoded predictive mean of all targets, `[B, M - num_contexts, H, W, C]`; `None` without `decode`.
     """
-    num_targets = tf.shape(latents)[1] - num_contexts
-    target_poses = poses[..., num_contexts:, :]
-    predictive = model.latent_posterior(latents[:, :num_contexts], poses[..., :num_contexts, :], num_targets)
-    log_prob = predictive.latent_log_prob(latents[:, num_contexts:], target_poses, independent_targets)
+    contexts = latents[:, :num_contexts], poses[..., :num_contexts, :]
+    num_encoded = tf.shape(latents)[1]
+    scored = model.latent_posterior(*contexts, num_encoded - num_contexts)
+    scored_poses = poses[..., num_contexts:num_encoded, :]
+    log_prob = scored.latent_log_prob(latents[:, num_contexts:], scored_poses, independent_targets)
     log_prob += tf.reduce_sum(log_dets[:, num_contexts:], -1)
-    size = tf.cast(num_targets * latents.shape[-1], latents.dtype)
+    size = tf.cast((num_encoded - num_contexts) * latents.shape[-1], latents.dtype)
     negative_log_likelihood = -tf.reduce_mean(log_prob) / size
     if not decode:
         return negative_log_likelihood, None
-    return negative_log_likelihood, predictive.mean_image(target_poses)
+    predictive = model.latent_posterior(*contexts, tf.shape(poses)[-2] - num_contexts)
+    return negative_log_likelihood, predictive.mean_image(poses[..., num_contexts:, :])
 
 
 def predictive_error(truth, decoded, contrast):
@@ -157,7 +162,10 @@ def training_loss(model, images, poses, settings, num_contexts):
             'squared_error' per pixel (where an error of the decoded mean has a weight), and 'structural' (where it has
             one).
     """
-    latents, log_dets = model.encode(images, poses)
+    encoded = slice(None)
+    if settings.scored_targets is not None and not settings.joint > 0:
+        encoded = slice(None, num_contexts + settings.scored_targets)
+    latents, log_dets = model.encode(images[:, encoded], poses[..., encoded, :])
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
     of_decoded = settings.predictive, settings.structural, settings.squared_error, settings.prior_squared_error or 0.0
     decodes = max(of_decoded) > 0

@@ -15,7 +15,7 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences, with_plain_batches
 from tfp_bruno.training.settings import TrainingSettings
-from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.start import settings_of_start, starting_volumes
 from tfp_bruno.training.start_cache import StartCache
 from tfp_bruno.training.tasks import OBJECTIVES
 from tfp_bruno.training.trainer import Trainer
@@ -80,10 +80,7 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
         start()
         return
     cache = StartCache(pathlib.Path(cache_dir) / 'starts')
-    parts = {name: run.training[name] for name in ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')}
-    # How samples are drawn changes nothing of the start.
-    model = {name: value for name, value in run.model.to_json().items() if name not in run.model.sampling}
-    key = cache.key(images, [model, parts])
+    key = cache.key(images, settings_of_start(run.model, run.training))
     if cache.read(key, trainer.model.variables):
         trainer.copy_to_average()
     else:

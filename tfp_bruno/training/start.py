@@ -6,9 +6,10 @@ import tensorflow as tf
 from tfp_bruno.data.grey_levels import LEVELS
 from tfp_bruno.training.bending import bend_slices
 
-__all__ = ['starting_volumes']
+__all__ = ['settings_of_start', 'starting_volumes']
 
 _BENT_AT_ONCE = 8
+_OF_TRAINING = ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')
 
 
 def starting_volumes(images, count, spacing, bending, seed):
@@ -47,6 +48,20 @@ def starting_volumes(images, count, spacing, bending, seed):
     for noisy, copy in zip(volumes[num_subjects:], bent.as_numpy_iterator(), strict=True):
         _add_level(noisy, copy)
     return volumes[..., np.newaxis], subjects
+
+
+def settings_of_start(model_settings, training):
+    """Returns what the start depends on beside the images, as values that JSON can hold.
+
+    Args:
+        model_settings: `ModelSettings`.
+        training: Dict that `TrainingSettings.to_json` made.
+    """
+    # How samples are drawn changes nothing of it, nor does how often training bends.
+    model = {name: value for name, value in model_settings.to_json().items() if name not in model_settings.sampling}
+    parts = {name: training[name] for name in _OF_TRAINING}
+    parts['bending'] = {name: value for name, value in training['bending'].items() if name != 'probability'}
+    return [model, parts]
 
 
 def _add_level(noisy, images):

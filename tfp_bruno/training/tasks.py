@@ -1,5 +1,7 @@
 """What the training loop asks about a kind of model: its start, its loss, its schedules."""
 
+import dataclasses
+
 import tensorflow as tf
 
 from tfp_bruno.models import initialize_model
@@ -57,7 +59,9 @@ class LikelihoodTask:
     def held_out(self, model, images, poses):
         """Returns the parts of the loss with four contexts, the same every time."""
         contexts = tf.constant(min(_HELD_OUT_CONTEXTS, self.settings.sequence_length - 1))
-        return training_loss(model, images, poses, self.settings.objective, contexts)[1]
+        # Of all targets, whatever training scores.
+        objective = dataclasses.replace(self.settings.objective, scored_targets=None)
+        return training_loss(model, images, poses, objective, contexts)[1]
 
 
 class BoundTask:
