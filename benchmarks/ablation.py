@@ -47,7 +47,7 @@ STUDIES = {
         'without the likelihood': ['--conditional=0'],
         'all numbers of contexts drawn alike': ['--context_power=1'],
         'each pose a code of its own': ['--pose_width=0'],
-        'no more squared error without contexts': ['--prior_squared_error=10'],
+        'no more squared error with few contexts': ['--prior_squared_error=10'],
     },
 }
 BASELINES = {'training_mean': 'training mean', 'nearest_subject': 'nearest subject', 'linear': 'linear interpolation'}

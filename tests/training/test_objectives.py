@@ -157,9 +157,9 @@ def test_poses_that_all_sequences_have_in_common(case, contexts):
         assert float(part) == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-@pytest.mark.parametrize(('contexts', 'scored'), [(0, 2), (2, 1), (3, 9)])
-def test_a_few_targets_scored_all_decoded(case, contexts, scored):
-    settings = ObjectiveSettings(joint=0.0, conditional=1.0, squared_error=1.0, scored_targets=scored)
+@pytest.mark.parametrize(('contexts', 'scored', 'joint'), [(0, 2, 0.0), (2, 1, 0.0), (2, 1, 1.0), (3, 9, 0.0)])
+def test_a_few_targets_scored_all_decoded(case, contexts, scored, joint):
+    settings = ObjectiveSettings(joint=joint, conditional=1.0, squared_error=1.0, scored_targets=scored)
     _, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(contexts))
     last = min(contexts + scored, LENGTH)
     expected = log_prob(case, 0, last) - (log_prob(case, 0, contexts) if contexts else 0.0)
@@ -168,6 +168,7 @@ def test_a_few_targets_scored_all_decoded(case, contexts, scored):
     everything = dataclasses.replace(settings, scored_targets=None)
     _, whole = training_loss(case.model, case.images, case.poses, everything, tf.constant(contexts))
     assert float(parts['squared_error']) == pytest.approx(float(whole['squared_error']), rel=1e-5)
+    assert parts.get('joint') == whole.get('joint')
 
 
 def test_parts_without_a_weight_cost_nothing(case):

@@ -119,7 +119,8 @@ def main(argv: list[str]) -> None:
     experiment = EXPERIMENTS.get(EXPERIMENT.value)
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
     scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
-    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices, BASELINES.value)
+    options = {'context_slices': slices, 'with_baselines': BASELINES.value}
+    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, **options)
     paths = write_report(output_dir, evaluation, provenance)
     summary = format_summary(evaluation, provenance)
     if experiment is not None:

@@ -49,7 +49,10 @@ PRIOR_SQUARED_ERROR = flags.DEFINE_float(
     'prior_squared_error', None, 'The same without contexts; default: as with them.', lower_bound=0.0
 )
 PRIOR_DECAY = flags.DEFINE_float(
-    'prior_decay', None, 'How fast the latter goes over to the former with the number of contexts.', lower_bound=0.0
+    'prior_decay',
+    None,
+    'How fast the weight of the squared error falls with the contexts from --prior_squared_error to --squared_error.',
+    lower_bound=0.0,
 )
 SCORED_TARGETS = flags.DEFINE_integer(
     'scored_targets', None, 'Most targets that the conditional likelihood is taken of; fewer are faster.', lower_bound=1

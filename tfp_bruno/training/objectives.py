@@ -38,7 +38,7 @@ class ObjectiveSettings:
         prior_every: Every so many steps there are no contexts, and volumes are not bent; in the others there is one at
             least. The mean of bent volumes is more blurred than that of subjects. 0: none is drawn as any other number.
         scored_targets: The conditional likelihood is that of so many targets at most, the first, and no others are
-            encoded; all are decoded, and count for what is asked of the mean. `None`: all.
+            encoded unless `joint` has a weight; all count for what is asked of the decoded mean. `None`: all.
         independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
             code, instead of that of all targets together.
     """
@@ -162,15 +162,14 @@ def training_loss(model, images, poses, settings, num_contexts):
             'squared_error' per pixel (where an error of the decoded mean has a weight), and 'structural' (where it has
             one).
     """
-    encoded = slice(None)
-    if settings.scored_targets is not None and not settings.joint > 0:
-        encoded = slice(None, num_contexts + settings.scored_targets)
+    scored = slice(None, None if settings.scored_targets is None else num_contexts + settings.scored_targets)
+    encoded = slice(None) if settings.joint > 0 else scored
     latents, log_dets = model.encode(images[:, encoded], poses[..., encoded, :])
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
     of_decoded = settings.predictive, settings.structural, settings.squared_error, settings.prior_squared_error or 0.0
     decodes = max(of_decoded) > 0
     conditional, decoded = conditional_terms(
-        model, poses, latents, log_dets, num_contexts, decodes, settings.independent_targets
+        model, poses, latents[:, scored], log_dets[:, scored], num_contexts, decodes, settings.independent_targets
     )
     parts['conditional'] = conditional
     if decoded is not None:
