@@ -53,6 +53,17 @@ def test_mean_image_is_the_mean_of_the_training_images(model):
     np.testing.assert_allclose(model.mean_image(POSES), images.mean(0), atol=0.03)
 
 
+def test_mean_image_is_that_of_the_subjects_without_their_copies(flow_settings):
+    images, copies = make_images(), make_images(seed=1)[:20]
+    subjects = np.concatenate([np.arange(len(images)), np.arange(20)])
+    # Their order does not matter, beyond that the subjects as they are come first.
+    order = np.concatenate([np.random.default_rng(2).permutation(len(images)), len(images) + np.arange(20)])
+    model = build_model(settings_of('factor', flow_settings), num_steps=SLICES)
+    initialize_model(model, np.concatenate([images, copies])[order], POSES, subjects=subjects[order])
+    mean = flow_logits(images).mean(0)
+    np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)
+
+
 @pytest.mark.parametrize('overwrite', [False, True])
 def test_images_are_kept_unless_they_may_be_lost(overwrite, flow_settings):
     models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]
