@@ -98,7 +98,7 @@ _CPU = Preset(
     },
     training=TrainingSettings(
         steps=20_000,
-        max_minutes=50.0,
+        max_minutes=53.0,
         common_slices=True,
         learning_rate=3e-4,
         warmup_steps=300,
@@ -112,9 +112,11 @@ _CPU = Preset(
             squared_error=10.0,
             # Whole slices' SSIM would make the mean brain too small, and cost it correlation.
             prior_squared_error=300.0,
-            prior_decay=3.0,
-            context_power=1.5,
+            prior_decay=4.0,
+            context_power=2.0,
             prior_every=4,
+            # The likelihood of two steadies the model as well as that of all, in four fifths of the time.
+            scored_targets=2,
         ),
         # Brains differ in size and place more than a few templates show.
         bending=BendingSettings(probability=0.9, displacement=2.0, scaling=0.05, shear=0.035, shift=2.5),
