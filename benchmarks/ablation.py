@@ -45,6 +45,7 @@ STUDIES = {
         'without 1 - SSIM': ['--structural=0'],
         'without the weighted error': ['--predictive=0'],
         'without the likelihood': ['--conditional=0'],
+        'likelihood of all targets': ['--scored_targets=8'],
         'all numbers of contexts drawn alike': ['--context_power=1'],
         'each pose a code of its own': ['--pose_width=0'],
         'no more squared error with few contexts': ['--prior_squared_error=10'],
