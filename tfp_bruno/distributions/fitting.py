@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
 
-__all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'principal_axes', 'thinning']
+__all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'originals', 'principal_axes', 'thinning']
 
 # Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on
 # every so many slices.
@@ -37,7 +37,7 @@ class FactorMoments:
 
 
 def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_kernels.MaternOneHalf, subjects=None):
-    """Fits a factor process to vectors whose mean is zero.
+    """Fits a factor process to vectors that are given about the mean of the subjects themselves.
 
     Args:
         samples: float32 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions each.
@@ -61,8 +61,8 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     left_out = subjects % _LEFT_OUT == 0
     axes, _ = principal_axes(samples[:, ::step], num_factors, products, ~left_out)
     axes = axes.reshape(len(axes), -1)
-    _, originals = np.unique(subjects, return_index=True)
-    unseen = samples[originals[left_out[originals]], ::step]
+    first = originals(subjects)
+    unseen = samples[first[left_out[first]], ::step]
     residual = unseen.reshape(len(unseen), -1)
     residual -= (residual @ axes.T) @ axes
     residual = residual.reshape(unseen.shape)
@@ -81,13 +81,18 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     return FactorMoments(loadings, variance, correlation, length, df)
 
 
+def originals(subjects):
+    """Returns the indices of the first sample of each subject, which is the subject itself and no altered copy."""
+    return np.unique(subjects, return_index=True)[1]
+
+
 def thinning(num_slices):
     """Returns the distance between the slices that are looked at; three are left of the shortest stack."""
     return max(1, min(_THINNING, (num_slices - 1) // 2))
 
 
 def principal_axes(samples, count, products=None, chosen=None):
-    """Returns the principal components of samples whose mean is zero.
+    """Returns the principal components of samples about zero, which need not be quite their mean.
 
     Args:
         samples: float32 array `[S, K, D]`, S much smaller than K D.

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfp_bruno.distributions.factor_process import FactorProcess
-from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, thinning
+from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, originals, thinning
 from tfp_bruno.distributions.pose_process import PoseProcess
 
 __all__ = ['StartSettings', 'initialize_model']
@@ -46,9 +46,9 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 3, K >= 3.
         poses: float32 array `[K, P]`.
         settings: `StartSettings`. Default value: `None`, the defaults.
-        subjects: Integers `[S]`, the subject that each stack is of, counted from 0; the first of a subject is the
-            subject as it is, all others are bent copies. The mean image is that of the subjects as they are; copies
-            would blur it. See `fit_factor_moments`, too. Default value: `None`, each its own.
+        subjects: Integers `[S]`, the subject that each stack is of, as for `fit_factor_moments`: the first of a subject
+            is the subject as it is, the others are bent copies. With an affine map the mean image is that of the
+            subjects as they are, for copies would blur it. Default value: `None`, each its own.
         overwrite_images: Whether `images` may be lost, which saves the memory of a second array of that size. Default
             value: `False`.
 
@@ -66,7 +66,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         return
     spread = _spread(images, poses)
     logits = _to_logits(images, flow.settings.alpha, out=images if overwrite_images else None)
-    mean = logits[_originals(len(logits), subjects)].mean(0)
+    mean = (logits if subjects is None else logits[originals(subjects)]).mean(0)
     logits -= mean
     scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + settings.smoothing)
     scale = scale**settings.pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - settings.pixel_share)
@@ -81,11 +81,6 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         thinned = logits[:, ::step]
         latents = _linear_latents(flow, thinned.reshape(*thinned.shape[:2], -1), images.shape[2:])
         _initialize_dimensions(model, latents, step)
-
-
-def _originals(count, subjects):
-    """Returns the indices of the first stack of each subject."""
-    return np.arange(count) if subjects is None else np.unique(subjects, return_index=True)[1]
 
 
 def _spread(images, poses):
