@@ -87,7 +87,7 @@ _CPU = Preset(
         'process': 'factor',
         'law': 'student_t',
         'flow': CompactSettings(pose_width=3.0, every_step=False),
-        'factors': 400,
+        'factors': 600,
         'kernel': 'squared_exponential',
         # The radius takes the inflation back, which is the residual's.
         'narrows_factors': False,
@@ -98,7 +98,7 @@ _CPU = Preset(
     },
     training=TrainingSettings(
         steps=20_000,
-        max_minutes=53.0,
+        max_minutes=51.0,
         common_slices=True,
         learning_rate=3e-4,
         warmup_steps=300,
@@ -109,10 +109,9 @@ _CPU = Preset(
             conditional=0.01,
             predictive=0.2,
             structural=1.0,
-            squared_error=10.0,
             # Whole slices' SSIM would make the mean brain too small, and cost it correlation.
             prior_squared_error=300.0,
-            prior_decay=4.0,
+            prior_decay=3.5,
             context_power=2.0,
             prior_every=4,
             # The likelihood of two steadies the model as well as that of all, in four fifths of the time.
@@ -120,8 +119,8 @@ _CPU = Preset(
         ),
         # Brains differ in size and place more than a few templates show.
         bending=BendingSettings(probability=0.9, displacement=2.0, scaling=0.05, shear=0.035, shift=2.5),
-        start=StartSettings(inflation=16.0),
-        start_volumes=2500,
+        start=StartSettings(inflation=12.0),
+        start_volumes=4000,
     ),
 )
 _GPU_TRAINING = dataclasses.replace(
