@@ -6,7 +6,7 @@ DEMO ?= demo
 # The last subject is a test subject; its name has four digits.
 DEMO_SUBJECTS ?= 130
 DEMO_MINUTES ?= 3
-# Minutes of training narrow samples less than the preset's fifty-three; see benchmarks/quality.md.
+# Minutes of training narrow samples less than the preset's hour; see benchmarks/quality.md.
 DEMO_WIDTHS ?= --factor_scale=1 --factor_evidence=0.0625
 BIN := $(VENV)/bin
 

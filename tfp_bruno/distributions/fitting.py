@@ -15,6 +15,8 @@ _THINNING = 2
 # Correlations between slices are fitted at so many distances, with length scales of so many sizes.
 _DISTANCES = 3
 _LENGTHS = 200
+# Components of whole volumes, which are large.
+_TRANSFORMED_AT_ONCE = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +77,10 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     df = float(np.clip(4.0 + 2.0 / max(spread, 1e-9), 4.5, 1000.0))
     products += _inner_products(samples, [index for index in range(slices) if index % step])
     axes, deviations = principal_axes(samples, num_factors, products)
-    rotated = transform(axes * deviations[:, np.newaxis, np.newaxis])
     loadings = np.zeros([slices, dimension, num_factors], np.float32)
-    loadings[..., : len(axes)] = np.moveaxis(rotated, 0, -1)
+    for some in np.array_split(np.arange(len(axes)), -(-len(axes) // _TRANSFORMED_AT_ONCE)):
+        rotated = transform(axes[some] * deviations[some, np.newaxis, np.newaxis])
+        loadings[..., some] = np.moveaxis(rotated, 0, -1)
     return FactorMoments(loadings, variance, correlation, length, df)
 
 
