@@ -48,7 +48,7 @@ STUDIES = {
         'likelihood of all targets': ['--scored_targets=8'],
         'all numbers of contexts drawn alike': ['--context_power=1'],
         'each pose a code of its own': ['--pose_width=0'],
-        'no more squared error with few contexts': ['--prior_squared_error=10'],
+        'without the squared error': ['--prior_squared_error=0'],
     },
 }
 BASELINES = {'training_mean': 'training mean', 'nearest_subject': 'nearest subject', 'linear': 'linear interpolation'}
