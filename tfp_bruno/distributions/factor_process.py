@@ -6,7 +6,7 @@ from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.distributions import radial
 from tfp_bruno.distributions.steps import block_covariance, expand_groups, mix_steps
-from tfp_bruno.distributions.subject_factors import SubjectFactors, apply_loadings, information
+from tfp_bruno.distributions.subject_factors import SubjectFactors, information
 
 __all__ = ['FactorProcess']
 
@@ -32,7 +32,7 @@ class FactorProcess(SubjectFactors):
         known = self._know(poses)
         own = self._step_variance(known)
         errors = (value - self._loc_at(poses)) / self._deviation_scale() - known.mean
-        errors, loadings = errors * tf.math.rsqrt(own), known.loadings * tf.math.rsqrt(own)[..., tf.newaxis]
+        errors, loadings = errors * tf.math.rsqrt(own), known.loadings() * tf.math.rsqrt(own)[..., tf.newaxis]
         precision = tf.matmul(loadings, loadings, transpose_a=True)
         log_det, explained = information(precision, tf.linalg.matvec(loadings, errors, transpose_a=True))
         dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
@@ -68,7 +68,7 @@ class FactorProcess(SubjectFactors):
         # With independent targets, every step has factors and a mixing of its own.
         steps = shape[-2] if self._independent_targets else 1
         shared_shape = ps.concat([shape[:-2], [steps]], 0)
-        factors_shape = ps.concat([shared_shape, ps.shape(known.loadings)[-1:]], 0)
+        factors_shape = ps.concat([shared_shape, [known.num_factors]], 0)
         factors = samplers.normal(factors_shape, seed=factor_seed, dtype=self.dtype)
         if not narrows_factors:
             factors *= tf.math.rsqrt(known.inflation)[..., tf.newaxis, tf.newaxis]
@@ -77,11 +77,11 @@ class FactorProcess(SubjectFactors):
         mixing *= tf.sqrt(known.inflation)[..., tf.newaxis]
         if self._independent_targets:
             residual = tf.sqrt(self._step_variance(known)) * noise
-            deviations = tf.einsum('...ndq,s...nq->s...nd', known.loadings, factors) + residual
+            deviations = tf.einsum('...ndq,s...nq->s...nd', known.loadings(), factors) + residual
         else:
             root = tf.cast(tf.linalg.cholesky(tf.cast(known.residual, tf.float64)), self.dtype)
             residual = mix_steps(root, noise)
-            deviations = apply_loadings(known.loadings, factors[..., 0, :]) + residual
+            deviations = known.show(factors[..., 0, :]) + residual
         scaled = known.mean + mixing[..., tf.newaxis] * deviations
         return self._loc_at(poses) + self._deviation_scale() * scaled
 
@@ -93,15 +93,16 @@ class FactorProcess(SubjectFactors):
 
     def _variance(self, conditional_input=None):
         known = self._know(self._broadcast_poses(conditional_input))
-        relative = tf.reduce_sum(tf.square(known.loadings), axis=-1) + self._step_variance(known)
+        relative = tf.reduce_sum(tf.square(known.loadings()), axis=-1) + self._step_variance(known)
         return tf.square(self._deviation_scale()) * known.inflation[..., tf.newaxis, tf.newaxis] * relative
 
     def _covariance(self, conditional_input=None):
         """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
         known = self._know(self._broadcast_poses(conditional_input))
-        shape = ps.shape(known.loadings)
+        loadings = known.loadings()
+        shape = ps.shape(loadings)
         flat = ps.concat([shape[:-3], [shape[-3] * shape[-2]]], 0)
-        loadings = tf.reshape(known.loadings, ps.concat([flat, shape[-1:]], 0))
+        loadings = tf.reshape(loadings, ps.concat([flat, shape[-1:]], 0))
         by_factors = tf.matmul(loadings, loadings, transpose_b=True)
         identity = tf.eye(shape[-3], dtype=self.dtype)
         rank = known.residual.shape.rank
@@ -124,7 +125,7 @@ class FactorProcess(SubjectFactors):
         if self._independent_targets:
             df = None if known.df is None else known.df[..., tf.newaxis]
             own = self._step_variance(known)
-            loadings = known.loadings * tf.math.rsqrt(own)[..., tf.newaxis]
+            loadings = known.loadings() * tf.math.rsqrt(own)[..., tf.newaxis]
             precision = tf.matmul(loadings, loadings, transpose_a=True)
             log_det, _ = information(precision, tf.zeros_like(precision[..., 0]))
             log_variance = tf.math.log(own) + tf.math.log(self._parameter('variance'))[..., tf.newaxis, :]

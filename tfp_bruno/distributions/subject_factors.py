@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import radial
+from tfp_bruno.distributions.factor_knowledge import FactorKnowledge, apply_loadings
 from tfp_bruno.distributions.factor_sums import sum_loadings
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
@@ -15,7 +16,7 @@ from tfp_bruno.distributions.pose_table import PoseTable
 from tfp_bruno.distributions.slice_kernel import slice_kernel
 from tfp_bruno.distributions.steps import mix_steps
 
-__all__ = ['SubjectFactors', 'apply_loadings', 'information']
+__all__ = ['SubjectFactors', 'information']
 
 
 class _Moments(typing.NamedTuple):
@@ -24,24 +25,6 @@ class _Moments(typing.NamedTuple):
     n: tf.Tensor
     beta: tf.Tensor
     log_det: tf.Tensor
-
-
-class _Knowledge(typing.NamedTuple):
-    """What the observations tell of vectors at other poses, in units of the residual's standard deviations.
-
-    Attributes:
-        df: Degrees of freedom given the observations, or `None`.
-        inflation: Factor of the Gaussian's conditional covariance, `[...]`.
-        mean: `[..., m, D]`.
-        loadings: Of q independent standard factors, `[..., m, D, q]`.
-        residual: Covariance of what the factors leave, between steps, `[..., G, m, m]`.
-    """
-
-    df: tf.Tensor | None
-    inflation: tf.Tensor
-    mean: tf.Tensor
-    loadings: tf.Tensor
-    residual: tf.Tensor
 
 
 class SubjectFactors(PoseConditionedProcess):
@@ -249,12 +232,12 @@ class SubjectFactors(PoseConditionedProcess):
         return tf.convert_to_tensor(getattr(self, f'_{name}_parameter')) if name in self._tensor_names else None
 
     def _know(self, poses, factor_scale=1.0, factor_evidence=1.0):
-        """Returns the `_Knowledge` at poses `[..., m, P]`; the other arguments widen its loadings, see `_sample_n`."""
+        """Returns the `FactorKnowledge` at poses `[..., m, P]`; the rest widens its loadings, see `_sample_n`."""
         df, loadings = self._parameter_of_all('df'), self._scaled_loadings(poses)
         residual = self._residual_correlation(poses)
         if self.observations is None:
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
-            return _Knowledge(df, tf.ones([], self.dtype), mean, factor_scale * loadings, residual)
+            return FactorKnowledge(df, tf.ones([], self.dtype), mean, residual, loadings, factor_scale)
         observations, observed_poses, weights = self._observed()
         if poses.shape.rank > observed_poses.shape.rank:
             batch = ps.shape(poses)[:-2]
@@ -271,20 +254,19 @@ class SubjectFactors(PoseConditionedProcess):
         # What the factors' mean explains of the observations is not the residual's.
         left = errors - apply_loadings(seen, factors_mean)
         mean = apply_loadings(loadings, factors_mean) + mix_steps(weights_of_seen, left)
-        loadings -= mix_steps(weights_of_seen, seen, 3)
         # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
         spread = precision_factor
         if (factor_scale, factor_evidence) != (1.0, 1.0):
             spread = tf.linalg.cholesky(factor_evidence * precision + factor_scale**-2 * _eye_like(precision))
         inverse = tf.linalg.triangular_solve(spread, tf.broadcast_to(_eye_like(precision), ps.shape(spread)))
-        loadings = tf.matmul(loadings, inverse[..., tf.newaxis, :, :], transpose_b=True)
         residual -= tf.matmul(weights_of_seen, weights_of_seen, transpose_b=True)
+        of_factors = loadings, tf.linalg.matrix_transpose(inverse), weights_of_seen, seen
         if df is None:
-            return _Knowledge(None, tf.ones([], self.dtype), mean, loadings, residual)
+            return FactorKnowledge(None, tf.ones([], self.dtype), mean, residual, *of_factors)
         each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
         n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
         beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
-        return _Knowledge(df + n, radial.predictive_scale(beta, n, df), mean, loadings, residual)
+        return FactorKnowledge(df + n, radial.predictive_scale(beta, n, df), mean, residual, *of_factors)
 
 
 def _batch_of(value, event_ndims):
@@ -323,21 +305,6 @@ def _precision(loadings, errors):
     if flat.shape.rank == 2:
         return precision, tf.tensordot(errors, flat, 1)
     return precision, tf.linalg.matvec(flat, errors, transpose_a=True)
-
-
-def apply_loadings(loadings, factors):
-    """Returns what factors `[..., q]` show in steps with loadings `[..., n, D, q]`: `[..., n, D]`.
-
-    Loadings `[n, D, q]` that are common to a batch take one matrix product, as do samples `[s, ..., q]` of factors.
-    """
-    if loadings.shape.rank == 3:
-        shape = ps.shape(loadings)
-        flat = tf.reshape(loadings, [-1, shape[-1]])
-        shown = tf.matmul(tf.reshape(factors, [-1, shape[-1]]), flat, transpose_b=True)
-        return tf.reshape(shown, ps.concat([ps.shape(factors)[:-1], shape[:-1]], 0))
-    if factors.shape.rank == loadings.shape.rank - 1:
-        return tf.einsum('...ndq,s...q->s...nd', loadings, factors)
-    return tf.einsum('...ndq,...q->...nd', loadings, factors)
 
 
 def information(precision, projected):
