@@ -42,6 +42,8 @@ STUDIES = {
         'started from the subjects alone, no bent copies': ['--start_volumes=0'],
         'no bending in training': ['--bending=0'],
         "residual's variance as measured": ['--inflation=1'],
+        'twice the margin of the logit': ['--logit_alpha=0.2'],
+        '400 components of 2500 volumes': ['--factors=400', '--start_volumes=2500'],
         'without 1 - SSIM': ['--structural=0'],
         'without the weighted error': ['--predictive=0'],
         'without the likelihood': ['--conditional=0'],

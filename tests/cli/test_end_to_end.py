@@ -220,10 +220,12 @@ def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
     )
     run = tmp_path / 'run'
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={run}', f'--cache_dir={tmp_path / "cache"}']
-    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2']
+    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2', '--logit_alpha=0.3']
     done = call_warm('train', f'--dataset_config={config}', *flags, *small)
     assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
-    definition = json.loads((run / 'run.json').read_text())['dataset']
+    settings = json.loads((run / 'run.json').read_text())
+    assert settings['model']['flow']['alpha'] == 0.3
+    definition = settings['dataset']
     assert (definition['name'], definition['plane'], definition['num_slices']) == ('coronal-brain', 'coronal', 16)
     assert definition['context_slices'] == {'0': [], '2': [5, 11]}
     scan = phantom_call[1] / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz'

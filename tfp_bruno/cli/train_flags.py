@@ -60,6 +60,13 @@ SCORED_TARGETS = flags.DEFINE_integer(
 POSE_WIDTH = flags.DEFINE_float(
     'pose_width', None, 'Slices over which neighbours share the encoding of their pose, in the flow.', lower_bound=0.0
 )
+LOGIT_ALPHA = flags.DEFINE_float(
+    'logit_alpha',
+    None,
+    'The flow takes the logit of images that are scaled to [alpha / 2, 1 - alpha / 2].',
+    lower_bound=1e-6,
+    upper_bound=0.9,
+)
 PROCESS = flags.DEFINE_enum(
     'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
 )
@@ -140,6 +147,7 @@ _OF_BRUNO = (
     PRIOR_DECAY,
     SCORED_TARGETS,
     POSE_WIDTH,
+    LOGIT_ALPHA,
     PROCESS,
     LAW,
     KERNEL,

@@ -87,6 +87,7 @@ def _bruno(definition):
         if flow.architecture != 'compact':
             raise UserError(f'{_words(given.POSE_WIDTH)}: the {flow.architecture} flow has none; leave it out.')
         flow = _override(flow, pose_width=given.POSE_WIDTH)
+    flow = _override(flow, alpha=given.LOGIT_ALPHA)
     chosen = _values(
         process=given.PROCESS,
         law=given.LAW,
