@@ -1,7 +1,8 @@
-"""Trains one run with each kind of process, or without each ingredient, for the same time, and writes one table.
+"""Trains one run with each kind of process, without each ingredient, or for longer and longer, and writes one table.
 
 python benchmarks/ablation.py --data_dir=POP --work_dir=RUNS --max_minutes=3
 python benchmarks/ablation.py --study=ingredients --data_dir=POP --work_dir=RUNS --max_minutes=3
+python benchmarks/ablation.py --study=training_time --data_dir=POP --work_dir=RUNS --figure=FILE.png
 """
 
 import json
@@ -10,6 +11,8 @@ import subprocess
 import sys
 
 from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,8 +24,11 @@ DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: bu
 WORK_DIR = flags.DEFINE_string('work_dir', None, 'Folder for the runs; finished ones are not repeated.', required=True)
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
 MAX_MINUTES = flags.DEFINE_float('max_minutes', 3.0, 'Training time of each run.', lower_bound=0.1)
-STUDY = flags.DEFINE_enum('study', 'processes', ['processes', 'ingredients'], 'What the runs differ in.')
+STUDY = flags.DEFINE_enum(
+    'study', 'processes', ['processes', 'ingredients', 'training_time'], 'What the runs differ in.'
+)
 OUTPUT = flags.DEFINE_string('output', None, 'File whose section <!-- STUDY --> is replaced by the table.')
+FIGURE = flags.DEFINE_string('figure', None, 'File for a picture of in-mask SSIM against training time.')
 
 # For each study, the flags of bin/train that make each of its rows.
 STUDIES = {
@@ -52,8 +58,20 @@ STUDIES = {
         'each pose a code of its own': ['--pose_width=0'],
         'without the squared error': ['--prior_squared_error=0'],
     },
+    'training_time': {
+        'the start alone, one step': ['--steps=1'],
+        '3 minutes': ['--max_minutes=3'],
+        '12 minutes': ['--max_minutes=12'],
+        '51 minutes, the preset': ['--max_minutes=51'],
+        '2 hours': ['--max_minutes=120'],
+    },
 }
-BASELINES = {'training_mean': 'training mean', 'nearest_subject': 'nearest subject', 'linear': 'linear interpolation'}
+BASELINES = {
+    'training_mean': 'training mean',
+    'nearest_subject': 'nearest subject',
+    'linear': 'linear interpolation',
+    'kriged_components': 'components, kriged residual',
+}
 COUNTS = ('0', '1', '3', '4', '7')
 
 
@@ -64,7 +82,7 @@ def main(argv):
         argv: the command and what is left of its arguments after the flags.
 
     Raises:
-        UserError: if a run fails, or the file of --output cannot be used.
+        UserError: if a run fails, or the file of --output or --figure cannot be used.
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
@@ -78,6 +96,8 @@ def main(argv):
         from benchmarks.measure import replace_section
 
         replace_section(pathlib.Path(OUTPUT.value), STUDY.value, text)
+    if FIGURE.value:
+        _draw(metrics, FIGURE.value)
 
 
 def _run(name, row, with_baselines):
@@ -91,8 +111,8 @@ def _run(name, row, with_baselines):
         _call('train', *data, *cache, *limits, *row, f'--output_dir={folder}')
         few = ['--num_samples=1', '--score_samples=1', f'--baselines={with_baselines}']
         _call('evaluate', f'--run_dir={folder}', *cache, *few)
-    steps = json.loads((folder / 'learning_curve.jsonl').read_text().splitlines()[-1])['step']
-    return {**json.loads(report.read_text()), 'steps': steps}
+    last = json.loads((folder / 'learning_curve.jsonl').read_text().splitlines()[-1])
+    return {**json.loads(report.read_text()), 'steps': last['step'], 'minutes': last['seconds'] / 60}
 
 
 def _call(name, *arguments):
@@ -112,6 +132,29 @@ def _table(metrics):
         scores = ' | '.join(_scores(first['contexts'][count][key]) for count in COUNTS)
         lines.append(f'| {name} | | {scores} | |')
     return '\n'.join(lines) + '\n'
+
+
+def _draw(metrics, path):
+    """Draws in-mask SSIM against training time, beside the best baseline, for each number of contexts."""
+    figure = Figure(figsize=(6, 4), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    runs = sorted(metrics.values(), key=lambda values: values['minutes'])
+    minutes = [run['minutes'] for run in runs]
+    baselines = next(iter(metrics.values()))['contexts']
+    for index, count in enumerate(COUNTS):
+        ours = [run['contexts'][count]['mean_image']['mask_ssim'] for run in runs]
+        best = max(baselines[count][name]['mask_ssim'] for name in BASELINES)
+        axes.plot(minutes, ours, f'C{index}o-', label=f'{count} contexts')
+        axes.axhline(best, color=f'C{index}', linestyle=':')
+    axes.set_xscale('symlog', linthresh=3)
+    axes.set_xticks(minutes, [f'{each:.0f}' for each in minutes])
+    axes.set(xlabel='minutes of training', ylabel='in-mask SSIM of the mean image')
+    figure.legend(title='dotted: best baseline', loc='outside right upper')
+    try:
+        figure.savefig(path, dpi=100)
+    except (OSError, ValueError) as error:
+        raise UserError(f'--figure={path}: cannot be written ({error}); give another file.') from error
 
 
 def _scores(values):
