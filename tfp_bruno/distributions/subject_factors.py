@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import radial
-from tfp_bruno.distributions.factor_knowledge import FactorKnowledge, apply_loadings
+from tfp_bruno.distributions.factor_knowledge import FactorKnowledge, LoadingsLeft
 from tfp_bruno.distributions.factor_sums import sum_loadings
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
@@ -132,9 +132,9 @@ class SubjectFactors(PoseConditionedProcess):
         rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
         return tf.reshape(loadings, ps.concat([[-1], shape[-2:]], 0)), rows
 
-    def _scaled_loadings(self, poses):
-        """Returns L(v) / standard deviation at poses `[..., n, P]`, as `[..., n, D, q]`."""
-        return tf.gather(*self._table_and_rows(poses)) / self._deviation_scale()[..., tf.newaxis]
+    def _loadings_at(self, poses):
+        """Returns L(v) at poses `[..., n, P]`, as `[..., n, D, q]`."""
+        return tf.gather(*self._table_and_rows(poses))
 
     def _residual_correlation(self, poses, weights=None):
         """Returns R between poses `[..., n, P]`, `[..., G, n, n]`."""
@@ -179,7 +179,9 @@ class SubjectFactors(PoseConditionedProcess):
             log_diagonal + tf.reduce_sum(tf.math.log(self._parameter('variance')), -1)[..., tf.newaxis]
         )
         squares = tf.reduce_sum(tf.square(errors), axis=-1)
-        before, new = self._precisions(poses, whitener, errors, num_seen)
+        # The whitener is triangular: of the first steps, it takes the first ones alone.
+        parts = (slice(None, num_seen), slice(None, num_seen)), (slice(num_seen, None), slice(None))
+        before, new = self._precisions(*self._table_and_rows(poses), whitener, errors, parts)
         moments = []
         for steps, (precision, projected) in (
             (slice(None, num_seen), before),
@@ -195,9 +197,16 @@ class SubjectFactors(PoseConditionedProcess):
             )
         return moments
 
-    def _precisions(self, poses, whitener, errors, num_seen):
-        """Returns M^T M `[..., q, q]` and M^T E `[..., q]` of the first `num_seen` whitened steps and of the others."""
-        table, rows = self._table_and_rows(poses)
+    def _precisions(self, table, rows, whitener, errors, parts):
+        """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]` of each part.
+
+        Args:
+            table: Loadings `[P, D, q]`.
+            rows: Integers `[..., n]`, those of the steps.
+            whitener: `[..., G, n, n]`.
+            errors: Whitened deviations E, `[..., n, D]`.
+            parts: Pairs of slices: whitened steps, and the steps that they are mixed of.
+        """
         scale = tf.math.rsqrt(self._parameter('variance'))
         scale = tf.broadcast_to(scale, ps.concat([ps.shape(scale)[:-1], self._dimension_tensor()], 0))
         shapes = _batch_of(rows, 1), _batch_of(whitener, 3)
@@ -213,15 +222,12 @@ class SubjectFactors(PoseConditionedProcess):
         # One for all sequences is not repeated: products with it are faster.
         scale = _flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
         sums = []
-        # The whitener is triangular: of the first steps, it takes the first ones alone.
-        for mixed, steps in ((slice(None, num_seen), slice(None, num_seen)), (slice(num_seen, None), slice(None))):
+        for mixed, steps in parts:
             mixing = whitener[..., mixed, steps]
             residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., mixed, :])
-            parts = sum_loadings(table, rows[..., steps], scale, mixing, scale[:, tf.newaxis, :] * residuals)
-            shapes = [
-                ps.concat([each, ps.shape(part)[1:]], 0) for each, part in zip((batch, every), parts, strict=True)
-            ]
-            sums.append([tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)])
+            both = sum_loadings(table, rows[..., steps], scale, mixing, scale[:, tf.newaxis, :] * residuals)
+            shapes = [ps.concat([each, ps.shape(one)[1:]], 0) for each, one in zip((batch, every), both, strict=True)]
+            sums.append([tf.reshape(one, shape) for one, shape in zip(both, shapes, strict=True)])
         return sums
 
     def _num_seen(self):
@@ -233,36 +239,38 @@ class SubjectFactors(PoseConditionedProcess):
 
     def _know(self, poses, factor_scale=1.0, factor_evidence=1.0):
         """Returns the `FactorKnowledge` at poses `[..., m, P]`; the rest widens its loadings, see `_sample_n`."""
-        df, loadings = self._parameter_of_all('df'), self._scaled_loadings(poses)
-        residual = self._residual_correlation(poses)
+        df, residual = self._parameter_of_all('df'), self._residual_correlation(poses)
+        loadings, one = self._loadings_at(poses), tf.ones([], self.dtype)
         if self.observations is None:
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
-            return FactorKnowledge(df, tf.ones([], self.dtype), mean, residual, loadings, factor_scale)
+            left = LoadingsLeft(loadings, self._deviation_scale())
+            return FactorKnowledge(df, one, mean, residual, left, float(factor_scale))
         observations, observed_poses, weights = self._observed()
         if poses.shape.rank > observed_poses.shape.rank:
             batch = ps.shape(poses)[:-2]
             observed_poses = tf.broadcast_to(observed_poses, ps.concat([batch, ps.shape(observed_poses)], 0))
         _, whitener, errors = self._whiten(observations, observed_poses, weights)
-        seen = mix_steps(whitener, self._scaled_loadings(observed_poses), 3)
-        precision, projected = _precision(seen, errors)
+        table_and_rows, every = self._table_and_rows(observed_poses), (slice(None), slice(None))
+        ((precision, projected),) = self._precisions(*table_and_rows, whitener, errors, [every])
         precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
         factors_mean = _solve(tf.linalg.cholesky_solve, precision_factor, projected)
-        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
-        if weights is not None:
-            cross *= weights[..., tf.newaxis, :, tf.newaxis]
-        weights_of_seen = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
-        # What the factors' mean explains of the observations is not the residual's.
-        left = errors - apply_loadings(seen, factors_mean)
-        mean = apply_loadings(loadings, factors_mean) + mix_steps(weights_of_seen, left)
         # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
         spread = precision_factor
         if (factor_scale, factor_evidence) != (1.0, 1.0):
             spread = tf.linalg.cholesky(factor_evidence * precision + factor_scale**-2 * _eye_like(precision))
         inverse = tf.linalg.triangular_solve(spread, tf.broadcast_to(_eye_like(precision), ps.shape(spread)))
-        residual -= tf.matmul(weights_of_seen, weights_of_seen, transpose_b=True)
-        of_factors = loadings, tf.linalg.matrix_transpose(inverse), weights_of_seen, seen
+        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
+        if weights is not None:
+            cross *= weights[..., tf.newaxis, :, tf.newaxis]
+        of_whitened = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
+        residual -= tf.matmul(of_whitened, of_whitened, transpose_b=True)
+        weights_of_seen, seen = tf.matmul(of_whitened, whitener), tf.gather(*table_and_rows)
+        left = LoadingsLeft(loadings, self._deviation_scale(), weights_of_seen, seen)
+        # What the factors' mean explains of the observations is not the residual's.
+        mean = mix_steps(of_whitened, errors) + left.apply(factors_mean)
+        of_factors = left, tf.linalg.matrix_transpose(inverse)
         if df is None:
-            return FactorKnowledge(None, tf.ones([], self.dtype), mean, residual, *of_factors)
+            return FactorKnowledge(None, one, mean, residual, *of_factors)
         each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
         n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
         beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
@@ -293,18 +301,6 @@ def _one_hot_assertions(poses):
 
 def _eye_like(matrix):
     return tf.eye(ps.shape(matrix)[-1], dtype=matrix.dtype)
-
-
-def _precision(loadings, errors):
-    """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]`."""
-    shape = ps.shape(loadings)
-    size = shape[-3] * shape[-2]
-    flat = tf.reshape(loadings, ps.concat([shape[:-3], [size, shape[-1]]], 0))
-    errors = tf.reshape(errors, ps.concat([ps.shape(errors)[:-2], [size]], 0))
-    precision = tf.matmul(flat, flat, transpose_a=True)
-    if flat.shape.rank == 2:
-        return precision, tf.tensordot(errors, flat, 1)
-    return precision, tf.linalg.matvec(flat, errors, transpose_a=True)
 
 
 def information(precision, projected):
