@@ -64,6 +64,20 @@ def test_mean_image_is_that_of_the_subjects_without_their_copies(flow_settings):
     np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)
 
 
+def test_half_precision_gives_the_same_but_for_its_rounding(flow_settings):
+    models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]
+    for model, dtype in zip(models, (np.float32, np.float16), strict=True):
+        initialize_model(model, make_images().astype(dtype), POSES)
+    images = [flow_logits(model.mean_image(POSES).numpy()) for model in models]
+    np.testing.assert_allclose(*images, atol=1e-3)
+    for name in ('variance', 'correlation'):
+        np.testing.assert_allclose(*[model.distribution.parameters[name] for model in models], rtol=5e-3)
+    # Components may change signs, and those of like size turn.
+    loadings = [model.distribution.loadings.numpy().reshape(-1, 4) for model in models]
+    shared = [each @ each.T for each in loadings]
+    np.testing.assert_allclose(*shared, atol=0.01 * np.abs(shared[0]).max())
+
+
 @pytest.mark.parametrize('overwrite', [False, True])
 def test_images_are_kept_unless_they_may_be_lost(overwrite, flow_settings):
     models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]

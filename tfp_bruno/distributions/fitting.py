@@ -42,7 +42,8 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     """Fits a factor process to vectors that are given about the mean of the subjects themselves.
 
     Args:
-        samples: float32 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions each.
+        samples: float32 or float16 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions
+            each.
         num_factors: Integer q; components beyond the S - 1st have loadings of zero.
         transform: Linear map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
             Default value: `None`, the identity.
@@ -64,7 +65,7 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     axes, _ = principal_axes(samples[:, ::step], num_factors, products, ~left_out)
     axes = axes.reshape(len(axes), -1)
     first = originals(subjects)
-    unseen = samples[first[left_out[first]], ::step]
+    unseen = samples[first[left_out[first]], ::step].astype(np.float32)
     residual = unseen.reshape(len(unseen), -1)
     residual -= (residual @ axes.T) @ axes
     residual = residual.reshape(unseen.shape)
@@ -98,7 +99,7 @@ def principal_axes(samples, count, products=None, chosen=None):
     """Returns the principal components of samples about zero, which need not be quite their mean.
 
     Args:
-        samples: float32 array `[S, K, D]`, S much smaller than K D.
+        samples: float32 or float16 array `[S, K, D]`, S much smaller than K D.
         count: Integer; at most S - 1 components are returned.
         products: float64 array `[S, S]`, the samples' inner products. Default value: `None`, computed here.
         chosen: Boolean array `[S]`, the samples that count; S is then their number. Default value: `None`, all.
@@ -120,7 +121,7 @@ def principal_axes(samples, count, products=None, chosen=None):
     weights[:, rows] = (vectors / np.sqrt(values * number)).T
     axes = np.empty([count, *samples.shape[1:]], np.float32)
     for index in slices:
-        axes[:, index] = weights @ samples[:, index]
+        axes[:, index] = weights @ samples[:, index].astype(np.float32)
     return axes, np.sqrt(values).astype(np.float32)
 
 
@@ -128,7 +129,8 @@ def _inner_products(samples, slices):
     """Returns the inner products of samples `[S, K, D]` over some slices, float64 `[S, S]`."""
     products = np.zeros([len(samples)] * 2)
     for index in slices:
-        products += samples[:, index] @ samples[:, index].T
+        each = samples[:, index].astype(np.float32)
+        products += each @ each.T
     return products
 
 

@@ -43,7 +43,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
 
     Args:
         model: A `ConditionalBruno` from `build_model`.
-        images: float32 array `[S, K, H, W, C]` in (0, 1), S >= 3, K >= 3.
+        images: float32 or float16 array `[S, K, H, W, C]` in [0, 1], S >= 3, K >= 3.
         poses: float32 array `[K, P]`.
         settings: `StartSettings`. Default value: `None`, the defaults.
         subjects: Integers `[S]`, the subject that each stack is of, as for `fit_factor_moments`: the first of a subject
@@ -65,12 +65,8 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         _initialize_dimensions(model, _encoded(model, images[:, ::step], poses[::step]), step)
         return
     spread = _spread(images, poses)
-    logits = _to_logits(images, flow.settings.alpha, out=images if overwrite_images else None)
-    mean = (logits if subjects is None else logits[originals(subjects)]).mean(0)
-    logits -= mean
-    scale = np.sqrt(np.einsum('s...,s...->...', logits, logits) / len(logits) + settings.smoothing)
-    scale = scale**settings.pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - settings.pixel_share)
-    logits /= scale
+    logits = images if overwrite_images else np.empty_like(images)
+    mean, scale = _standardise(images, logits, flow.settings.alpha, settings, subjects)
     flow.initialize(mean, scale, poses)
     flow.initialize_from_data(*spread)
     # What the flow makes of the mean image.
@@ -78,7 +74,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
     if is_factor:
         _initialize_factors(model, logits, settings.inflation, subjects)
     else:
-        thinned = logits[:, ::step]
+        thinned = logits[:, ::step].astype(np.float32)
         latents = _linear_latents(flow, thinned.reshape(*thinned.shape[:2], -1), images.shape[2:])
         _initialize_dimensions(model, latents, step)
 
@@ -89,26 +85,44 @@ def _spread(images, poses):
     chosen = np.linspace(0, subjects * slices - 1, min(_STARTED_FROM, subjects * slices)).astype(int)
     # Neighbours in the choice are another subject's, too.
     subject, position = chosen % subjects, chosen // subjects
-    return images[subject, position], poses[position]
+    return images[subject, position].astype(np.float32), poses[position]
 
 
 def _encoded(model, images, poses):
     """Returns latent vectors `[S, n, D]` of slices about their mean, which becomes the process' own."""
     # Of a part of the subjects: the networks are slow.
     every = -(-images.shape[0] * images.shape[1] // _ENCODED_AT_MOST)
-    latents = np.stack([model.encode(subject, poses)[0].numpy() for subject in images[::every]])
+    latents = np.stack([model.encode(subject.astype(np.float32), poses)[0].numpy() for subject in images[::every]])
     mean = latents.mean((0, 1))
     model.distribution.parameters['loc'].assign(mean)
     return latents - mean
 
 
-def _to_logits(images, alpha, out=None):
-    """Returns what `ImageLogit` makes of images, many times faster, for whole populations are large."""
-    logits = np.multiply(images, np.float32(1.0 - alpha), out=out)
-    logits += np.float32(0.5 * alpha)
-    for subject in logits:
-        np.log(subject / (1.0 - subject), out=subject)
-    return logits
+def _standardise(images, logits, alpha, settings, subjects):
+    """Writes standardised logits of images to an array; returns mean and scale of every pixel at every slice.
+
+    One volume after the other, in float32: thousands of them, perhaps of half precision, leave no room for copies.
+    """
+    mean = np.zeros(images.shape[1:], np.float32)
+    first = np.arange(len(images)) if subjects is None else originals(subjects)
+    for index in first:
+        mean += _to_logit(images[index], alpha) / len(first)
+    variance = np.zeros_like(mean)
+    for image, logit in zip(images, logits, strict=True):
+        deviation = _to_logit(image, alpha) - mean
+        variance += np.square(deviation) / len(images)
+        logit[...] = deviation
+    scale = np.sqrt(variance + settings.smoothing)
+    scale = scale**settings.pixel_share * np.sqrt(np.mean(scale**2)) ** (1.0 - settings.pixel_share)
+    for logit in logits:
+        logit /= scale
+    return mean, scale
+
+
+def _to_logit(image, alpha):
+    """Returns what `ImageLogit` makes of an image, many times faster, in float32."""
+    scaled = image.astype(np.float32) * np.float32(1.0 - alpha) + np.float32(0.5 * alpha)
+    return np.log(scaled / (1.0 - scaled))
 
 
 def _centre(flow, image_shape):

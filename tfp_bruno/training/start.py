@@ -26,8 +26,9 @@ def starting_volumes(images, count, spacing, bending, seed):
         seed: Integer.
 
     Returns:
-        volumes: float32 array `[N, K, H, W, 1]` in (0, 1), spread over the width of a grey level, as in training:
-            without that noise, flat background would have no variance at all.
+        volumes: Array `[N, K, H, W, 1]` in [0, 1], spread over the width of a grey level, as in training: without that
+            noise, flat background would have no variance at all. float32, or float16 where there are copies, of which
+            thousands would not fit in memory.
         subjects: Integers `[N]`, the subject that each volume is of, counted from 0 among those taken.
     """
     if 0 < count < len(images):
@@ -35,8 +36,10 @@ def starting_volumes(images, count, spacing, bending, seed):
     num_subjects = len(images)
     copies = max(0, count - num_subjects)
     subjects = np.concatenate([np.arange(num_subjects), np.arange(copies) % num_subjects])
-    volumes = np.random.default_rng(seed).random([len(subjects), *images.shape[1:]], np.float32)
-    _add_level(volumes[:num_subjects], images)
+    volumes = np.empty([len(subjects), *images.shape[1:]], np.float16 if copies else np.float32)
+    rng = np.random.default_rng(seed)
+    for volume, image in zip(volumes, images, strict=False):
+        volume[...] = _within_level(image, rng)
     stacks, slices = tf.convert_to_tensor(images), tf.range(images.shape[1])
 
     @tf.autograph.experimental.do_not_convert
@@ -45,8 +48,8 @@ def starting_volumes(images, count, spacing, bending, seed):
         return bend_slices(stacks[index % num_subjects], slices, spacing, bending, seeds)
 
     bent = tf.data.Dataset.range(copies).map(bend, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_BENT_AT_ONCE)
-    for noisy, copy in zip(volumes[num_subjects:], bent.as_numpy_iterator(), strict=True):
-        _add_level(noisy, copy)
+    for volume, copy in zip(volumes[num_subjects:], bent.as_numpy_iterator(), strict=True):
+        volume[...] = _within_level(copy, rng)
     return volumes[..., np.newaxis], subjects
 
 
@@ -64,8 +67,6 @@ def settings_of_start(model_settings, training):
     return [model, parts]
 
 
-def _add_level(noisy, images):
-    """Puts intensities under the noise of their grey level, in place."""
-    for noise, image in zip(noisy, images, strict=True):
-        noise += image * (LEVELS - 1)
-        noise /= LEVELS
+def _within_level(image, rng):
+    """Spreads intensities over the width of a grey level."""
+    return (image * (LEVELS - 1) + rng.random(image.shape, np.float32)) / LEVELS
