@@ -132,10 +132,6 @@ class SubjectFactors(PoseConditionedProcess):
         rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
         return tf.reshape(loadings, ps.concat([[-1], shape[-2:]], 0)), rows
 
-    def _loadings_at(self, poses):
-        """Returns L(v) at poses `[..., n, P]`, as `[..., n, D, q]`."""
-        return tf.gather(*self._table_and_rows(poses))
-
     def _residual_correlation(self, poses, weights=None):
         """Returns R between poses `[..., n, P]`, `[..., G, n, n]`."""
         correlation = self._parameter('correlation')[..., tf.newaxis, tf.newaxis]
@@ -240,7 +236,7 @@ class SubjectFactors(PoseConditionedProcess):
     def _know(self, poses, factor_scale=1.0, factor_evidence=1.0):
         """Returns the `FactorKnowledge` at poses `[..., m, P]`; the rest widens its loadings, see `_sample_n`."""
         df, residual = self._parameter_of_all('df'), self._residual_correlation(poses)
-        loadings, one = self._loadings_at(poses), tf.ones([], self.dtype)
+        loadings, one = tf.gather(*self._table_and_rows(poses)), tf.ones([], self.dtype)
         if self.observations is None:
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
             left = LoadingsLeft(loadings, self._deviation_scale())

@@ -1,4 +1,4 @@
-"""What a model starts from, on disk: the closed form takes a minute, which the next run from the same data spares."""
+"""What a model starts from, on disk: the closed form takes minutes, which the next run from the same data spares."""
 
 import contextlib
 import dataclasses
