@@ -82,7 +82,7 @@ class Preset:
 
 
 # A small margin at both ends of the logit leaves the background clean and the inside sharp.
-_FLOW = CompactSettings(pose_width=3.0, every_step=False, alpha=0.1)
+_FLOW = CompactSettings(pose_width=3.0, every_step=False, alpha=0.08)
 
 _CPU = Preset(
     # In minutes, more maps to learn take more from the closed-form start than they give.
@@ -96,8 +96,8 @@ _CPU = Preset(
         'narrows_factors': False,
         # Training narrows what samples differ in, and pixels err together: found on left-out training subjects, for
         # trainings of this length; `make demo` has those of a few minutes.
-        'factor_scale': 2.5,
-        'factor_evidence': 1 / 32,
+        'factor_scale': 2.3,
+        'factor_evidence': 1 / 20,
     },
     training=TrainingSettings(
         steps=20_000,
