@@ -34,7 +34,7 @@ def test_train_makes_a_run(train_call, phantom_call):
     done, folder = train_call
     assert_quiet(done, r'Data: ', r'Training has begun: step 1, ', r'step 2  ')
     # What the data are comes first, and here they are synthetic.
-    assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1]}, 6 volumes.'
+    assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1].name}, 6 volumes.'
     assert done.stdout == f'{folder}\n'
     settings = json.loads((folder / 'run.json').read_text())
     assert settings['info']['is_phantom'] is True

@@ -144,7 +144,9 @@ def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_spli
     pack = load_pack([subject.path for subject in subjects], definition, cache_dir, fill)
     _check_no_copy_in_both(subjects, pack.keys)
     is_phantom = is_phantom_folder(data_dir)
-    description = f'{"phantom (synthetic) " if is_phantom else ""}volumes of {data_dir}, {len(subjects)} volumes'
+    # The folder's own name: tables and pictures, which are shown to others, have this as their title.
+    kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
+    description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
     frame = common_frame(pack.affines, pack.thicknesses, pack.images.shape[1:])
     return Population(pack.images, names, values, is_phantom, description, frame)
