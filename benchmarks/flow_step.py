@@ -29,6 +29,7 @@ PRECISION = flags.DEFINE_string('precision', 'float32', 'Dtype or tf_keras polic
 IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'Side of the images.', lower_bound=8)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'Images in a step.', lower_bound=1)
 MICRO_BATCHES = flags.DEFINE_integer('micro_batches', 1, 'Parts that a step is worked off in.', lower_bound=1)
+RECOMPUTE = flags.DEFINE_bool('recompute', False, 'Whether gradients evaluate hidden features again; official only.')
 REPEATS = peer.add_repeats_flag()
 
 _POSE_SIZE = 2
@@ -99,12 +100,13 @@ def _measure():
 
 def _make_flow():
     from benchmarks.glow_shape import make_glow
-    from tfp_bruno.bijectors import ConditionalRealNVP
+    from tfp_bruno.bijectors import ConditionalRealNVP, OfficialSettings
 
     size = IMAGE_SIZE.value
     if FLOW.value == 'glow':
         return make_glow(size, levels=3, blocks=4, hidden_channels=64)
-    return ConditionalRealNVP((size, size, 1), _POSE_SIZE, FLOW.value, network_dtype=PRECISION.value)
+    settings = OfficialSettings(recompute=RECOMPUTE.value) if FLOW.value == 'official' else FLOW.value
+    return ConditionalRealNVP((size, size, 1), _POSE_SIZE, settings, network_dtype=PRECISION.value)
 
 
 if __name__ == '__main__':

@@ -33,6 +33,8 @@ class OfficialSettings:
         log_scale_bound: Bound of the log-scale of every coupling.
         pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings; not so
             in the official code.
+        recompute: Whether gradients evaluate the hidden features of a convolutional coupling once more instead of
+            keeping them, which takes less memory and more time; there are no second derivatives then.
     """
 
     scales: int = 3
@@ -44,6 +46,7 @@ class OfficialSettings:
     alpha: float = 1e-5
     log_scale_bound: float = 1.0
     pose_affine: bool = False
+    recompute: bool = False
 
     architecture: typing.ClassVar[str] = 'official'
 
@@ -118,7 +121,11 @@ class _Builder:
         if self.make_conditioner is not None:
             return create_weights(self.make_conditioner(shape, self.condition_size), shape, self.condition_size)
         conditioner = WeightNormConvolutionalConditioner(
-            self.settings.filters, self.settings.num_blocks, self.condition_size, dtype=self.network_dtype
+            self.settings.filters,
+            self.settings.num_blocks,
+            self.condition_size,
+            self.settings.recompute,
+            dtype=self.network_dtype,
         )
         conditioner.build([None, *shape])
         return conditioner

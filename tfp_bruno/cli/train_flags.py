@@ -72,6 +72,9 @@ PROCESS = flags.DEFINE_enum(
 )
 LAW = flags.DEFINE_enum('law', None, ['gaussian', 'student_t'], 'Law of the process.')
 FLOW = flags.DEFINE_enum('flow', None, ['compact', 'official'], 'Architecture of the flow, with its own defaults.')
+RECOMPUTE = flags.DEFINE_bool(
+    'recompute', None, 'Whether gradients of the official flow keep less in memory, and take more time for it.'
+)
 PRECISION = flags.DEFINE_enum(
     'precision',
     None,
@@ -148,6 +151,7 @@ _OF_BRUNO = (
     SCORED_TARGETS,
     POSE_WIDTH,
     LOGIT_ALPHA,
+    RECOMPUTE,
     PROCESS,
     LAW,
     KERNEL,

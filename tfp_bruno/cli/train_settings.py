@@ -83,11 +83,10 @@ def _bruno(definition):
     flow = preset.model['flow']
     if given.FLOW.value not in (None, flow.architecture):
         flow = ARCHITECTURES[given.FLOW.value]()
-    if given.POSE_WIDTH.value is not None:
-        if flow.architecture != 'compact':
-            raise UserError(f'{_words(given.POSE_WIDTH)}: the {flow.architecture} flow has none; leave it out.')
-        flow = _override(flow, pose_width=given.POSE_WIDTH)
-    flow = _override(flow, alpha=given.LOGIT_ALPHA)
+    for flag in (given.POSE_WIDTH, given.RECOMPUTE):
+        if flag.value is not None and not hasattr(flow, flag.name):
+            raise UserError(f'{_words(flag)}: the {flow.architecture} flow has none; leave it out.')
+    flow = _override(flow, pose_width=given.POSE_WIDTH, recompute=given.RECOMPUTE, alpha=given.LOGIT_ALPHA)
     chosen = _values(
         process=given.PROCESS,
         law=given.LAW,

@@ -22,13 +22,16 @@ class WeightNormConvolutionalConditioner(tf_keras.layers.Layer):
     [1]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
-    def __init__(self, filters, num_blocks, condition_size, **kwargs):
+    def __init__(self, filters, num_blocks, condition_size, recompute=False, **kwargs):
         """Constructs the network.
 
         Args:
             filters: `int`, number of filters of all hidden convolutions.
             num_blocks: `int`, number of residual blocks.
             condition_size: `int`, size of the condition vector.
+            recompute: Python `bool`: whether a gradient evaluates the hidden features once more instead of keeping
+                them, which takes less memory and more time; there are no second derivatives then. Default value:
+                `False`.
             **kwargs: Keyword arguments of `tf_keras.layers.Layer`; with `dtype='mixed_bfloat16'` weights are float32
                 and the convolutions bfloat16.
         """
@@ -36,6 +39,7 @@ class WeightNormConvolutionalConditioner(tf_keras.layers.Layer):
         self.filters = filters
         self.num_blocks = num_blocks
         self.condition_size = condition_size
+        self.recompute = recompute
 
     def build(self, input_shape):
         """Creates the weights for events of shape `[N, H, W, C]`."""
@@ -57,7 +61,8 @@ class WeightNormConvolutionalConditioner(tf_keras.layers.Layer):
     def call(self, x, conditional_input):
         """Maps events `[N, H, W, C]` and conditions `[N, condition_size]` to `(shift, log_scale)` alike."""
         weights = (self.first, self.trunk, self.gain, self.bias, self.pose, self.pose_gain, self.pose_shift)
-        hidden = _evaluate_trunk(self._cast(x), conditional_input, tuple(map(tf.convert_to_tensor, weights)))
+        evaluate = _evaluate_trunk_again if self.recompute else _evaluate_trunk
+        hidden = evaluate(self._cast(x), conditional_input, tuple(map(tf.convert_to_tensor, weights)))
         return self._outputs(hidden, conditional_input)
 
     def initialize(self, x, conditional_input, overwrite=False):
@@ -119,6 +124,9 @@ def _evaluate_trunk(x, conditional_input, weights):
         return convolve(hidden, kernels[index]) + _per_image(offsets[index], hidden)
 
     return _trunk(x, (layers - 1) // 2, layer)
+
+
+_evaluate_trunk_again = tf.recompute_grad(_evaluate_trunk)
 
 
 def _trunk(x, num_blocks, layer):
