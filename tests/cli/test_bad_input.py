@@ -155,6 +155,7 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--preset=paper', '--pose_width=3'], ['--pose_width=3', 'official', 'leave it out']),
         (['--recompute'], ['--recompute', 'compact', 'leave it out']),
         (['--logit_alpha=0'], ['logit_alpha']),
+        (['--foreground_share=1.5'], ['foreground_share']),
         (['--precision=int8'], ['precision', 'mixed_bfloat16']),
         (['--micro_batches=3'], ['--micro_batches=3', '--batch_size=4']),
         (['--sequence_length=81'], ['--sequence_length=81', '80 slices']),

@@ -196,9 +196,10 @@ def test_the_structural_error_is_that_of_the_metrics():
     decoded = np.clip(truth + 0.1 * rng.normal(size=truth.shape), 0, 1).astype(np.float32)
     similarity = ssim_map(truth.reshape(-1, 24, 24), decoded.reshape(-1, 24, 24))[:, 5:-5, 5:-5]
     foreground = truth.reshape(-1, 24, 24)[:, 5:-5, 5:-5] > 0.02
-    expected = 1 - 0.5 * (similarity.mean() + similarity[foreground].mean())
-    assert 0.1 < expected < 1
-    assert float(structural_error(truth[..., None], decoded[..., None])) == pytest.approx(expected, abs=1e-5)
+    for share in (0.5, 0.3):
+        expected = 1 - share * similarity[foreground].mean() - (1 - share) * similarity.mean()
+        assert 0.1 < expected < 1
+        assert float(structural_error(truth[..., None], decoded[..., None], share)) == pytest.approx(expected, abs=1e-5)
     assert float(structural_error(truth[..., None], truth[..., None])) == pytest.approx(0, abs=1e-6)
     # Nothing but background: whole slices alone.
     assert np.isfinite(structural_error(0 * truth[..., None], decoded[..., None]))

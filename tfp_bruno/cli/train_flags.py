@@ -42,6 +42,13 @@ JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', low
 CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
 PREDICTIVE = flags.DEFINE_float('predictive', None, 'Weight of the error of the predictive mean.', lower_bound=0.0)
 STRUCTURAL = flags.DEFINE_float('structural', None, 'Weight of 1 - SSIM of the predictive mean.', lower_bound=0.0)
+FOREGROUND_SHARE = flags.DEFINE_float(
+    'foreground_share',
+    None,
+    'What the foreground counts in 1 - SSIM; whole slices count the rest.',
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 SQUARED_ERROR = flags.DEFINE_float(
     'squared_error', None, 'Weight of the squared error of the predictive mean.', lower_bound=0.0
 )
@@ -145,6 +152,7 @@ _OF_BRUNO = (
     CONDITIONAL,
     PREDICTIVE,
     STRUCTURAL,
+    FOREGROUND_SHARE,
     SQUARED_ERROR,
     PRIOR_SQUARED_ERROR,
     PRIOR_DECAY,

@@ -73,6 +73,7 @@ def _bruno(definition):
         conditional=given.CONDITIONAL,
         predictive=given.PREDICTIVE,
         structural=given.STRUCTURAL,
+        foreground_share=given.FOREGROUND_SHARE,
         squared_error=given.SQUARED_ERROR,
         prior_squared_error=given.PRIOR_SQUARED_ERROR,
         prior_decay=given.PRIOR_DECAY,

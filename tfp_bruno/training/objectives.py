@@ -26,6 +26,7 @@ class ObjectiveSettings:
         predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
         structural: Weight of the lack of structural similarity of the decoded predictive mean, see
             `structural_error`.
+        foreground_share: What the foreground counts in that, in [0, 1]; whole slices count the rest.
         squared_error: Weight of the squared error of the decoded predictive mean. It counts where contexts are few:
             with none it is several times that with four.
         prior_squared_error: The same without contexts; `None` for `squared_error`.
@@ -47,6 +48,7 @@ class ObjectiveSettings:
     conditional: float = 0.0
     predictive: float = 0.0
     structural: float = 0.0
+    foreground_share: float = 0.5
     squared_error: float = 0.0
     prior_squared_error: float | None = None
     prior_decay: float | None = None
@@ -127,12 +129,13 @@ def predictive_error(truth, decoded, contrast):
     return tf.reduce_mean(squares / (2.0 * (variance + contrast)))
 
 
-def structural_error(truth, decoded):
-    """Returns 1 - SSIM of decoded images (Wang et al. 2004), half over whole slices and half over their foreground.
+def structural_error(truth, decoded, foreground_share=0.5):
+    """Returns 1 - SSIM of decoded images (Wang et al. 2004), a mean of that of their foreground and of whole slices.
 
     Args:
         truth: `[B, T, H, W, C]` in [0, 1], H and W at least 11.
         decoded: `[B, T, H, W, C]`.
+        foreground_share: `float` in [0, 1], what the foreground counts. Default value: 0.5.
 
     Returns:
         Scalar `Tensor` in [0, 2]; the foreground is where the truth is above 0.02.
@@ -143,7 +146,7 @@ def structural_error(truth, decoded):
     inner = flat[:, border : flat.shape[1] - border, border : flat.shape[2] - border]
     foreground = tf.cast(tf.reduce_max(inner, -1) > _FOREGROUND, similarity.dtype)
     in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * foreground), tf.reduce_sum(foreground))
-    return 1.0 - 0.5 * (tf.reduce_mean(similarity) + in_foreground)
+    return 1.0 - foreground_share * in_foreground - (1.0 - foreground_share) * tf.reduce_mean(similarity)
 
 
 def training_loss(model, images, poses, settings, num_contexts):
@@ -176,7 +179,7 @@ def training_loss(model, images, poses, settings, num_contexts):
         targets = images[:, num_contexts:]
         parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
         if settings.structural > 0:
-            parts['structural'] = structural_error(targets, decoded)
+            parts['structural'] = structural_error(targets, decoded, settings.foreground_share)
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
     weights = {name: getattr(settings, name) for name in parts}
     if decoded is not None and settings.prior_squared_error is not None:
