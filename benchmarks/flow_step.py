@@ -74,24 +74,23 @@ def _measure():
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return parts['loss']
 
-    def seconds(function, *arguments):
-        # The result is read, so that nothing is left to do.
-        return peer.median_seconds(lambda: function(*arguments).numpy(), REPEATS.value)
-
     step(images, poses).numpy()
     first_step = time.perf_counter() - START
-    training = seconds(step, images, poses)
+    # Results are read, so that nothing is left to do.
+    training = peer.median_seconds(lambda: step(images, poses).numpy(), REPEATS.value)
     peak = peer.peak_gigabytes()
     log_prob = tf.function(lambda images, poses: loss(images, poses)[0], autograph=False)
     decode = tf.function(
         lambda latents, poses: tf.reduce_sum(flow.forward_and_log_det(latents, poses)[1]), autograph=False
     )
     latents = flow.inverse_and_log_det(images, poses)[0]
+    of_both = [lambda: log_prob(images, poses).numpy(), lambda: decode(latents, poses).numpy()]
+    forward, inverse = peer.medians_in_turn(of_both, REPEATS.value)
     return {
         'parameters': sum(variable.shape.num_elements() for variable in variables),
         'multiply_adds': multiply_adds(log_prob.get_concrete_function(images, poses).graph) / BATCH_SIZE.value,
-        'forward_images_per_second': BATCH_SIZE.value / seconds(log_prob, images, poses),
-        'inverse_images_per_second': BATCH_SIZE.value / seconds(decode, latents, poses),
+        'forward_images_per_second': BATCH_SIZE.value / forward,
+        'inverse_images_per_second': BATCH_SIZE.value / inverse,
         'training_images_per_second': BATCH_SIZE.value / training,
         'first_step_seconds': first_step,
         'peak_gigabytes': peak,

@@ -11,7 +11,14 @@ from absl import flags
 
 from tfp_bruno.errors import UserError
 
-__all__ = ['add_repeats_flag', 'check_arguments', 'median_seconds', 'peak_gigabytes', 'stdout_for_result']
+__all__ = [
+    'add_repeats_flag',
+    'check_arguments',
+    'median_seconds',
+    'medians_in_turn',
+    'peak_gigabytes',
+    'stdout_for_result',
+]
 
 _STATUS = pathlib.Path('/proc/self/status')
 
@@ -43,12 +50,18 @@ def median_seconds(function, repeats):
 
     `measure.median_seconds` is its like for TensorFlow; that module would bring TensorFlow into every peer.
     """
-    times = []
+    return medians_in_turn([function], repeats)[0]
+
+
+def medians_in_turn(functions, repeats):
+    """Returns the same of several functions that are called in turn: how fast the machine is changes for all alike."""
+    times = [[] for _ in functions]
     for _ in range(2 + repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
+        for function, own in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            own.append(time.perf_counter() - start)
+    return [statistics.median(own[2:]) for own in times]
 
 
 def peak_gigabytes():
