@@ -26,7 +26,7 @@ def test_other_volumes_are_all_test_subjects(call_warm, tiny_run, workplace, pha
     assert done.returncode == 0, done.stderr
     found = json.loads((out / 'metrics.json').read_text())
     assert (found['num_subjects'], found['num_trained_on'], found['num_train_subjects']) == (3, 2, 5)
-    assert str(other_volumes) in found['data']
+    assert found['data'] == f'volumes of {other_volumes.name}, 3 volumes'
     assert found['trained_on'] == 'phantoms'
 
 
