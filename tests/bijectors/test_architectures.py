@@ -1,5 +1,7 @@
 """The official architecture's size, precision of the networks, poses and conditioners of one's own."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,6 +38,30 @@ def test_the_official_architecture():
     shapes = sorted(network.first.shape[2] for network in networks if hasattr(network, 'first'))
     # At 32 x 32, 16 x 16 (by channel, by checkerboard), 8 x 8 (likewise).
     assert shapes == [1] * 3 + [2] * 3 + [4] * 7 + [8] * 3
+
+
+def test_gradients_of_the_official_flow_can_be_recomputed(make_flow):
+    kept = make_flow(settings=SMALL_OFFICIAL)
+    again = make_flow(settings=dataclasses.replace(SMALL_OFFICIAL, recompute=True))
+    images, poses = tf.constant(IMAGES), tf.constant(RNG.normal(size=(3, kept.condition_size)), tf.float32)
+    for own, other in zip(again.variables, kept.variables, strict=True):
+        own.assign(other)
+
+    def gradients(flow):
+        with tf.GradientTape() as tape:
+            latents, log_det = flow.inverse_and_log_det(images, poses)
+            loss = tf.reduce_mean(tf.square(latents)) - tf.reduce_mean(log_det)
+        return tape.gradient(loss, flow.trainable_variables)
+
+    for expected, actual in zip(gradients(kept), gradients(again), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    # That they are: there are no second derivatives then.
+    with pytest.raises(NotImplementedError, match='recompute_grad'), tf.GradientTape() as outer:
+        outer.watch(images)
+        with tf.GradientTape() as inner:
+            inner.watch(images)
+            squares = tf.reduce_sum(tf.square(again.inverse_and_log_det(images, poses)[0]))
+        outer.gradient(tf.reduce_sum(tf.square(inner.gradient(squares, images))), images)
 
 
 def test_the_official_architecture_for_the_paper():
