@@ -13,7 +13,6 @@ import time
 
 START = time.perf_counter()
 
-import json
 import pathlib
 import sys
 
@@ -31,6 +30,7 @@ BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'Images in a step.', lower_b
 MICRO_BATCHES = flags.DEFINE_integer('micro_batches', 1, 'Parts that a step is worked off in.', lower_bound=1)
 RECOMPUTE = flags.DEFINE_bool('recompute', False, 'Whether gradients evaluate hidden features again; official only.')
 REPEATS = peer.add_repeats_flag()
+IN_TURN = peer.add_in_turn_flag()
 
 _POSE_SIZE = 2
 
@@ -44,12 +44,11 @@ def main(argv):
     peer.check_arguments(argv)
     output = peer.stdout_for_result()
     app.import_tensorflow()
-    print(json.dumps(_measure()), file=output)
-    output.close()
+    peer.report(output, *_measure(), IN_TURN.value)
 
 
 def _measure():
-    """Returns the figures as a `dict`."""
+    """Returns the figures as a `dict`, and a function that takes a training step."""
     import tensorflow as tf
     import tf_keras
 
@@ -76,8 +75,12 @@ def _measure():
 
     step(images, poses).numpy()
     first_step = time.perf_counter() - START
-    # Results are read, so that nothing is left to do.
-    training = peer.median_seconds(lambda: step(images, poses).numpy(), REPEATS.value)
+
+    def train():
+        # Results are read, so that nothing is left to do.
+        step(images, poses).numpy()
+
+    training = peer.median_seconds(train, REPEATS.value)
     peak = peer.peak_gigabytes()
     log_prob = tf.function(lambda images, poses: loss(images, poses)[0], autograph=False)
     decode = tf.function(
@@ -86,7 +89,7 @@ def _measure():
     latents = flow.inverse_and_log_det(images, poses)[0]
     of_both = [lambda: log_prob(images, poses).numpy(), lambda: decode(latents, poses).numpy()]
     forward, inverse = peer.medians_in_turn(of_both, REPEATS.value)
-    return {
+    figures = {
         'parameters': sum(variable.shape.num_elements() for variable in variables),
         'multiply_adds': multiply_adds(log_prob.get_concrete_function(images, poses).graph) / BATCH_SIZE.value,
         'forward_images_per_second': BATCH_SIZE.value / forward,
@@ -95,6 +98,7 @@ def _measure():
         'first_step_seconds': first_step,
         'peak_gigabytes': peak,
     }
+    return figures, train
 
 
 def _make_flow():

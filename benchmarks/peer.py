@@ -1,5 +1,6 @@
 """What the peers' scripts share: time and memory of their process, without importing a framework."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,11 +13,13 @@ from absl import flags
 from tfp_bruno.errors import UserError
 
 __all__ = [
+    'add_in_turn_flag',
     'add_repeats_flag',
     'check_arguments',
     'median_seconds',
     'medians_in_turn',
     'peak_gigabytes',
+    'report',
     'stdout_for_result',
 ]
 
@@ -25,7 +28,14 @@ _STATUS = pathlib.Path('/proc/self/status')
 
 def add_repeats_flag():
     """Defines --repeats and returns its holder."""
-    return flags.DEFINE_integer('repeats', 5, 'How many calls are timed.', lower_bound=1)
+    return flags.DEFINE_integer('repeats', 10, 'How many calls are timed.', lower_bound=1)
+
+
+def add_in_turn_flag():
+    """Defines --in_turn and returns its holder."""
+    return flags.DEFINE_bool(
+        'in_turn', False, 'After the figures, times so many training steps as each line of the standard input says.'
+    )
 
 
 def check_arguments(argv):
@@ -72,3 +82,17 @@ def peak_gigabytes():
     if not _STATUS.exists():
         return float('nan')
     return 1024e-9 * int(re.search(r'VmHWM:\s*(\d+) kB', _STATUS.read_text()).group(1))
+
+
+def report(output, figures, step, in_turn):
+    """Prints figures as a line of JSON, and if in turn, the seconds of as many steps as each line that comes in says.
+
+    How fast a machine is changes within minutes; processes that take turns see the same of it.
+    """
+    print(json.dumps(figures), file=output, flush=True)
+    for line in sys.stdin if in_turn else ():
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(time.perf_counter() - start, file=output, flush=True)
+    output.close()

@@ -27,7 +27,6 @@ and the figures fall tenfold: run it alone.
 """
 
 import importlib
-import json
 import os
 import pathlib
 import sys
@@ -48,6 +47,7 @@ BLOCKS = flags.DEFINE_integer('blocks', 4, 'Blocks of each level.', lower_bound=
 HIDDEN_CHANNELS = flags.DEFINE_integer('hidden_channels', 64, "Channels inside the couplings' networks.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'Images in a batch.', lower_bound=2)
 REPEATS = peer.add_repeats_flag()
+IN_TURN = peer.add_in_turn_flag()
 
 
 def main(argv):
@@ -65,8 +65,7 @@ def main(argv):
     if IMAGE_SIZE.value % 2**LEVELS.value:
         raise UserError(f'--image_size={IMAGE_SIZE.value}: must be a multiple of 2^levels = {2**LEVELS.value}.')
     output = peer.stdout_for_result()
-    print(json.dumps(_measure(*_import_frameworks())), file=output)
-    output.close()
+    peer.report(output, *_measure(*_import_frameworks()), IN_TURN.value)
 
 
 def _import_frameworks():
@@ -77,7 +76,7 @@ def _import_frameworks():
 
 
 def _measure(torch, normflows):
-    """Returns the figures as a `dict`."""
+    """Returns the figures as a `dict`, and a function that takes a training step."""
     # Of a function that normflows calls while the flow is built.
     warnings.filterwarnings('ignore', 'torch.lu is deprecated')
     torch.set_num_threads(os.cpu_count())
@@ -97,12 +96,13 @@ def _measure(torch, normflows):
 
     # The first batch sets the ActNorms.
     forward()
-    return {
+    figures = {
         'parameters': sum(parameter.numel() for parameter in model.parameters()),
         'macs': _macs(torch, forward),
         'forward_images_per_second': BATCH_SIZE.value / peer.median_seconds(forward, REPEATS.value),
         'training_images_per_second': BATCH_SIZE.value / peer.median_seconds(train, REPEATS.value),
     }
+    return figures, train
 
 
 def _glow(normflows):

@@ -20,7 +20,6 @@ START = time.perf_counter()
 import contextlib
 import functools
 import importlib
-import json
 import os
 import pathlib
 import sys
@@ -44,6 +43,7 @@ SEQUENCE_LENGTH = flags.DEFINE_integer(
     'sequence_length', 16, 'Images of a sequence; the first is given.', lower_bound=2
 )
 REPEATS = peer.add_repeats_flag()
+IN_TURN = peer.add_in_turn_flag()
 
 _IMAGE_SHAPE = (32, 32, 1)
 _LABEL_SIZE = 2
@@ -67,8 +67,7 @@ def main(argv):
         )
     output = peer.stdout_for_result()
     tf = _import_tensorflow_1()
-    print(json.dumps(_measure(tf, _import_original(tf, folder))), file=output)
-    output.close()
+    peer.report(output, *_measure(tf, _import_original(tf, folder)), IN_TURN.value)
 
 
 def _import_tensorflow_1():
@@ -150,7 +149,7 @@ def arg_scope(functions, **keywords):
 
 
 def _measure(tf, config):
-    """Returns the figures as a `dict`."""
+    """Returns the figures as a `dict`, and a function that takes a training step."""
     x = tf.placeholder(tf.float32, (BATCH_SIZE.value, *config.obs_shape))
     labels = tf.placeholder(tf.float32, (BATCH_SIZE.value, *config.label_shape))
     model = tf.make_template('model', config.build_model)
@@ -159,19 +158,27 @@ def _measure(tf, config):
     variables = tf.trainable_variables()
     training = _training_step(tf, config, config.loss(log_probs), variables)
     feeds = dict(zip((x, labels), _random_batch(), strict=True))
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        session.run(initial_pass, feeds)
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    session.run(initial_pass, feeds)
+    session.run(training, feeds)
+    first_step = time.perf_counter() - START
+
+    def forward():
+        session.run(log_probs, feeds)
+
+    def train():
         session.run(training, feeds)
-        first_step = time.perf_counter() - START
-        images = BATCH_SIZE.value * SEQUENCE_LENGTH.value
-        return {
-            'parameters': sum(variable.shape.num_elements() for variable in variables),
-            'forward_images_per_second': images / _seconds(session, log_probs, feeds),
-            'training_images_per_second': images / _seconds(session, training, feeds),
-            'first_step_seconds': first_step,
-            'peak_gigabytes': peer.peak_gigabytes(),
-        }
+
+    images = BATCH_SIZE.value * SEQUENCE_LENGTH.value
+    figures = {
+        'parameters': sum(variable.shape.num_elements() for variable in variables),
+        'forward_images_per_second': images / peer.median_seconds(forward, REPEATS.value),
+        'training_images_per_second': images / peer.median_seconds(train, REPEATS.value),
+        'first_step_seconds': first_step,
+        'peak_gigabytes': peer.peak_gigabytes(),
+    }
+    return figures, train
 
 
 def _training_step(tf, config, loss, variables):
@@ -188,10 +195,6 @@ def _random_batch():
     angles = rng.uniform(0.0, 2.0 * np.pi, (*shape, 1))
     images = rng.uniform(0.0, 256.0, (*shape, *_IMAGE_SHAPE))
     return images.astype('float32'), np.concatenate([np.sin(angles), np.cos(angles)], -1).astype('float32')
-
-
-def _seconds(session, fetches, feeds):
-    return peer.median_seconds(lambda: session.run(fetches, feeds), REPEATS.value)
 
 
 if __name__ == '__main__':
