@@ -4,12 +4,13 @@
 
 --original_dir is a clone of github.com/IraKorshunova/bruno, --peer_python the Python of an environment with torch,
 normflows and absl-py; without them the rows of these peers are left out. Run it on a machine that does nothing else;
-with both peers it takes a quarter of an hour on two cores.
+with both peers it takes some twenty minutes on two cores.
 """
 
 import contextlib
 import functools
 import pathlib
+import shutil
 import statistics
 import sys
 
@@ -18,7 +19,7 @@ from absl import flags
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import in_turn
+from benchmarks import peer, script
 from tfp_bruno.cli import app
 from tfp_bruno.errors import UserError
 
@@ -56,6 +57,8 @@ def main(argv):
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
+    if PEER_PYTHON.value and not shutil.which(PEER_PYTHON.value):
+        raise UserError(f'--peer_python={PEER_PYTHON.value}: cannot be run; give a Python.')
     app.import_tensorflow()
     from benchmarks import measure
 
@@ -91,8 +94,8 @@ def _figures(ceiling):
     for name, arguments in _ALONE.items():
         # glibc then keeps one pool of memory instead of one per thread.
         arena = {'MALLOC_ARENA_MAX': '1'} if name == _LEAST else {}
-        with _running(*ours, *arguments, **arena) as script:
-            figures[name] = script.figures
+        with _running(*ours, *arguments, **arena) as alone:
+            figures[name] = alone.figures
     return {**figures, **_in_turn(glow, 10)[0]}, ceilings
 
 
@@ -100,23 +103,23 @@ def _in_turn(calls, steps, *others):
     """Returns the figures of scripts, their training steps timed in turn, and what other functions returned then.
 
     Args:
-        calls: By name, the arguments of `in_turn.running`.
+        calls: By name, the arguments of `script.running`.
         steps: How many training steps each takes in its turn.
         *others: Functions that take turns with them.
     """
     with contextlib.ExitStack() as stack:
         scripts = {name: stack.enter_context(_running(*arguments)) for name, arguments in calls.items()}
-        functions = [functools.partial(script.seconds, steps) for script in scripts.values()]
-        taken = in_turn.in_turn([*functions, *others], TURNS.value)
+        functions = [functools.partial(each.seconds, steps) for each in scripts.values()]
+        taken = peer.in_turn([*functions, *others], TURNS.value)
     figures = {}
-    for (name, script), seconds in zip(scripts.items(), taken, strict=False):
+    for (name, own), seconds in zip(scripts.items(), taken, strict=False):
         speeds = [_BATCH_SIZE * steps / each for each in seconds]
-        figures[name] = {**script.figures, 'speeds': speeds, 'training_images_per_second': statistics.median(speeds)}
+        figures[name] = {**own.figures, 'speeds': speeds, 'training_images_per_second': statistics.median(speeds)}
     return figures, taken[len(scripts) :]
 
 
 def _running(python, name, *arguments, **environment):
-    return in_turn.running(python, name, f'--repeats={REPEATS.value}', *arguments, **environment)
+    return script.running(python, name, f'--repeats={REPEATS.value}', *arguments, **environment)
 
 
 def _has_bfloat16():

@@ -1,5 +1,6 @@
 """What the peers' scripts share: time and memory of their process, without importing a framework."""
 
+import functools
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ __all__ = [
     'add_in_turn_flag',
     'add_repeats_flag',
     'check_arguments',
+    'in_turn',
     'median_seconds',
     'medians_in_turn',
     'peak_gigabytes',
@@ -65,13 +67,21 @@ def median_seconds(function, repeats):
 
 def medians_in_turn(functions, repeats):
     """Returns the same of several functions that are called in turn: how fast the machine is changes for all alike."""
-    times = [[] for _ in functions]
-    for _ in range(2 + repeats):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own[2:]) for own in times]
+    times = in_turn([functools.partial(_seconds, function) for function in functions], repeats)
+    return [statistics.median(own) for own in times]
+
+
+def in_turn(functions, turns):
+    """Returns what each of several functions returned in its turns, after two that are not counted."""
+    rounds = [[function() for function in functions] for _ in range(2 + turns)]
+    return [list(own) for own in zip(*rounds[2:], strict=True)]
+
+
+def _seconds(function, calls=1):
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return time.perf_counter() - start
 
 
 def peak_gigabytes():
@@ -91,8 +101,5 @@ def report(output, figures, step, in_turn):
     """
     print(json.dumps(figures), file=output, flush=True)
     for line in sys.stdin if in_turn else ():
-        start = time.perf_counter()
-        for _ in range(int(line)):
-            step()
-        print(time.perf_counter() - start, file=output, flush=True)
+        print(_seconds(step, int(line)), file=output, flush=True)
     output.close()

@@ -1,4 +1,4 @@
-"""Scripts that measure in processes of their own, and that then take turns."""
+"""A script of this folder that measures in a process of its own, and then waits for its turns."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import tempfile
 
 from tfp_bruno.errors import UserError
 
-__all__ = ['Script', 'in_turn', 'running']
+__all__ = ['Script', 'running']
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -29,17 +29,13 @@ def running(python, name, *arguments, **environment):
         A `Script`.
 
     Raises:
-        UserError: if the interpreter cannot be run, or the script fails.
+        UserError: if the script fails.
     """
     command = [python, str(_FOLDER / f'{name}.py'), '--in_turn', *arguments]
     with tempfile.TemporaryFile('w+') as errors:
         pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': errors, 'text': True}
-        try:
-            process = subprocess.Popen(command, **pipes, env={**os.environ, **environment})
-        except OSError as error:
-            raise UserError(f'{python}: cannot be run ({error.strerror}); give a Python.') from error
         # Leaving closes its input, which ends it.
-        with process:
+        with subprocess.Popen(command, **pipes, env={**os.environ, **environment}) as process:
             yield Script(f'benchmarks/{name}.py {" ".join(arguments)}', process, errors)
 
 
@@ -67,8 +63,9 @@ class Script:
 
     def seconds(self, steps):
         """Returns the time that some training steps take now."""
-        self._process.stdin.write(f'{steps}\n')
-        self._process.stdin.flush()
+        # One that has ended says why when it is asked for the answer.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._process.stdin.fileno(), f'{steps}\n'.encode())
         return float(self._answer())
 
     def _answer(self):
@@ -79,12 +76,3 @@ class Script:
             said = self._errors.read().strip().splitlines()
             raise UserError(f'{self._call}: {said[-1] if said else "ended without a word"}')
         return line
-
-
-def in_turn(functions, turns):
-    """Returns what each of several functions returned in its turns, after one that does not count.
-
-    How fast a machine is changes within minutes; the calls of a turn, seconds apart, see the same of it.
-    """
-    rounds = [[function() for function in functions] for _ in range(1 + turns)]
-    return [list(own) for own in zip(*rounds[1:], strict=True)]
