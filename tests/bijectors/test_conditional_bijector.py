@@ -125,6 +125,21 @@ def test_shape_errors_name_what_is_wrong(make_bijector):
         bijector.forward(x, conditional_input=tf.zeros([5, CONDITION_SIZE]))
 
 
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_conditions_that_are_not_finite_are_named(make_bijector, bad):
+    bijector = make_bijector(tf.float32)
+    if bijector.condition_size is None:
+        pytest.skip('takes no condition')
+    bijector = bijector.copy(validate_args=True)
+    condition = np.zeros([2, CONDITION_SIZE], np.float32)
+    x = draw([2, *bijector._event_shape_of_x], tf.float32)
+    y = bijector.forward(x, conditional_input=condition)
+    condition[1, 0] = bad
+    for function, value in ((bijector.forward, x), (bijector.inverse, y), (bijector.initialize_from_data, y)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r'`conditional_input` must be finite'):
+            function(value, conditional_input=condition)
+
+
 def test_unknown_batch_in_a_function(make_bijector):
     bijector = make_bijector(tf.float64)
     event = bijector._event_shape_of_x

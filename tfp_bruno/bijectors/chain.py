@@ -22,7 +22,7 @@ class ConditionalChain(ConditionalBijector):
         Args:
             bijectors: List of `ConditionalBijector`, the one nearest to the image first.
             condition_size: `int`, size of the condition vector. Default value: `None`, where no part takes one.
-            validate_args: Unused; for TFP's interface.
+            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'conditional_chain'`.
 
         Raises:

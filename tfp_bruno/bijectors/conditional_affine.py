@@ -30,7 +30,7 @@ class ConditionalAffine(ConditionalBijector):
             event_shape: Shape of one event.
             condition_size: `int`, size of the condition vector.
             dtype: Dtype of the events. Default value: `tf.float32`.
-            validate_args: Unused; for TFP's interface.
+            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'conditional_affine'`.
         """
         parameters = dict(locals())

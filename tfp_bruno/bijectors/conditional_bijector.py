@@ -134,6 +134,7 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
 
         Raises:
             ValueError: if the condition is missing, or a shape does not fit.
+            tf.errors.InvalidArgumentError: with `validate_args`, if the condition holds NaN or infinity.
         """
         return self._flat_call(self._forward_and_log_det, x, conditional_input, self._event_shape_of_x)
 
@@ -208,7 +209,11 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
                 f'{self.name}: `conditional_input` must have shape [..., {self._condition_size}], '
                 f'got {condition.shape}.'
             )
-        return condition
+        if not self.validate_args:
+            return condition
+        message = f'{self.name}: `conditional_input` must be finite; it holds NaN or infinity, mend the poses.'
+        with tf.control_dependencies([tf.debugging.assert_all_finite(condition, message)]):
+            return tf.identity(condition)
 
     def _forward(self, x, conditional_input=None):
         return self.forward_and_log_det(x, conditional_input)[0]

@@ -48,7 +48,7 @@ class AffineCoupling(ConditionalBijector):
             swap: Python `bool`: whether the first half of the channels is the transformed one. Default value: `False`.
             log_scale_bound: Python `float`, bound of the log-scale. Default value: `2.0`.
             dtype: Dtype of the events. Default value: `tf.float32`.
-            validate_args: Unused; for TFP's interface.
+            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'affine_coupling'`.
 
         Raises:

@@ -30,7 +30,7 @@ class FactorOut(ConditionalBijector):
             event_shape: `[H, W, C]` with even C.
             bijector: `ConditionalBijector` from events `[H/f, W/f, f f C/2]` to events `[H, W, C/2]`, f >= 1.
             condition_size: `int`, size of the condition vector.
-            validate_args: Unused; for TFP's interface.
+            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'factor_out'`.
 
         Raises:

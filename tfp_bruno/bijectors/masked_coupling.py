@@ -63,7 +63,7 @@ class MaskedAffineCoupling(ConditionalBijector):
             condition_size: `int`, size of the condition vector.
             log_scale_bound: Python `float`, bound of the log-scale. Default value: `1.0`.
             dtype: Dtype of the events. Default value: `tf.float32`.
-            validate_args: Unused; for TFP's interface.
+            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'masked_affine_coupling'`.
 
         Raises:

@@ -30,7 +30,10 @@ class Squeeze(ConditionalBijector):
         parameters = dict(locals())
         height, width, channels = image_shape
         if height % factor or width % factor:
-            raise ValueError(f'`image_shape` {list(image_shape)} cannot be divided by the squeeze factor {factor}.')
+            raise ValueError(
+                f'`image_shape` {list(image_shape)} cannot be divided by the squeeze factor {factor}; crop or pad the '
+                'images.'
+            )
         self._factor = factor
         super().__init__(
             (height // factor, width // factor, channels * factor * factor),
