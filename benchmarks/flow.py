@@ -85,7 +85,7 @@ def _figures(ceiling):
     original = sys.executable, 'peer_original', f'--original_dir={ORIGINAL_DIR.value}'
     official = {'original code': original} if ORIGINAL_DIR.value else {}
     official['official'] = *ours, '--flow=official'
-    if _has_bfloat16():
+    if peer.has_bfloat16():
         official[_BFLOAT16] = *ours, '--flow=official', '--precision=mixed_bfloat16'
     glow = {_GLOW: (*ours, '--flow=glow')}
     if PEER_PYTHON.value:
@@ -120,12 +120,6 @@ def _in_turn(calls, steps, *others):
 
 def _running(python, name, *arguments, **environment):
     return script.running(python, name, f'--repeats={REPEATS.value}', *arguments, **environment)
-
-
-def _has_bfloat16():
-    """Returns whether the processor multiplies bfloat16; in software it takes many times as long as float32."""
-    info = pathlib.Path('/proc/cpuinfo')
-    return info.exists() and any(name in info.read_text() for name in ('avx512_bf16', 'amx_bf16'))
 
 
 def _line(name, figures):

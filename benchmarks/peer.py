@@ -1,4 +1,4 @@
-"""What the peers' scripts share: time and memory of their process, without importing a framework."""
+"""What the peers' scripts share: time and memory of their process, and its processor, without importing a framework."""
 
 import functools
 import json
@@ -17,6 +17,7 @@ __all__ = [
     'add_in_turn_flag',
     'add_repeats_flag',
     'check_arguments',
+    'has_bfloat16',
     'in_turn',
     'median_seconds',
     'medians_in_turn',
@@ -25,6 +26,7 @@ __all__ = [
     'stdout_for_result',
 ]
 
+_PROCESSOR = pathlib.Path('/proc/cpuinfo')
 _STATUS = pathlib.Path('/proc/self/status')
 
 
@@ -92,6 +94,11 @@ def peak_gigabytes():
     if not _STATUS.exists():
         return float('nan')
     return 1024e-9 * int(re.search(r'VmHWM:\s*(\d+) kB', _STATUS.read_text()).group(1))
+
+
+def has_bfloat16():
+    """Returns whether the processor multiplies bfloat16; in software it takes many times as long as float32."""
+    return _PROCESSOR.exists() and any(name in _PROCESSOR.read_text() for name in ('avx512_bf16', 'amx_bf16'))
 
 
 def report(output, figures, step, in_turn):
