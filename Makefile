@@ -7,7 +7,7 @@ DEMO ?= demo
 DEMO_SUBJECTS ?= 130
 DEMO_MINUTES ?= 3
 # Minutes of training narrow samples less than the preset's hour; see benchmarks/quality.md.
-DEMO_WIDTHS ?= --factor_scale=1 --factor_evidence=0.0625
+DEMO_WIDTHS ?= --factor_scale=1
 # A smaller start than the preset's, which would take as long as the training.
 DEMO_START ?= --factors=400 --start_volumes=2500
 BIN := $(VENV)/bin

@@ -52,7 +52,6 @@ STUDIES = {
         '400 components of 2500 volumes': ['--factors=400', '--start_volumes=2500'],
         'without 1 - SSIM': ['--structural=0'],
         '1 - SSIM of the foreground and of whole slices alike': ['--foreground_share=0.5'],
-        'without the weighted error': ['--predictive=0'],
         'without the likelihood': ['--conditional=0'],
         'likelihood of all targets': ['--scored_targets=8'],
         'all numbers of contexts drawn alike': ['--context_power=1'],

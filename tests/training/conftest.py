@@ -37,7 +37,7 @@ def make_settings():
 
     def make(process='factor', **training):
         model = ModelSettings((SIZE, SIZE, 1), NUM_SLICES, process=process, flow=TINY_FLOW, factors=3)
-        objective = ObjectiveSettings(joint=1.0, conditional=0.0, predictive=0.0)
+        objective = ObjectiveSettings(joint=1.0, conditional=0.0)
         settings = TrainingSettings(
             steps=40,
             batch_size=4,

@@ -14,7 +14,6 @@ from tfp_bruno.training.objectives import (
     ObjectiveSettings,
     conditional_terms,
     joint_loss,
-    predictive_error,
     structural_error,
     training_loss,
 )
@@ -96,26 +95,12 @@ def test_the_conditional_loss_by_hand():
     np.testing.assert_array_equal(asked[0], poses[:, 1:])
 
 
-def test_the_predictive_error_divides_by_the_local_variance():
-    rng = np.random.default_rng(2)
-    truth, decoded = rng.random((2, 2, 3, 12, 10, 1), np.float32)
-    size = (1, 1, 7, 7, 1)
-    # Beyond the border there is nothing: means are over the pixels that exist.
-    inside = ndimage.uniform_filter(np.ones_like(truth), size, mode='constant')
-    mean, square = (ndimage.uniform_filter(image, size, mode='constant') / inside for image in (truth, truth**2))
-    expected = np.mean((decoded - truth) ** 2 / (2 * (square - mean**2 + 0.01)))
-    assert float(predictive_error(tf.constant(truth), tf.constant(decoded), 0.01)) == pytest.approx(expected, rel=1e-4)
-    flat = np.full_like(truth, 0.3)
-    by_hand = 0.05**2 / (2 * 0.004)
-    assert float(predictive_error(tf.constant(flat), flat + 0.05, 0.004)) == pytest.approx(by_hand, rel=1e-3)
-
-
 def test_the_loss_weighs_its_parts(case):
-    settings = ObjectiveSettings(joint=0.5, conditional=2.0, predictive=3.0, squared_error=4.0)
+    settings = ObjectiveSettings(joint=0.5, conditional=2.0, structural=3.0, squared_error=4.0)
     loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
     parts = {name: float(part) for name, part in parts.items()}
-    assert sorted(parts) == ['conditional', 'joint', 'predictive', 'squared_error']
-    by_hand = 0.5 * parts['joint'] + 2.0 * parts['conditional'] + 3.0 * parts['predictive']
+    assert sorted(parts) == ['conditional', 'joint', 'squared_error', 'structural']
+    by_hand = 0.5 * parts['joint'] + 2.0 * parts['conditional'] + 3.0 * parts['structural']
     by_hand += 4.0 * parts['squared_error']
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
     posterior = case.model.posterior(case.images[:, :2], case.poses[:, :2], LENGTH - 2)
@@ -147,7 +132,7 @@ def test_a_squared_error_without_contexts_alone_decodes(case):
 
 @pytest.mark.parametrize('contexts', [0, 2])
 def test_poses_that_all_sequences_have_in_common(case, contexts):
-    settings = ObjectiveSettings(joint=1.0, conditional=1.0, predictive=1.0, structural=1.0)
+    settings = ObjectiveSettings(joint=1.0, conditional=1.0, structural=1.0)
     common = np.eye(12, dtype=np.float32)[[3, 0, 7, 11, 4]]
     repeated = np.broadcast_to(common, case.poses.shape)
     _, parts = training_loss(case.model, case.images, common, settings, tf.constant(contexts))
@@ -172,14 +157,14 @@ def test_a_few_targets_scored_all_decoded(case, contexts, scored, joint):
 
 
 def test_parts_without_a_weight_cost_nothing(case):
-    settings = ObjectiveSettings(joint=0.0, conditional=1.0, predictive=0.0)
+    settings = ObjectiveSettings(joint=0.0, conditional=1.0)
     loss, parts = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
     assert list(parts) == ['conditional']
     assert float(loss) == pytest.approx(float(parts['conditional']))
 
 
 def test_every_weight_is_trained(case):
-    settings = ObjectiveSettings(joint=1.0, conditional=1.0, predictive=1.0)
+    settings = ObjectiveSettings(joint=1.0, conditional=1.0, structural=1.0)
     with tf.GradientTape() as tape:
         loss, _ = training_loss(case.model, case.images, case.poses, settings, tf.constant(2))
     gradients = tape.gradient(loss, case.model.trainable_variables)

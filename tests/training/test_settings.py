@@ -19,7 +19,7 @@ def test_settings_survive_json(name):
 def test_the_paper_preset_is_the_papers():
     paper = PRESETS['paper']
     assert (paper.model['process'], paper.training.sequence_length) == ('exchangeable', 9)
-    assert (paper.training.objective.joint, paper.training.objective.predictive) == (1.0, 0.0)
+    assert (paper.training.objective.joint, paper.training.objective.structural) == (1.0, 0.0)
     assert paper.training.bending.probability == 0.0
 
 

@@ -40,7 +40,6 @@ BENDING = flags.DEFINE_float(
 )
 JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', lower_bound=0.0)
 CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
-PREDICTIVE = flags.DEFINE_float('predictive', None, 'Weight of the error of the predictive mean.', lower_bound=0.0)
 STRUCTURAL = flags.DEFINE_float('structural', None, 'Weight of 1 - SSIM of the predictive mean.', lower_bound=0.0)
 FOREGROUND_SHARE = flags.DEFINE_float(
     'foreground_share',
@@ -150,7 +149,6 @@ PIXEL_STD = flags.DEFINE_float(
 _OF_BRUNO = (
     JOINT,
     CONDITIONAL,
-    PREDICTIVE,
     STRUCTURAL,
     FOREGROUND_SHARE,
     SQUARED_ERROR,

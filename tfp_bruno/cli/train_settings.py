@@ -71,7 +71,6 @@ def _bruno(definition):
         preset.training.objective,
         joint=given.JOINT,
         conditional=given.CONDITIONAL,
-        predictive=given.PREDICTIVE,
         structural=given.STRUCTURAL,
         foreground_share=given.FOREGROUND_SHARE,
         squared_error=given.SQUARED_ERROR,

@@ -8,7 +8,6 @@ __all__ = [
     'ObjectiveSettings',
     'conditional_terms',
     'joint_loss',
-    'predictive_error',
     'structural_error',
     'training_loss',
 ]
@@ -23,7 +22,6 @@ class ObjectiveSettings:
     Attributes:
         joint: Weight of the joint negative log-likelihood per dimension.
         conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
-        predictive: Weight of the error of the decoded predictive mean, see `predictive_error`.
         structural: Weight of the lack of structural similarity of the decoded predictive mean, see
             `structural_error`.
         foreground_share: What the foreground counts in that, in [0, 1]; whole slices count the rest.
@@ -32,7 +30,6 @@ class ObjectiveSettings:
         prior_squared_error: The same without contexts; `None` for `squared_error`.
         prior_decay: With n contexts the weight is `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`,
             d this exponent; `None` for `squared_error` from one context on.
-        contrast: Variance that is added to the local variance in the weights of the predictive error.
         max_contexts: Largest number of contexts in training.
         context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
             draws few contexts more often.
@@ -46,13 +43,11 @@ class ObjectiveSettings:
 
     joint: float = 1.0
     conditional: float = 0.0
-    predictive: float = 0.0
     structural: float = 0.0
     foreground_share: float = 0.5
     squared_error: float = 0.0
     prior_squared_error: float | None = None
     prior_decay: float | None = None
-    contrast: float = 3e-3
     max_contexts: int = 8
     context_power: float = 1.0
     prior_every: int = 0
@@ -103,32 +98,6 @@ def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True
     return negative_log_likelihood, predictive.mean_image(poses[..., num_contexts:, :])
 
 
-def predictive_error(truth, decoded, contrast):
-    """Returns the squared error of decoded images, weighted as structural similarity weights it.
-
-    ```none
-    mean of (decoded - truth)^2 / (2 (variance of truth in the 7 x 7 pixels about each + contrast))
-    ```
-
-    To first order, 1 - SSIM divides errors by the local variance. So an error in flat background counts as it does
-    for SSIM and for the eye; unweighted, it would drown in those of the anatomy.
-
-    Args:
-        truth: `[B, T, H, W, C]` in [0, 1].
-        decoded: `[B, T, H, W, C]`.
-        contrast: `float`, added variance; SSIM's own constant is 0.0009.
-
-    Returns:
-        Scalar `Tensor`.
-    """
-    flat = tf.reshape(truth, tf.concat([[-1], tf.shape(truth)[2:]], 0))
-    flat = tf.ensure_shape(flat, [None, *truth.shape[2:]])
-    mean = tf.nn.avg_pool2d(flat, 7, 1, 'SAME')
-    variance = tf.maximum(tf.nn.avg_pool2d(tf.square(flat), 7, 1, 'SAME') - tf.square(mean), 0.0)
-    squares = tf.math.squared_difference(tf.reshape(decoded, tf.shape(flat)), flat)
-    return tf.reduce_mean(squares / (2.0 * (variance + contrast)))
-
-
 def structural_error(truth, decoded, foreground_share=0.5):
     """Returns 1 - SSIM of decoded images (Wang et al. 2004), a mean of that of their foreground and of whole slices.
 
@@ -161,23 +130,20 @@ def training_loss(model, images, poses, settings, num_contexts):
 
     Returns:
         loss: Scalar `Tensor`.
-        parts: Dict of scalars: 'joint' (where it has a weight) and 'conditional', nats per dimension; 'predictive' and
-            'squared_error' per pixel (where an error of the decoded mean has a weight), and 'structural' (where it has
-            one).
+        parts: Dict of scalars: 'joint' (where it has a weight) and 'conditional', nats per dimension; 'squared_error'
+            per pixel (where an error of the decoded mean has a weight), and 'structural' (where it has one).
     """
     scored = slice(None, None if settings.scored_targets is None else num_contexts + settings.scored_targets)
     encoded = slice(None) if settings.joint > 0 else scored
     latents, log_dets = model.encode(images[:, encoded], poses[..., encoded, :])
     parts = {'joint': joint_loss(model, poses, latents, log_dets)} if settings.joint > 0 else {}
-    of_decoded = settings.predictive, settings.structural, settings.squared_error, settings.prior_squared_error or 0.0
-    decodes = max(of_decoded) > 0
+    decodes = max(settings.structural, settings.squared_error, settings.prior_squared_error or 0.0) > 0
     conditional, decoded = conditional_terms(
         model, poses, latents[:, scored], log_dets[:, scored], num_contexts, decodes, settings.independent_targets
     )
     parts['conditional'] = conditional
     if decoded is not None:
         targets = images[:, num_contexts:]
-        parts['predictive'] = predictive_error(targets, decoded, settings.contrast)
         if settings.structural > 0:
             parts['structural'] = structural_error(targets, decoded, settings.foreground_share)
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))

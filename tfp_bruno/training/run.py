@@ -109,7 +109,9 @@ def _settings(run):
     try:
         return TrainingSettings.from_json(run.training, OBJECTIVES[run.kind])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{run.settings_file}: is damaged ({error!r:.100}); train the run again.') from error
+        raise UserError(
+            f'{run.settings_file}: is damaged, or of another version ({error!r:.100}); train the run again.'
+        ) from error
 
 
 def _restore(trainer, path):

@@ -96,8 +96,8 @@ _CPU = Preset(
         'narrows_factors': False,
         # Training narrows what samples differ in, and pixels err together: found on left-out training subjects, for
         # trainings of this length; `make demo` has those of a few minutes.
-        'factor_scale': 2.3,
-        'factor_evidence': 1 / 20,
+        'factor_scale': 2.1,
+        'factor_evidence': 1 / 16,
     },
     training=TrainingSettings(
         steps=20_000,
@@ -110,10 +110,9 @@ _CPU = Preset(
         objective=ObjectiveSettings(
             joint=0.0,
             conditional=0.01,
-            predictive=0.2,
             structural=1.0,
             # With few contexts, what SSIM gains over whole slices it loses inside the mask, and the other way round.
-            foreground_share=0.35,
+            foreground_share=0.4,
             # Whole slices' SSIM would make the mean brain too small, and cost it correlation.
             prior_squared_error=300.0,
             prior_decay=3.5,
