@@ -202,6 +202,8 @@ def test_poses_of_wrong_shape(pose_model, draw):
     model, process, z = pose_model, pose_model.make(2), draw(2, 4)
     with pytest.raises(ValueError, match=r'one pose per vector, got poses \(3, 6\) and vectors \(2, 4\)'):
         process.log_prob(z, **model.at([1, 2, 3]))
+    with pytest.raises(ValueError, match=r'one pose per vector, got poses \(1, 6\) and vectors \(2, 4\)'):
+        process.log_prob_and_mean(z, **model.at([1]))
     with pytest.raises(ValueError, match=r'one pose per vector, got poses \(3, 6\) and vectors \(2, 4\)'):
         model.posterior(process, z, [1, 2, 3], 1)
     with pytest.raises(ValueError, match=r'poses must have shape \[\.\.\., n, .*\], got \(6,\)'):

@@ -28,6 +28,9 @@ def test_densities_are_those_of_the_dense_reference(factor_model, draw):
     at = factor_model.at(WANTED)
     expected = [law.log_prob(each) for law, each in zip(laws, value, strict=True)]
     np.testing.assert_allclose(common.log_prob(value, **at), expected, rtol=1e-9)
+    log_prob, mean = common.log_prob_and_mean(value, **at)
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-9)
+    np.testing.assert_allclose(mean, [law.mean for law in laws], rtol=1e-9, atol=1e-12)
     expected = [law.marginal_log_prob(each) for law, each in zip(laws, value, strict=True)]
     np.testing.assert_allclose(common.marginal_log_prob(value, **at), expected, rtol=1e-9)
     expected = [factor_model.law(WANTED).log_prob(each) for each in value]

@@ -47,6 +47,19 @@ def test_densities(conditioned, draw):
     np.testing.assert_allclose(independent.log_prob(z, **at), np.sum(each, -1), rtol=1e-9)
 
 
+@pytest.mark.parametrize('num_scored', [1, 2])
+def test_the_density_of_the_first_steps_with_the_mean_of_all(num_scored, conditioned, draw):
+    model, process, law = conditioned
+    z, at = draw(3, 2, 4, seed=2), model.at(WANTED)
+    each = np.array([law.marginal_log_prob(one)[:num_scored] for one in z]).sum(-1)
+    joint = [law.log_prob(one) for one in z] if num_scored == 2 else each
+    for independent, expected in ((False, joint), (True, each)):
+        one = process.copy(independent_targets=independent)
+        log_prob, mean = one.log_prob_and_mean(z[:, :num_scored], **at)
+        np.testing.assert_allclose(log_prob, expected, rtol=1e-9)
+        np.testing.assert_allclose(mean, law.mean, rtol=1e-9, atol=1e-10)
+
+
 def test_moments_and_entropies(conditioned):
     model, process, law = conditioned
     at = model.at(WANTED)

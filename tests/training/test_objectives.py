@@ -76,11 +76,12 @@ def test_the_conditional_loss_by_hand():
     asked = []
 
     class Posterior:
-        latent_log_prob = staticmethod(lambda latents, poses, independent: tf.constant([-5.0 if independent else -1.0]))
+        def latent_log_prob_and_mean(self, latents, poses, independent):
+            return tf.constant([-5.0 if independent else -1.0]), tf.fill([1, 2, 1], 0.25)
 
-        def mean_image(self, poses):
+        def decode(self, latents, poses):
             asked.append(poses)
-            return tf.zeros([1, 2, 1, 1, 1])
+            return tf.reshape(latents, [1, 2, 1, 1, 1])
 
     model = types.SimpleNamespace(latent_posterior=lambda latents, poses, num_steps: Posterior())
     poses = np.eye(3, dtype=np.float32)[None]
@@ -91,7 +92,7 @@ def test_the_conditional_loss_by_hand():
         model, poses, tf.zeros([1, 3, 1]), tf.constant([[7.0, 2.0, 3.0]]), 1, independent_targets=True
     )
     assert float(alone) == pytest.approx(-(2.0 + 3.0 - 5.0) / 2)
-    assert decoded.shape == (1, 2, 1, 1, 1)
+    np.testing.assert_array_equal(decoded, np.full([1, 2, 1, 1, 1], 0.25))
     np.testing.assert_array_equal(asked[0], poses[:, 1:])
 
 

@@ -15,13 +15,24 @@ class FactorProcess(SubjectFactors):
     """Density, samples and moments of `z_i = loc + L(v_i) h + r_i`, on the algebra of `SubjectFactors`."""
 
     def _joint_log_prob(self, value, mask, conditional_input=None):
-        poses, df = self._poses_of(value, conditional_input), self._parameter_of_all('df')
-        seen, whole = self._moments(*self._with_observations(value, poses, mask), self._num_seen())
+        poses = self._poses_of(value, conditional_input)
+        return self._log_density(value, poses, mask, self._see(poses))
+
+    def _log_prob_and_mean(self, value, poses):
+        if self._independent_targets:
+            return super()._log_prob_and_mean(value, poses)
+        seen, first = self._see(poses), self._poses_of(value, poses[..., : ps.shape(value)[-2], :])
+        return self._log_density(value, first, None, seen), self._mean_at(poses, seen)
+
+    def _log_density(self, value, poses, mask, seen):
+        """Returns the log-density of vectors `[..., n, D]` at poses `[..., n, P]`, given what is `_Seen`."""
+        df = self._parameter_of_all('df')
+        before, whole = self._moments(value, poses, mask, seen)
         if df is None:
             # The difference of what was seen and of everything, term by term.
-            return radial.log_density(whole.log_det - seen.log_det, whole.beta - seen.beta, whole.n - seen.n)
+            return radial.log_density(whole.log_det - before.log_det, whole.beta - before.beta, whole.n - before.n)
         whole_log_prob = radial.log_density(whole.log_det, whole.beta, whole.n, df)
-        return whole_log_prob - radial.log_density(seen.log_det, seen.beta, seen.n, df)
+        return whole_log_prob - radial.log_density(before.log_det, before.beta, before.n, df)
 
     def _step_variance(self, known):
         """Returns the residual's variance of each step, `[..., m, D]` (or `[..., m, 1]`)."""
@@ -29,7 +40,7 @@ class FactorProcess(SubjectFactors):
 
     def _marginal_log_prob(self, value, conditional_input=None):
         poses = self._poses_of(value, conditional_input)
-        known = self._know(poses)
+        known = self._know(poses, self._see(poses))
         own = self._step_variance(known)
         errors = (value - self._loc_at(poses)) / self._deviation_scale() - known.mean
         errors, loadings = errors * tf.math.rsqrt(own), known.loadings() * tf.math.rsqrt(own)[..., tf.newaxis]
@@ -59,7 +70,7 @@ class FactorProcess(SubjectFactors):
           factors' covariance, as in a power posterior (Grunwald, "The Safe Bayesian", 2012).
         """
         poses = self._sampled_poses(conditional_input)
-        known = self._know(poses, factor_scale, factor_evidence)
+        known = self._know(poses, self._see(poses), factor_scale, factor_evidence)
         mixing_seed, factor_seed, residual_seed = samplers.split_seed(seed, n=3, salt='factor_process')
         batch = ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2])
         mean_shape = ps.concat([batch, ps.shape(poses)[-2:-1], self._dimension_tensor()], 0)
@@ -87,18 +98,24 @@ class FactorProcess(SubjectFactors):
 
     def _mean(self, conditional_input=None):
         poses = self._given_poses(conditional_input)
-        mean = self._loc_at(poses) + self._deviation_scale() * self._know(poses).mean
+        return self._mean_at(poses, self._see(poses))
+
+    def _mean_at(self, poses, seen):
+        """Returns the mean `[..., m, D]` at poses `[..., m, P]`, given what is `_Seen`."""
+        mean = self._loc_at(poses) + self._deviation_scale() * self._know(poses, seen).mean
         batch = ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2])
         return tf.broadcast_to(mean, ps.concat([batch, ps.shape(mean)[-2:]], 0))
 
     def _variance(self, conditional_input=None):
-        known = self._know(self._broadcast_poses(conditional_input))
+        poses = self._broadcast_poses(conditional_input)
+        known = self._know(poses, self._see(poses))
         relative = tf.reduce_sum(tf.square(known.loadings()), axis=-1) + self._step_variance(known)
         return tf.square(self._deviation_scale()) * known.inflation[..., tf.newaxis, tf.newaxis] * relative
 
     def _covariance(self, conditional_input=None):
         """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
-        known = self._know(self._broadcast_poses(conditional_input))
+        poses = self._broadcast_poses(conditional_input)
+        known = self._know(poses, self._see(poses))
         loadings = known.loadings()
         shape = ps.shape(loadings)
         flat = ps.concat([shape[:-3], [shape[-3] * shape[-2]]], 0)
@@ -118,7 +135,8 @@ class FactorProcess(SubjectFactors):
 
     def _entropy(self, conditional_input=None):
         poses = self._broadcast_poses(conditional_input)
-        known = self._know(poses)
+        seen = self._see(poses)
+        known = self._know(poses, seen)
         dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
         steps = tf.cast(ps.shape(poses)[-2], self.dtype)
         value = tf.zeros(ps.concat([ps.shape(poses)[:-1], self._dimension_tensor()], 0), self.dtype)
@@ -132,7 +150,7 @@ class FactorProcess(SubjectFactors):
             log_det += tf.reduce_sum(log_variance, -1) + dimension * tf.math.log(known.inflation)[..., tf.newaxis]
             return tf.reduce_sum(radial.entropy(log_det, dimension, df), -1)
         # The determinant does not depend on the values.
-        seen, whole = self._moments(*self._with_observations(value, poses, None), self._num_seen())
+        before, whole = self._moments(value, poses, None, seen)
         n = steps * dimension
-        log_det = whole.log_det - seen.log_det + n * tf.math.log(known.inflation)
+        log_det = whole.log_det - before.log_det + n * tf.math.log(known.inflation)
         return radial.entropy(log_det, n, known.df)

@@ -6,13 +6,47 @@ import math
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
-__all__ = ['sum_loadings']
+from tfp_bruno.distributions.batches import batch_of, flatten_batch
+from tfp_bruno.distributions.steps import mix_steps
+
+__all__ = ['sum_loadings', 'sum_whitened']
 
 # Numbers of a block of loadings: temporaries of this size stay in the processor's cache. A block has not so few
 # dimensions, and there are not so many blocks, that starting an operation would count.
 _BLOCK = 2**21
 _FEWEST_DIMENSIONS = 64
 _MOST_BLOCKS = 64
+
+
+def sum_whitened(table, rows, scale, whitener, errors):
+    """Returns what m whitened steps tell of q factors: `M^T M` `[..., q, q]` and `M^T E` `[..., q]`.
+
+    M are the loadings of n steps, in units of the standard deviations, whitened like the errors E. Sequences that have
+    their steps in common have `M^T M` in common, too.
+
+    Args:
+        table: Loadings `[P, D, q]`.
+        rows: Integers `[..., n]`, the rows of the table at the steps that are mixed.
+        scale: Inverse standard deviations, `[..., D]`.
+        whitener: `[..., G, m, n]`, for G groups of dimensions.
+        errors: Whitened deviations, `[..., m, D]`.
+    """
+    shapes = batch_of(rows, 1), batch_of(whitener, 3)
+    if scale.shape.rank > 1:
+        shapes += (batch_of(scale, 1),)
+    # That of the precisions; sequences that have one in common add dimensions of their own.
+    batch = functools.reduce(ps.broadcast_shape, shapes)
+    every = ps.broadcast_shape(batch, batch_of(errors, 2))
+    if ps.rank_from_shape(batch) > 0:
+        batch = every
+    rows, whitener = flatten_batch(rows, 1, batch), flatten_batch(whitener, 3, batch)
+    errors = flatten_batch(errors, 2, every)
+    # One for all sequences is not repeated: products with it are faster.
+    scale = flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
+    residuals = mix_steps(tf.linalg.matrix_transpose(whitener), errors)
+    precision, projected = sum_loadings(table, rows, scale, whitener, scale[:, tf.newaxis, :] * residuals)
+    precision = tf.reshape(precision, ps.concat([batch, ps.shape(precision)[1:]], 0))
+    return precision, tf.reshape(projected, ps.concat([every, ps.shape(projected)[1:]], 0))
 
 
 @tf.custom_gradient

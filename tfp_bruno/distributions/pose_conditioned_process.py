@@ -4,8 +4,9 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import dtype_util, parameter_properties
 from tensorflow_probability.python.internal import prefer_static as ps
 
+from tfp_bruno.distributions.batches import can_broadcast
 from tfp_bruno.distributions.parameters import constrained_parameter
-from tfp_bruno.distributions.process import Process, can_broadcast, mask_as_weights
+from tfp_bruno.distributions.process import Process, mask_as_weights
 
 __all__ = ['PoseConditionedProcess']
 

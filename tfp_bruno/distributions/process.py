@@ -13,9 +13,10 @@ from tensorflow_probability.python.internal import (
 )
 from tensorflow_probability.python.internal import prefer_static as ps
 
+from tfp_bruno.distributions.batches import can_broadcast, split_shape, with_batch
 from tfp_bruno.distributions.parameters import range_assertions
 
-__all__ = ['Process', 'can_broadcast', 'mask_as_weights']
+__all__ = ['Process', 'mask_as_weights']
 
 
 class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoCompositeTensor):
@@ -134,7 +135,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
         batch = ps.convert_to_shape_tensor([], dtype=tf.int32)
         for name, value in values.items():
             if name in self._tensor_names and name not in self._unbatched_names():
-                batch = ps.broadcast_shape(batch, _split_shape(value, self._event_ndims(name))[0])
+                batch = ps.broadcast_shape(batch, split_shape(value, self._event_ndims(name))[0])
         return batch
 
     def _steps(self):
@@ -153,7 +154,7 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
         batch_shape = ps.broadcast_shape(batch_shape, self.batch_shape_tensor())
         return self.copy(
             **{
-                name: _with_batch(value, self._event_ndims(name), batch_shape)
+                name: with_batch(value, self._event_ndims(name), batch_shape)
                 for name, value in self._tensor_parameters().items()
                 if name not in self._unbatched_names()
             }
@@ -218,10 +219,37 @@ class Process(tfd_distribution.Distribution, auto_composite_tensor.AutoComposite
             value = self._checked_observations(value)
             return self._marginal_log_prob(value, **kwargs)
 
+    def log_prob_and_mean(self, value, conditional_input=None, name='log_prob_and_mean'):
+        """Returns the log-density of the vectors of the first steps, and the mean of all steps.
+
+        What both need of the observations is computed once where it takes long.
+
+        Args:
+            value: `Tensor` of shape `[..., n, D]`, n at most the number of all steps.
+            conditional_input: `Tensor` of shape `[..., m, P]`, the poses of all steps. Default value: `None`, the bound
+                ones; for a process that needs no poses there are none.
+            name: Python `str`. Default value: `'log_prob_and_mean'`.
+
+        Returns:
+            log_prob: `Tensor` of shape `[...]`.
+            mean: `Tensor` of shape `[..., m, D]`, m is `num_steps` where no poses are needed.
+        """
+        with self._name_and_control_scope(name, value):
+            value = self._checked_observations(value)
+            return self._log_prob_and_mean(value, self._given_poses(conditional_input) if self.needs_poses else None)
+
+    def _log_prob_and_mean(self, value, poses):
+        of_all = {} if poses is None else {'conditional_input': poses}
+        of_first = {key: given[..., : ps.shape(value)[-2], :] for key, given in of_all.items()}
+        return self._log_prob_of(value, None, **of_first), self._mean(**of_all)
+
     def _log_prob(self, value, mask=None, **kwargs):
         value = self._check_vectors(value)
         self._check_steps(value)
-        mask = mask_as_weights(mask, value, self.name)
+        return self._log_prob_of(value, mask_as_weights(mask, value, self.name), **kwargs)
+
+    def _log_prob_of(self, value, mask, **kwargs):
+        """Returns the log-density of vectors `[..., n, D]`, whatever n."""
         if not self._independent_targets:
             return self._joint_log_prob(value, mask, **kwargs)
         if mask is not None:
@@ -263,25 +291,3 @@ def mask_as_weights(mask, value, name):
     if not (mask.shape[-1:].is_compatible_with(value.shape[-2:-1]) and can_broadcast(mask.shape, value.shape[:-1])):
         raise ValueError(f'{name}: `mask` must have shape [..., n], got {mask.shape} for vectors of {value.shape}.')
     return tf.cast(tf.cast(mask, tf.bool), value.dtype)
-
-
-def can_broadcast(shape, other):
-    """Whether two static shapes broadcast, as far as they are known."""
-    try:
-        tf.broadcast_static_shape(shape, other)
-    except ValueError:
-        return False
-    return True
-
-
-def _split_shape(value, event_ndims):
-    """Returns (batch, event) of a parameter's shape; a parameter of fewer dimensions has no batch."""
-    shape = ps.shape(value)
-    cut = max(0, ps.rank(value) - event_ndims)
-    return shape[:cut], shape[cut:]
-
-
-def _with_batch(value, event_ndims, batch_shape):
-    event = _split_shape(value, event_ndims)[1]
-    event = ps.concat([[1] * (event_ndims - min(event_ndims, ps.rank(value))), event], axis=0)
-    return tf.broadcast_to(value, ps.concat([batch_shape, event], axis=0))

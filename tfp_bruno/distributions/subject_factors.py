@@ -1,6 +1,5 @@
 """The algebra of a few factors of the subject that show in every slice and many dimensions."""
 
-import functools
 import typing
 
 import numpy as np
@@ -9,7 +8,7 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import radial
 from tfp_bruno.distributions.factor_knowledge import FactorKnowledge, LoadingsLeft
-from tfp_bruno.distributions.factor_sums import sum_loadings
+from tfp_bruno.distributions.factor_sums import sum_whitened
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.pose_conditioned_process import PoseConditionedProcess
 from tfp_bruno.distributions.pose_table import PoseTable
@@ -25,6 +24,28 @@ class _Moments(typing.NamedTuple):
     n: tf.Tensor
     beta: tf.Tensor
     log_det: tf.Tensor
+
+
+class _Seen(typing.NamedTuple):
+    """What the observations tell, whatever is asked of the process.
+
+    Attributes:
+        poses: `[..., n, P]`.
+        weights: Mask `[..., n]`, or `None`.
+        table_and_rows: Their loadings, see `SubjectFactors._table_and_rows`.
+        whitener: `[..., G, n, n]`.
+        errors: Whitened deviations, `[..., n, D]`.
+        precision: What they add to the factors' precision, `[..., q, q]`.
+        projected: That precision times the factors' mean, the prior's included, `[..., q]`.
+    """
+
+    poses: tf.Tensor
+    weights: tf.Tensor | None
+    table_and_rows: tuple[tf.Tensor, tf.Tensor]
+    whitener: tf.Tensor
+    errors: tf.Tensor
+    precision: tf.Tensor
+    projected: tf.Tensor
 
 
 class SubjectFactors(PoseConditionedProcess):
@@ -163,8 +184,23 @@ class SubjectFactors(PoseConditionedProcess):
             whitener *= weights[..., tf.newaxis, tf.newaxis, :]
         return factor, whitener, mix_steps(whitener, errors)
 
-    def _moments(self, value, poses, weights, num_seen):
-        """Returns the `_Moments` of the first `num_seen` vectors, and those of all."""
+    def _see(self, poses):
+        """Returns what is `_Seen`, with the batch of the poses that are asked about; `None` without observations."""
+        if self.observations is None:
+            return None
+        observations, observed_poses, weights = self._observed()
+        if poses.shape.rank > observed_poses.shape.rank:
+            batch = ps.shape(poses)[:-2]
+            observed_poses = tf.broadcast_to(observed_poses, ps.concat([batch, ps.shape(observed_poses)], 0))
+        _, whitener, errors = self._whiten(observations, observed_poses, weights)
+        table_and_rows = self._table_and_rows(observed_poses)
+        sums = self._precisions(*table_and_rows, whitener, errors)
+        return _Seen(observed_poses, weights, table_and_rows, whitener, errors, *sums)
+
+    def _moments(self, value, poses, mask, seen):
+        """Returns the `_Moments` of the observations, and those of vectors `[..., n, D]` and observations together."""
+        num_seen = 0 if seen is None else ps.shape(seen.errors)[-2]
+        value, poses, weights = self._with_observations(value, poses, mask)
         factor, whitener, errors = self._whiten(value, poses, weights)
         dimension = tf.cast(self._dimension_tensor()[0], self.dtype)
         each = tf.ones(ps.shape(value)[-2:-1], self.dtype) if weights is None else weights
@@ -176,13 +212,16 @@ class SubjectFactors(PoseConditionedProcess):
         )
         squares = tf.reduce_sum(tf.square(errors), axis=-1)
         # The whitener is triangular: of the first steps, it takes the first ones alone.
-        parts = (slice(None, num_seen), slice(None, num_seen)), (slice(num_seen, None), slice(None))
-        before, new = self._precisions(*self._table_and_rows(poses), whitener, errors, parts)
-        moments = []
-        for steps, (precision, projected) in (
-            (slice(None, num_seen), before),
-            (slice(None), (before[0] + new[0], before[1] + new[1])),
-        ):
+        new = slice(num_seen, None)
+        sums = self._precisions(*self._table_and_rows(poses), whitener[..., new, :], errors[..., new, :])
+        zero = tf.zeros([], self.dtype)
+        moments = [_Moments(zero, zero, zero)]
+        parts = [(slice(None), sums)]
+        if seen is not None:
+            before = seen.precision, seen.projected
+            whole = [old + added for old, added in zip(before, sums, strict=True)]
+            moments, parts = [], [(slice(None, num_seen), before), (slice(None), whole)]
+        for steps, (precision, projected) in parts:
             log_det, explained = information(precision, projected)
             moments.append(
                 _Moments(
@@ -193,75 +232,42 @@ class SubjectFactors(PoseConditionedProcess):
             )
         return moments
 
-    def _precisions(self, table, rows, whitener, errors, parts):
-        """Returns what whitened steps tell of the factors: M^T M `[..., q, q]` and M^T E `[..., q]` of each part.
-
-        Args:
-            table: Loadings `[P, D, q]`.
-            rows: Integers `[..., n]`, those of the steps.
-            whitener: `[..., G, n, n]`.
-            errors: Whitened deviations E, `[..., n, D]`.
-            parts: Pairs of slices: whitened steps, and the steps that they are mixed of.
-        """
+    def _precisions(self, table, rows, whitener, errors):
+        """Returns what m whitened steps tell of the factors, see `sum_whitened`."""
         scale = tf.math.rsqrt(self._parameter('variance'))
         scale = tf.broadcast_to(scale, ps.concat([ps.shape(scale)[:-1], self._dimension_tensor()], 0))
-        shapes = _batch_of(rows, 1), _batch_of(whitener, 3)
-        if scale.shape.rank > 1:
-            shapes += (_batch_of(scale, 1),)
-        # That of the precisions; sequences that have one in common add dimensions of their own.
-        batch = functools.reduce(ps.broadcast_shape, shapes)
-        every = ps.broadcast_shape(batch, _batch_of(errors, 2))
-        if ps.rank_from_shape(batch) > 0:
-            batch = every
-        rows, whitener = _flatten_batch(rows, 1, batch), _flatten_batch(whitener, 3, batch)
-        errors = _flatten_batch(errors, 2, every)
-        # One for all sequences is not repeated: products with it are faster.
-        scale = _flatten_batch(scale, 1, batch if scale.shape.rank > 1 else [1])
-        sums = []
-        for mixed, steps in parts:
-            mixing = whitener[..., mixed, steps]
-            residuals = mix_steps(tf.linalg.matrix_transpose(mixing), errors[..., mixed, :])
-            both = sum_loadings(table, rows[..., steps], scale, mixing, scale[:, tf.newaxis, :] * residuals)
-            shapes = [ps.concat([each, ps.shape(one)[1:]], 0) for each, one in zip((batch, every), both, strict=True)]
-            sums.append([tf.reshape(one, shape) for one, shape in zip(both, shapes, strict=True)])
-        return sums
-
-    def _num_seen(self):
-        return 0 if self.observations is None else ps.shape(self.observations)[-2]
+        return sum_whitened(table, rows, scale, whitener, errors)
 
     def _parameter_of_all(self, name):
         """Returns a parameter `[...]` that all dimensions share, or `None`."""
         return tf.convert_to_tensor(getattr(self, f'_{name}_parameter')) if name in self._tensor_names else None
 
-    def _know(self, poses, factor_scale=1.0, factor_evidence=1.0):
-        """Returns the `FactorKnowledge` at poses `[..., m, P]`; the rest widens its loadings, see `_sample_n`."""
+    def _know(self, poses, seen, factor_scale=1.0, factor_evidence=1.0):
+        """Returns the `FactorKnowledge` at poses `[..., m, P]`, given what is `_Seen` by `_see(poses)`.
+
+        The rest widens its loadings, see `_sample_n`.
+        """
         df, residual = self._parameter_of_all('df'), self._residual_correlation(poses)
         loadings, one = tf.gather(*self._table_and_rows(poses)), tf.ones([], self.dtype)
-        if self.observations is None:
+        if seen is None:
             mean = tf.zeros(ps.shape(loadings)[:-1], self.dtype)
             left = LoadingsLeft(loadings, self._deviation_scale())
             return FactorKnowledge(df, one, mean, residual, left, float(factor_scale))
-        observations, observed_poses, weights = self._observed()
-        if poses.shape.rank > observed_poses.shape.rank:
-            batch = ps.shape(poses)[:-2]
-            observed_poses = tf.broadcast_to(observed_poses, ps.concat([batch, ps.shape(observed_poses)], 0))
-        _, whitener, errors = self._whiten(observations, observed_poses, weights)
-        table_and_rows, every = self._table_and_rows(observed_poses), (slice(None), slice(None))
-        ((precision, projected),) = self._precisions(*table_and_rows, whitener, errors, [every])
+        precision, weights, whitener, errors = seen.precision, seen.weights, seen.whitener, seen.errors
         precision_factor = tf.linalg.cholesky(precision + _eye_like(precision))
-        factors_mean = _solve(tf.linalg.cholesky_solve, precision_factor, projected)
+        factors_mean = _solve(tf.linalg.cholesky_solve, precision_factor, seen.projected)
         # The factors are mean + C^-T e, e standard, where C is the factor of their precision.
         spread = precision_factor
         if (factor_scale, factor_evidence) != (1.0, 1.0):
             spread = tf.linalg.cholesky(factor_evidence * precision + factor_scale**-2 * _eye_like(precision))
         inverse = tf.linalg.triangular_solve(spread, tf.broadcast_to(_eye_like(precision), ps.shape(spread)))
-        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(observed_poses, poses)
+        cross = self._parameter('correlation')[..., tf.newaxis, tf.newaxis] * self._similarity(seen.poses, poses)
         if weights is not None:
             cross *= weights[..., tf.newaxis, :, tf.newaxis]
         of_whitened = tf.linalg.matrix_transpose(tf.matmul(whitener, cross))
         residual -= tf.matmul(of_whitened, of_whitened, transpose_b=True)
-        weights_of_seen, seen = tf.matmul(of_whitened, whitener), tf.gather(*table_and_rows)
-        left = LoadingsLeft(loadings, self._deviation_scale(), weights_of_seen, seen)
+        weights_of_seen = tf.matmul(of_whitened, whitener)
+        left = LoadingsLeft(loadings, self._deviation_scale(), weights_of_seen, tf.gather(*seen.table_and_rows))
         # What the factors' mean explains of the observations is not the residual's.
         mean = mix_steps(of_whitened, errors) + left.apply(factors_mean)
         of_factors = left, tf.linalg.matrix_transpose(inverse)
@@ -269,21 +275,8 @@ class SubjectFactors(PoseConditionedProcess):
             return FactorKnowledge(None, one, mean, residual, *of_factors)
         each = tf.ones(ps.shape(errors)[-2:-1], self.dtype) if weights is None else weights
         n = tf.cast(self._dimension_tensor()[0], self.dtype) * tf.reduce_sum(each, -1)
-        beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(projected * factors_mean, -1)
+        beta = tf.reduce_sum(tf.square(errors), [-2, -1]) - tf.reduce_sum(seen.projected * factors_mean, -1)
         return FactorKnowledge(df + n, radial.predictive_scale(beta, n, df), mean, residual, *of_factors)
-
-
-def _batch_of(value, event_ndims):
-    """Returns the shape in front of an event, known before it is run wherever it can be."""
-    batch = value.shape[: value.shape.rank - event_ndims]
-    return np.array(batch, np.int32) if batch.is_fully_defined() else ps.shape(value)[:-event_ndims]
-
-
-def _flatten_batch(value, event_ndims, batch):
-    event = ps.shape(value)[ps.rank(value) - event_ndims :]
-    value = tf.broadcast_to(value, ps.concat([batch, event], 0))
-    # Not -1: sums over loadings are faster where the size is known.
-    return tf.reshape(value, ps.concat([[ps.reduce_prod(batch)], event], 0))
 
 
 def _one_hot_assertions(poses):

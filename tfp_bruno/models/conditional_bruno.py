@@ -173,6 +173,24 @@ class ConditionalBruno(tfd.TransformedDistribution):
             return tf.reduce_sum(self.distribution.marginal_log_prob(latents, **kwargs), axis=-1)
         return self.distribution.log_prob(latents, **kwargs)
 
+    def latent_log_prob_and_mean(self, latents, poses, independent_targets=False):
+        """Returns the process' log-density of the first slices' latent vectors, and its mean at all poses.
+
+        Args:
+            latents: `Tensor` of shape `[..., n, D]`.
+            poses: `Tensor` of shape `[..., num_steps, P]`, of which the first n are the latent vectors'.
+            independent_targets: Python `bool`, as for `latent_log_prob`. Default value: `False`.
+
+        Returns:
+            log_prob: `Tensor` of shape `[...]`.
+            mean: `Tensor` of shape `[..., num_steps, D]`, for `decode`.
+        """
+        kwargs = _pose_kwargs(self.distribution, poses)
+        if independent_targets:
+            first = poses[..., : ps.shape(latents)[-2], :]
+            return self.latent_log_prob(latents, first, True), self.distribution.mean(**kwargs)
+        return self.distribution.log_prob_and_mean(latents, **kwargs)
+
     def mean_image(self, poses):
         """Returns the decoded mean of the process: one typical image per pose, without sampling.
 

@@ -84,18 +84,13 @@ def conditional_terms(model, poses, latents, log_dets, num_contexts, decode=True
         negative_log_likelihood: Mean of `-log p(scored targets | contexts, poses)` per dimension, nats.
         decoded: The decoded predictive mean of all targets, `[B, M - num_contexts, H, W, C]`; `None` without `decode`.
     """
-    contexts = latents[:, :num_contexts], poses[..., :num_contexts, :]
-    num_encoded = tf.shape(latents)[1]
-    scored = model.latent_posterior(*contexts, num_encoded - num_contexts)
-    scored_poses = poses[..., num_contexts:num_encoded, :]
-    log_prob = scored.latent_log_prob(latents[:, num_contexts:], scored_poses, independent_targets)
+    context_poses, target_poses = poses[..., :num_contexts, :], poses[..., num_contexts:, :]
+    posterior = model.latent_posterior(latents[:, :num_contexts], context_poses, tf.shape(target_poses)[-2])
+    scored = latents[:, num_contexts:]
+    log_prob, mean = posterior.latent_log_prob_and_mean(scored, target_poses, independent_targets)
     log_prob += tf.reduce_sum(log_dets[:, num_contexts:], -1)
-    size = tf.cast((num_encoded - num_contexts) * latents.shape[-1], latents.dtype)
-    negative_log_likelihood = -tf.reduce_mean(log_prob) / size
-    if not decode:
-        return negative_log_likelihood, None
-    predictive = model.latent_posterior(*contexts, tf.shape(poses)[-2] - num_contexts)
-    return negative_log_likelihood, predictive.mean_image(poses[..., num_contexts:, :])
+    size = tf.cast(tf.size(scored[0]), latents.dtype)
+    return -tf.reduce_mean(log_prob) / size, posterior.decode(mean, target_poses) if decode else None
 
 
 def structural_error(truth, decoded, foreground_share=0.5):
