@@ -96,7 +96,7 @@ _CPU = Preset(
         'narrows_factors': False,
         # Training narrows what samples differ in, and pixels err together: for trainings of this length, see "How wide
         # samples are" in benchmarks/quality.md; `make demo` has those of a few minutes.
-        'factor_scale': 2.1,
+        'factor_scale': 1.9,
         'factor_evidence': 1 / 16,
     },
     training=TrainingSettings(
