@@ -36,7 +36,7 @@ class _Seen(typing.NamedTuple):
         whitener: `[..., G, n, n]`.
         errors: Whitened deviations, `[..., n, D]`.
         precision: What they add to the factors' precision, `[..., q, q]`.
-        projected: That precision times the factors' mean, the prior's included, `[..., q]`.
+        projected: The loadings' product with the errors, `[..., q]`: `(I + precision)` times the factors' mean.
     """
 
     poses: tf.Tensor
