@@ -148,7 +148,9 @@ def _draw(metrics, path):
         axes.plot(minutes, ours, f'C{index}o-', label=f'{count} contexts')
         axes.axhline(best, color=f'C{index}', linestyle=':')
     axes.set_xscale('symlog', linthresh=3)
+    axes.set_xlim(left=-0.3)
     axes.set_xticks(minutes, [f'{each:.0f}' for each in minutes])
+    axes.minorticks_off()
     axes.set(xlabel='minutes of training', ylabel='in-mask SSIM of the mean image')
     figure.legend(title='dotted: best baseline', loc='outside right upper')
     try:
