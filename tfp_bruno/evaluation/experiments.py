@@ -77,7 +77,8 @@ def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance
         'sample_average': f'their average image ({evaluation.num_samples})',
         'mean_image': 'mean image',
         'training_mean': 'training mean',
-        'kriged_components': 'best classical baseline',
+        'kriged_components': 'components, kriged residual',
+        'linear': 'linear interpolation',
     }
     paper = experiment.paper.get(provenance.dataset, {})
     rows = [
