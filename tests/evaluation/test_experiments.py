@@ -33,6 +33,7 @@ def test_the_table_has_our_figures_beside_the_papers(model, train, test, provena
     scores = found.scores[4]
     assert cells[1] == f'{scores["samples"]["ssim"]:.3f} / {scores["samples"]["cc"]:.3f}'
     assert cells[3] == f'{scores["mean_image"]["ssim"]:.3f} / {scores["mean_image"]["cc"]:.3f}'
+    assert cells[6] == f'{scores["linear"]["ssim"]:.3f} / {scores["linear"]["cc"]:.3f}'
     assert cells[-1] == '0.679 / 0.876'
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.definitions import spread_evenly
 from tfp_bruno.evaluation.protocol import Evaluation
-from tfp_bruno.evaluation.report import Provenance, describe
+from tfp_bruno.evaluation.report import METHOD_LABELS, Provenance, describe
 from tfp_bruno.evaluation.tables import format_number, markdown_table
 
 
@@ -65,7 +65,7 @@ def context_slices_of(experiment: Experiment, definition: DatasetDefinition) -> 
 
 
 def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance: Provenance) -> str:
-    """Returns the experiment's table as Markdown: SSIM / CC over all slices, ours and the paper's.
+    """Returns the experiment's table as Markdown: SSIM / CC over all slices, ours, the baselines' and the paper's.
 
     Args:
         experiment: the experiment.
@@ -76,9 +76,7 @@ def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance
         'samples': f'average score of {evaluation.score_samples} samples',
         'sample_average': f'their average image ({evaluation.num_samples})',
         'mean_image': 'mean image',
-        'training_mean': 'training mean',
-        'kriged_components': 'components, kriged residual',
-        'linear': 'linear interpolation',
+        **{name: METHOD_LABELS[name] for name in ('training_mean', 'kriged_components', 'linear')},
     }
     paper = experiment.paper.get(provenance.dataset, {})
     rows = [
