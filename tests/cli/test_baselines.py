@@ -36,7 +36,9 @@ def trained(request, workplace, make_tiny_run, call_warm):
     return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
 
 
-def test_train_evaluate_reconstruct_and_compare(trained, tiny_run, call_warm, workplace, write_blobs, tmp_path):
+def test_train_evaluate_reconstruct_and_compare(
+    trained, tiny_run, call_warm, workplace, write_blobs, assert_one_line, tmp_path
+):
     done, run = trained
     assert done.returncode == 0, done.stderr
     curve = [json.loads(line) for line in (run.folder / 'learning_curve.jsonl').read_text().splitlines()]
@@ -60,6 +62,8 @@ def test_train_evaluate_reconstruct_and_compare(trained, tiny_run, call_warm, wo
     done = call_warm('reconstruct', *flags, f'--output_dir={out}')
     assert done.returncode == 0, done.stderr
     assert np.isfinite(data.read_volume(out / 'mean.nii.gz').data).all()
+    refused = call_warm('reconstruct', *flags, f'--output_dir={tmp_path / "none"}', '--temperature=0.8')
+    assert_one_line(refused, 'reconstruct', '--temperature=0.8', 'has none')
 
 
 def test_a_new_run_has_the_settings_of_the_flags(call_warm, phantom_call, workplace, tmp_path):

@@ -135,6 +135,23 @@ def test_reconstruct_without_slices_writes_the_atlas(tiny_run, call_warm, tmp_pa
     assert data.read_volume(out / 'mean.nii.gz').data.max() > 0
 
 
+@pytest.mark.parametrize(('command', 'flags'), [('reconstruct', ['--slices=4']), ('atlas', ['--modes=0'])])
+def test_samples_without_temperature_are_the_mean(tiny_run, call_warm, phantom_call, tmp_path, command, flags):
+    out = tmp_path / 'out'
+    if command == 'reconstruct':
+        flags = [*flags, f'--stack={phantom_call[1]}/sub-0001/anat/sub-0001_T2w.nii.gz', '--noreport']
+    flags = [*flags, '--temperature=0', '--num_samples=1', '--std_samples=2', '--spacing=4', f'--output_dir={out}']
+    assert_quiet(call_warm(command, f'--run_dir={tiny_run}', *flags))
+    mean, sample, std = (
+        nibabel.load(out / name).get_fdata() for name in ('mean.nii.gz', 'samples/sample_000.nii.gz', 'std.nii.gz')
+    )
+    # What a sample of no deviation is decoded to, but for rounding.
+    np.testing.assert_allclose(sample, mean, atol=1e-3 * mean.max())
+    assert std.max() < 1e-3 * mean.max()
+    sidecar = 'reconstruction.json' if command == 'reconstruct' else 'atlas.json'
+    assert json.loads((out / sidecar).read_text())['temperature'] == 0
+
+
 def test_a_study_is_completed_and_completed_only_once(
     tiny_run, call_warm, phantom_call, assert_contract, assert_one_line, tmp_path
 ):

@@ -135,7 +135,17 @@ def test_other_settings_are_not_complete(tmp_path, study, model):
     for settings, word in changed:
         (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', settings)
         assert f'was made with {word}' in outcome.error
-    (tmp_path / 'out' / 'sub-1' / 'reconstruction.json').write_text('{')
+    model.temperature = 0.8
+    (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
+    assert 'was made with temperature 1.0, not 0.8' in outcome.error
+    model.temperature = 1.0
+    sidecar = tmp_path / 'out' / 'sub-1' / 'reconstruction.json'
+    before = json.loads(sidecar.read_text())
+    del before['temperature']
+    sidecar.write_text(json.dumps(before))
+    (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
+    assert outcome.state == 'complete before'
+    sidecar.write_text('{')
     (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert 'is damaged' in outcome.error
 

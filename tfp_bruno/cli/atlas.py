@@ -13,6 +13,7 @@ import sys
 from absl import flags, logging
 
 from tfp_bruno.cli import app
+from tfp_bruno.cli.models import load_model
 from tfp_bruno.errors import UserError
 from tfp_bruno.volumes import OutputSettings, check_output_dir
 from tfp_bruno.volumes.atlas import AtlasSettings, write_atlas
@@ -27,6 +28,9 @@ STD_SAMPLES = flags.DEFINE_integer(
 MODES = flags.DEFINE_integer('modes', 3, 'Number of modes to write, each at both ends.', lower_bound=0)
 DEVIATIONS = flags.DEFINE_float('deviations', 2.0, 'Standard deviations to go along a mode.', lower_bound=0.0)
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
+TEMPERATURE = flags.DEFINE_float(
+    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
+)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
 
 flags.mark_flags_as_required(['run_dir', 'output_dir'])
@@ -46,11 +50,9 @@ def main(argv: list[str]) -> None:
     if not pathlib.Path(RUN_DIR.value).is_dir():
         raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
     check_output_dir(OUTPUT_DIR.value, OVERWRITE.value)
-    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
-    app.import_tensorflow()
-    from tfp_bruno.runs import load, prior_modes
+    model = load_model(RUN_DIR.value, TEMPERATURE.value)
+    from tfp_bruno.runs import prior_modes
 
-    model = load(RUN_DIR.value)
     modes = prior_modes(model, MODES.value, DEVIATIONS.value) if MODES.value else None
     if MODES.value and modes is None:
         logging.warning('%s: has no factors of the subject, and so no modes.', model.name)

@@ -20,6 +20,7 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
+from tfp_bruno.cli.models import load_model
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
@@ -93,15 +94,7 @@ def main(argv: list[str]) -> None:
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
     check_writable(output_dir)
-    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
-    app.import_tensorflow()
-    from tfp_bruno.runs import load
-
-    model = load(run_dir)
-    if TEMPERATURE.value != 1.0:
-        if not hasattr(model, 'with_temperature'):
-            raise UserError(f'--temperature={TEMPERATURE.value}: {model.name} has none; leave it out.')
-        model = model.with_temperature(TEMPERATURE.value)
+    model = load_model(run_dir, TEMPERATURE.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
     provenance = Provenance(

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from absl import flags
 
 from tfp_bruno.cli import app
+from tfp_bruno.cli.models import load_model
 from tfp_bruno.data import find_subjects, read_mask, read_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.volumes import (
@@ -80,6 +81,9 @@ CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the train
 REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
 PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
 ASSUME_RAS = flags.DEFINE_bool('assume_ras', False, 'Take a scan that has no orientation as RAS, centred at world 0.')
+TEMPERATURE = flags.DEFINE_float(
+    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
+)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
 flags.mark_flags_as_required(['run_dir', 'output_dir'])
@@ -103,7 +107,7 @@ def main(argv: list[str]) -> None:
         return
     make_contexts = read_inputs()
     check_output_dir(OUTPUT_DIR.value, settings.overwrite)
-    model, scorer = load_model(settings)
+    model, scorer = load_model_and_scorer(settings)
     contexts = make_contexts(model)
     warn_of_thickness(model.info, contexts)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
@@ -187,13 +191,11 @@ def check_not_inside(*inputs: str | None) -> None:
             raise UserError(f'{OUTPUT_DIR.value}: holds {path} itself; give another --output_dir.')
 
 
-def load_model(settings: ReconstructionSettings):
+def load_model_and_scorer(settings: ReconstructionSettings):
     """Returns the trained model and, where a report needs it, its scorer."""
-    # TensorFlow takes seconds to import: everything before this fails, if it must, at once.
-    app.import_tensorflow()
-    from tfp_bruno.runs import load, make_scorer
+    model = load_model(RUN_DIR.value, TEMPERATURE.value)
+    from tfp_bruno.runs import make_scorer
 
-    model = load(RUN_DIR.value)
     check_output_settings(settings.output, model.definition)
     return model, make_scorer(model) if settings.report else None
 
@@ -213,7 +215,7 @@ def reconstruct_all(settings: ReconstructionSettings) -> None:
     folder = pathlib.Path(OUTPUT_DIR.value)
     # A study goes on where it was interrupted, so the folder may hold files.
     check_output_dir(folder, overwrite=True)
-    model, scorer = load_model(settings)
+    model, scorer = load_model_and_scorer(settings)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
     write_study_report(folder, outcomes, f'{model.definition.name}: {len(outcomes)} volumes', settings.command)

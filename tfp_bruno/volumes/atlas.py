@@ -112,6 +112,7 @@ def _describe(model, completion, scale, modes, settings: AtlasSettings) -> dict:
         'dataset': model.definition.to_json(),
         'num_samples': settings.num_samples,
         'sampling': getattr(model, 'sampling', {}),
+        'temperature': getattr(model, 'temperature', 1.0),
         'std_samples': completion.std_samples,
         'mode_shares': None if modes is None else [round(float(share), 4) for share in modes.shares],
         'mode_deviations': None if modes is None else modes.deviations,

@@ -151,6 +151,7 @@ def _describe(
         'stack_to_world': contexts.affine.tolist(),
         'num_samples': settings.num_samples,
         'sampling': getattr(model, 'sampling', {}),
+        'temperature': getattr(model, 'temperature', 1.0),
         'std_samples': completion.std_samples,
         'interval': settings.interval,
         'seed': settings.seed,

@@ -202,7 +202,7 @@ def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *argume
 def _read(model, subject: Subject, folder: pathlib.Path, settings: StudySettings) -> Contexts | None:
     """Returns the contexts of a subject, or None if it is complete."""
     if not settings.reconstruction.overwrite and (folder / SIDECAR).exists():
-        _check_same_settings(folder / SIDECAR, settings)
+        _check_same_settings(folder / SIDECAR, model, settings)
         return None
     scan = read_volume(subject.path, settings.assume_ras)
     mask = read_mask(mask_path(subject.path), scan) if settings.use_masks else None
@@ -216,11 +216,12 @@ def mask_path(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f'{stem.rpartition("_")[0] or stem}_mask{suffix}')
 
 
-def _check_same_settings(sidecar: pathlib.Path, settings: StudySettings) -> None:
+def _check_same_settings(sidecar: pathlib.Path, model, settings: StudySettings) -> None:
     """Raises a UserError if a complete subject was made with other settings."""
     try:
         before = json.loads(sidecar.read_text(encoding='utf-8'))
-        made_with = {**before, 'intensity': before['intensity']['kind']}
+        # Sidecars of before there was a temperature do not name it.
+        made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{sidecar}: is damaged ({error!r:.80}); remove its folder, or --overwrite.') from error
     wanted = settings.reconstruction
@@ -228,6 +229,7 @@ def _check_same_settings(sidecar: pathlib.Path, settings: StudySettings) -> None
         'num_samples': wanted.num_samples,
         'interval': wanted.interval,
         'seed': wanted.seed,
+        'temperature': getattr(model, 'temperature', 1.0),
         'spacing_mm': wanted.output.spacing,
         'keep_contexts': wanted.output.keep_contexts,
         'canonical': wanted.output.canonical,
