@@ -472,6 +472,10 @@ def test_bad_runs_to_compare(call_warm, assert_one_line, tmp_path, kind):
         ('phantom', ['--dataset=fetal'], ['output_dir']),
         ('phantom', ['--dataset=knee', '--output_dir={folder}/out'], ['dataset', 'knee', 'fetal']),
         ('phantom', ['--dataset=fetal', '--output_dir={folder}/out', '--subjects=1'], ['subjects']),
+        ('train', ['--output_dir={folder}/out', '--max_minutes=nan'], ['--max_minutes=nan', 'finite']),
+        ('train', ['--output_dir={folder}/out', '--learning_rate=inf'], ['--learning_rate=inf', 'finite']),
+        ('atlas', ['--run_dir=run', '--output_dir={folder}/out', '--deviations=nan'], ['--deviations=nan', 'finite']),
+        ('atlas', ['--run_dir=run', '--output_dir={folder}/out', '--temperature=-1'], ['temperature']),
     ],
 )
 def test_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags, words):
@@ -485,6 +489,7 @@ def test_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags
         ('train', ['--output_dir=unused', '--dataset=knee']),
         ('evaluate', ['--run_dir=missing']),
         ('reconstruct', ['--run_dir=missing', '--output_dir=unused', '--slices=1']),
+        ('atlas', ['--run_dir=missing', '--output_dir=unused', '--temperature=nan']),
     ],
 )
 def test_mistakes_do_not_wait_for_tensorflow(name, flags, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib
 import logging as standard_logging
+import math
 import os
 import pathlib
 import sys
@@ -71,9 +72,14 @@ def _parse(main, argv, program):
         print(f'{module.__doc__}{flags.FLAGS.module_help(module)}')
         sys.exit(0)
     try:
-        return flags.FLAGS(argv)
+        left = flags.FLAGS(argv)
     except flags.Error as error:
         _fail(program, f'{error}; see --help'.replace('\n', ' '))
+    for name, value in flags.FLAGS.flag_values_dict().items():
+        # A flag's bounds let nan pass, and without an upper bound inf.
+        if isinstance(value, float) and not math.isfinite(value):
+            _fail(program, f'flag --{name}={value}: give a finite number; see --help')
+    return left
 
 
 def _run(main, argv, program):

@@ -12,8 +12,7 @@ import sys
 
 from absl import flags, logging
 
-from tfp_bruno.cli import app
-from tfp_bruno.cli.models import load_model
+from tfp_bruno.cli import app, models
 from tfp_bruno.errors import UserError
 from tfp_bruno.volumes import OutputSettings, check_output_dir
 from tfp_bruno.volumes.atlas import AtlasSettings, write_atlas
@@ -28,11 +27,9 @@ STD_SAMPLES = flags.DEFINE_integer(
 MODES = flags.DEFINE_integer('modes', 3, 'Number of modes to write, each at both ends.', lower_bound=0)
 DEVIATIONS = flags.DEFINE_float('deviations', 2.0, 'Standard deviations to go along a mode.', lower_bound=0.0)
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
-TEMPERATURE = flags.DEFINE_float(
-    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
-)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
 
+flags.adopt_module_key_flags(models)
 flags.mark_flags_as_required(['run_dir', 'output_dir'])
 
 
@@ -50,7 +47,7 @@ def main(argv: list[str]) -> None:
     if not pathlib.Path(RUN_DIR.value).is_dir():
         raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
     check_output_dir(OUTPUT_DIR.value, OVERWRITE.value)
-    model = load_model(RUN_DIR.value, TEMPERATURE.value)
+    model = models.load_model(RUN_DIR.value)
     from tfp_bruno.runs import prior_modes
 
     modes = prior_modes(model, MODES.value, DEVIATIONS.value) if MODES.value else None

@@ -19,8 +19,7 @@ import tempfile
 from absl import flags, logging
 
 from tfp_bruno import __version__, data
-from tfp_bruno.cli import app
-from tfp_bruno.cli.models import load_model
+from tfp_bruno.cli import app, models
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
@@ -63,12 +62,10 @@ BASELINES = flags.DEFINE_bool(
     'baselines', True, 'Whether the classical baselines complete the subjects, too, which takes some minutes.'
 )
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
-TEMPERATURE = flags.DEFINE_float(
-    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
-)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
 
+flags.adopt_module_key_flags(models)
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
 
@@ -94,7 +91,7 @@ def main(argv: list[str]) -> None:
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
     check_writable(output_dir)
-    model = load_model(run_dir, TEMPERATURE.value)
+    model = models.load_model(run_dir)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
     provenance = Provenance(
@@ -105,7 +102,7 @@ def main(argv: list[str]) -> None:
         run=str(run_dir),
         trained_on=str(model.info['data']),
         version=__version__,
-        temperature=TEMPERATURE.value,
+        temperature=models.TEMPERATURE.value,
         sampling=model.sampling,
     )
     logging.info('Evaluating on %s.', test.description)

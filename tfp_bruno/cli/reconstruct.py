@@ -17,8 +17,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from tfp_bruno.cli import app
-from tfp_bruno.cli.models import load_model
+from tfp_bruno.cli import app, models
 from tfp_bruno.data import find_subjects, read_mask, read_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.volumes import (
@@ -81,11 +80,9 @@ CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the train
 REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
 PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
 ASSUME_RAS = flags.DEFINE_bool('assume_ras', False, 'Take a scan that has no orientation as RAS, centred at world 0.')
-TEMPERATURE = flags.DEFINE_float(
-    'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
-)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
+flags.adopt_module_key_flags(models)
 flags.mark_flags_as_required(['run_dir', 'output_dir'])
 
 
@@ -193,7 +190,7 @@ def check_not_inside(*inputs: str | None) -> None:
 
 def load_model_and_scorer(settings: ReconstructionSettings):
     """Returns the trained model and, where a report needs it, its scorer."""
-    model = load_model(RUN_DIR.value, TEMPERATURE.value)
+    model = models.load_model(RUN_DIR.value)
     from tfp_bruno.runs import make_scorer
 
     check_output_settings(settings.output, model.definition)
