@@ -9,6 +9,7 @@ world space of the scan; of a study, to one folder for each subject. Without sli
 the population that the model was trained on; see bin/atlas for more of that.
 """
 
+import dataclasses
 import math
 import pathlib
 import shlex
@@ -19,7 +20,7 @@ from absl import flags
 
 from tfp_bruno.cli import app, models
 from tfp_bruno.data import find_subjects, read_mask, read_volume
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.volumes import (
     Contexts,
     OutputSettings,
@@ -102,11 +103,13 @@ def main(argv: list[str]) -> None:
     if BIDS_DIR.value is not None:
         reconstruct_all(settings)
         return
-    make_contexts = read_inputs()
-    check_output_dir(OUTPUT_DIR.value, settings.overwrite)
-    model, scorer = load_model_and_scorer(settings)
-    contexts = make_contexts(model)
-    warn_of_thickness(model.info, contexts)
+    with collect_warnings() as warnings:
+        make_contexts = read_inputs()
+        check_output_dir(OUTPUT_DIR.value, settings.overwrite)
+        model, scorer = load_model_and_scorer(settings)
+        contexts = make_contexts(model)
+        warn_of_thickness(model.info, contexts)
+    contexts = dataclasses.replace(contexts, warnings=warnings)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
     for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):
         print(pathlib.Path(OUTPUT_DIR.value) / name)

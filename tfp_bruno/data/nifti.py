@@ -8,7 +8,6 @@ import pathlib
 
 import nibabel
 import numpy as np
-from absl import logging
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
@@ -16,7 +15,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from tfp_bruno.data import atomic
 from tfp_bruno.data.unpacking import unpack
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 
 # A file starts with the size of its header, in the byte order of its data.
 IMAGE_CLASSES = {
@@ -210,7 +209,7 @@ def _choose_affine(image: nibabel.Nifti1Image, path: pathlib.Path, assume_ras: b
     if sform is None:
         return _plausible(qform, path)
     if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
-        logging.warning('%s: its sform and qform differ; the sform is used.', path)
+        warn(f'{path}: its sform and qform differ; the sform is used.')
     return _plausible(sform, path)
 
 

@@ -25,6 +25,7 @@ class Contexts:
         slice_thickness: mm; None where nothing was read.
         stack_images: float32 `[K, H, W]`, every slice of the scan, where one was read; None otherwise.
         selection: how the slices were chosen, for the sidecar.
+        warnings: what was unusual about the files and was mended or left as it is, one line each.
     """
 
     positions: tuple[int, ...]
@@ -36,6 +37,7 @@ class Contexts:
     slice_thickness: float | None = None
     stack_images: np.ndarray | None = None
     selection: dict = dataclasses.field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def no_contexts(definition: DatasetDefinition) -> Contexts:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 import nibabel
 import numpy as np
-from absl import logging
 
 from tfp_bruno.data import DatasetDefinition, Stack, Volume
 from tfp_bruno.data.orientation import nearest_orientation
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 
 # Rounding of an affine that was stored in float32, in slices.
 TOLERANCE = 1e-3
@@ -208,5 +207,5 @@ def _merge_repeated(flag: str, numbers: Sequence[float]) -> tuple[float, ...]:
     """Returns the numbers, ascending, each once; warns if one was there twice."""
     unique = sorted(set(numbers))
     if len(unique) < len(numbers):
-        logging.warning('%s: slices that are given twice are used once.', flag)
+        warn(f'{flag}: slices that are given twice are used once.')
     return tuple(unique)

@@ -144,6 +144,7 @@ def _describe(
         'training': dict(model.info),
         'dataset': model.definition.to_json(),
         'files': list(contexts.files),
+        'warnings': list(contexts.warnings),
         'selection': contexts.selection,
         'contexts': list(contexts.positions),
         'context_positions_mm': [round(float(position), 4) for position in planes],
@@ -183,7 +184,7 @@ def _report(
         'slices': (folder / 'mosaic.png').read_bytes(),
         'curve': score_curve(scores) if scores is not None and scores.positions else b'',
     }
-    hidden = {'scores', 'stack_to_world', 'contexts'}
+    hidden = {'scores', 'stack_to_world', 'contexts', 'warnings'}
     return html_report.render(
         'subject',
         title,
@@ -193,6 +194,7 @@ def _report(
         with_std=written.std is not None,
         std_samples=completion.std_samples,
         is_phantom=bool(sidecar['training'].get('is_phantom')),
+        warnings=sidecar['warnings'],
         scores=None if scores is None else scores.rows(),
         settings={name: value for name, value in sidecar.items() if name not in hidden},
     )

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, stack_affine
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
 
 # Share by which the slice thickness may differ from that of the training data without a word.
@@ -45,11 +44,9 @@ def warn_of_thickness(info: Mapping[str, Any], contexts: Contexts) -> None:
     if frame is None or not contexts.positions or thickness is None:
         return
     if abs(thickness / frame.slice_thickness - 1) > THICKNESS_TOLERANCE:
-        logging.warning(
-            '%s: slices are %.3g mm thick, those of the training data %.3g mm; the completion may be worse for it.',
-            contexts.files[0],
-            thickness,
-            frame.slice_thickness,
+        warn(
+            f'{contexts.files[0]}: slices are {thickness:.3g} mm thick, those of the training data '
+            f'{frame.slice_thickness:.3g} mm; the completion may be worse for it.'
         )
 
 

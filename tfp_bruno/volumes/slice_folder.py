@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 import nibabel
 import numpy as np
-from absl import logging
 from scipy import ndimage
 
 from tfp_bruno.data import DatasetDefinition, Volume, read_mask, read_volume
 from tfp_bruno.data.folder import SUFFIXES
 from tfp_bruno.data.stack import intensity_range
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
 from tfp_bruno.volumes.positions import nearest_position
 
@@ -137,7 +136,7 @@ def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefin
             'slices of that plane, or a --reference with the same obliquity.'
         )
     if tilt > TILT_WARNING:
-        logging.warning("%s: is tilted by %.0f degrees against the model's planes.", volume.path, tilt)
+        warn(f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's planes.")
     # Where the plane of the slice meets the middle line of the stack.
     middle = (definition.image_size - 1) / 2
     origin, first, second = to_stack[:3, 3], to_stack[:3, 0], to_stack[:3, 1]
@@ -156,7 +155,7 @@ def _check_same(first: SliceFile, second: SliceFile, position: int) -> None:
     """Warns if two slices for one position are the same, raises a UserError if not."""
     one, two = first.volume, second.volume
     if np.array_equal(one.data, two.data) and np.allclose(one.affine, two.affine, atol=1e-3):
-        logging.warning('%s: is the same slice as %s; it is used once.', two.path, one.path)
+        warn(f'{two.path}: is the same slice as {one.path}; it is used once.')
         return
     raise UserError(
         f'{two.path}: is nearest to position {position} of the model, as {one.path} is, but differs; give one of them.'

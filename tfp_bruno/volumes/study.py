@@ -15,7 +15,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from tfp_bruno.data import Subject, atomic, read_mask, read_volume
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.version import __version__
 from tfp_bruno.volumes import html_report
 from tfp_bruno.volumes.contexts import Contexts, contexts_of_scan
@@ -168,7 +168,6 @@ def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Ou
     outcomes = []
     for index, (subject, folder) in enumerate(pairs):
         if index in contexts:
-            warn_of_thickness(model.info, contexts[index])
             done = _guarded(
                 subject,
                 folder,
@@ -204,9 +203,12 @@ def _read(model, subject: Subject, folder: pathlib.Path, settings: StudySettings
     if not settings.reconstruction.overwrite and (folder / SIDECAR).exists():
         _check_same_settings(folder / SIDECAR, model, settings)
         return None
-    scan = read_volume(subject.path, settings.assume_ras)
-    mask = read_mask(mask_path(subject.path), scan) if settings.use_masks else None
-    return contexts_of_scan(scan, settings.selection, model.definition, mask)
+    with collect_warnings() as warnings:
+        scan = read_volume(subject.path, settings.assume_ras)
+        mask = read_mask(mask_path(subject.path), scan) if settings.use_masks else None
+        contexts = contexts_of_scan(scan, settings.selection, model.definition, mask)
+        warn_of_thickness(model.info, contexts)
+    return dataclasses.replace(contexts, warnings=warnings)
 
 
 def mask_path(path: pathlib.Path) -> pathlib.Path:
@@ -276,6 +278,7 @@ def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
         'error': outcome.error,
         'report': None,
         'contexts': [],
+        'warnings': [],
         'lowest': None,
         'picture': None,
     }
@@ -287,6 +290,7 @@ def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
     return row | {
         'report': report.relative_to(output_dir).as_posix() if report.exists() else None,
         'contexts': sidecar['contexts'],
+        'warnings': sidecar.get('warnings', []),
         'lowest': min(given, default=None),
         'picture': html_report.encode_picture(_thumbnail(outcome.folder / 'mean.nii.gz')),
     }
