@@ -168,6 +168,7 @@ def test_the_frame_is_the_references_or_the_runs(scan, caplog):
             reference_affine(info, FETAL, None)
     contexts = contexts_of_scan(scan, SliceSelection(slices=(40,)), FETAL)
     with caplog.at_level(standard_logging.WARNING, logger='absl'):
+        caplog.clear()
         warn_of_thickness({'frame': frame.to_json()}, contexts)
         warn_of_thickness({}, contexts)
         warn_of_thickness({'frame': TrainingFrame(frame.affine, 3.0, 0.8).to_json()}, no_contexts(FETAL))

@@ -15,11 +15,12 @@ from absl import logging
 from tfp_bruno.data import atomic
 from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.nifti import parse_volume, read_file
+from tfp_bruno.data.placement import Box
 from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError
 
 # To be raised whenever the preprocessing changes.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
 LEVELS = 65535
 
@@ -67,8 +68,10 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
     shape = (definition.num_slices, definition.image_size, definition.image_size)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(cached) as arrays:
         levels, affine, (low, high, thickness) = arrays['levels'], arrays['affine'], arrays['numbers']
+        box, (inside, acquired) = Box.from_array(arrays['box']), arrays['slices']
         if levels.shape == shape and levels.dtype == np.uint16 and affine.shape == (4, 4):
-            return Stack(levels / np.float32(LEVELS), affine, float(low), float(high), path, float(thickness))
+            images = levels / np.float32(LEVELS)
+            return Stack(images, affine, float(low), float(high), path, float(thickness), box, inside, acquired)
     return None
 
 
@@ -76,7 +79,8 @@ def _write_stack(cached: pathlib.Path, stack: Stack, levels: np.ndarray) -> None
     """Writes a cache file; where that is impossible, warns once and goes on without."""
     buffer = io.BytesIO()
     numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)
-    np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers)
+    box, slices = stack.box.to_array(), np.stack([stack.inside, stack.acquired])
+    np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers, box=box, slices=slices)
     try:
         atomic.write_bytes(cached, buffer.getvalue())
     except UserError as error:

@@ -52,11 +52,13 @@ class Volume:
         data: float32 `[X, Y, Z]`, finite and not constant.
         affine: float64 `[4, 4]`, voxel indices to world RAS mm.
         path: the file it came from.
+        slice_axis: the axis along which slices were acquired, as the header tells it; None if it does not.
     """
 
     data: np.ndarray
     affine: np.ndarray
     path: pathlib.Path
+    slice_axis: int | None = None
 
 
 def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
@@ -124,7 +126,7 @@ def parse_volume(content: bytes, path: pathlib.Path, assume_ras: bool = False) -
     affine = _choose_affine(image, path, assume_ras)
     data = _read_voxels(image, path)
     _check_contrast(data, path)
-    return Volume(data, affine, path)
+    return Volume(data, affine, path, image.header.get_dim_info()[2])
 
 
 def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) -> None:

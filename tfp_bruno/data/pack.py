@@ -28,19 +28,21 @@ class Pack:
         keys: what stands for the content of each volume.
         affines: `[4, 4]` of each stack, as nested lists.
         thicknesses: of the slices of each volume, mm.
+        boxes: where the anatomy lies in each file, as `Box.to_array` has it, in nested lists.
     """
 
     images: np.ndarray
     keys: Sequence[str]
     affines: Sequence[Sequence[Sequence[float]]]
     thicknesses: Sequence[float]
+    boxes: Sequence[Sequence[Sequence[float]]]
 
 
 def load_pack(
     paths: Sequence[pathlib.Path],
     definition: DatasetDefinition,
     cache_dir: pathlib.Path,
-    fill: Callable[['np.ndarray | _PackFile'], tuple[list[str], list, list[float]]],
+    fill: Callable[['np.ndarray | _PackFile'], tuple[list[str], list, list[float], list]],
 ) -> Pack:
     """Returns the pack of a population: the one on disk, or a new one.
 
@@ -48,7 +50,7 @@ def load_pack(
         paths: the volumes' files. The pack is found again by their paths, sizes and times.
         definition: the settings of the preprocessing.
         cache_dir: the cache folder; where it cannot be written, the stacks stay in memory, with a warning.
-        fill: sets every image by its index, from any thread, and returns keys, affines and thicknesses.
+        fill: sets every image by its index, from any thread, and returns keys, affines, thicknesses and boxes.
 
     Returns:
         The Pack.
@@ -76,7 +78,7 @@ def load_pack(
             described = fill(file)
         temporary.replace(images)
         # The description comes last: a pack without one is not whole.
-        names = ('keys', 'affines', 'thicknesses')
+        names = ('keys', 'affines', 'thicknesses', 'boxes')
         atomic.write_text(images.with_suffix('.json'), json.dumps(dict(zip(names, described, strict=True))))
     finally:
         temporary.unlink(missing_ok=True)
@@ -122,8 +124,8 @@ def _open_pack(images: pathlib.Path, shape: tuple[int, ...]) -> Pack | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError):
         described = json.loads(images.with_suffix('.json').read_text(encoding='utf-8'))
         array = np.load(images, mmap_mode='r')
-        pack = Pack(array, described['keys'], described['affines'], described['thicknesses'])
-        counts = {len(pack.keys), len(pack.affines), len(pack.thicknesses)}
+        pack = Pack(array, described['keys'], described['affines'], described['thicknesses'], described['boxes'])
+        counts = {len(pack.keys), len(pack.affines), len(pack.thicknesses), len(pack.boxes)}
         if array.shape == shape and array.dtype == np.float32 and counts == {shape[0]}:
             # So that the oldest are those that were not used for longest.
             os.utime(images)

@@ -19,6 +19,7 @@ from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.folder import Subject, find_subjects
 from tfp_bruno.data.frame import TrainingFrame, common_frame
 from tfp_bruno.data.pack import load_pack
+from tfp_bruno.data.placement import Box, warn_of_outliers
 from tfp_bruno.data.split import apply_split, split_subjects
 from tfp_bruno.errors import UserError
 
@@ -148,23 +149,26 @@ def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_spli
     kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
-    frame = common_frame(pack.affines, pack.thicknesses, pack.images.shape[1:])
+    boxes = [Box.from_array(box) for box in pack.boxes]
+    warn_of_outliers(boxes, [subject.path for subject in subjects])
+    trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
+    frame = common_frame(pack.affines, pack.thicknesses, trained_on, pack.images.shape[1:])
     return Population(pack.images, names, values, is_phantom, description, frame)
 
 
-def _fill(subjects, definition, cache_dir, jobs, images) -> tuple[list[str], list, list[float]]:
-    """Fills images `[S, K, H, W]`; returns keys of their contents, affines and slice thicknesses."""
+def _fill(subjects, definition, cache_dir, jobs, images) -> tuple[list[str], list, list[float], list]:
+    """Fills images `[S, K, H, W]`; returns keys of their contents, affines, slice thicknesses and boxes."""
 
     def load(index):
         stack, key = load_stack(subjects[index].path, definition, cache_dir)
         images[index] = stack.images
-        return key, stack.affine.tolist(), stack.slice_thickness
+        return key, stack.affine.tolist(), stack.slice_thickness, stack.box.to_array().tolist()
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
         # disable=None: a bar on a terminal only.
         loaded = list(tqdm(executor.map(load, range(len(subjects))), 'volumes', len(subjects), disable=None))
-    keys, affines, thicknesses = map(list, zip(*loaded, strict=True))
-    return keys, affines, thicknesses
+    keys, affines, thicknesses, boxes = map(list, zip(*loaded, strict=True))
+    return keys, affines, thicknesses, boxes
 
 
 def _check_no_copy_in_both(subjects: Sequence[Subject], keys: Sequence[str]) -> None:

@@ -13,6 +13,18 @@ from tfp_bruno.volumes.contexts import Contexts
 THICKNESS_TOLERANCE = 0.25
 
 
+def training_frame(info: Mapping[str, Any]) -> TrainingFrame | None:
+    """Returns what the training volumes have in common; None, with a warning, if the run is too old to record it."""
+    frame = _frame(info)
+    if frame is None or frame.boxes is None:
+        warn(
+            'run.json: does not record where the anatomy lies in the training volumes, so that of the scan is not '
+            'checked; train again to have it checked.'
+        )
+        return None
+    return frame
+
+
 def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, reference: Volume | None) -> np.ndarray:
     """Returns the stack's affine in the world of single slices.
 
@@ -25,10 +37,11 @@ def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, ref
         float64 `[4, 4]`, (w, h, k, 1) to world mm.
 
     Raises:
-        UserError: if there is no reference, and the training volumes do not lie in one world.
+        UserError: if the anatomy of the reference cannot be placed, or there is no reference and the training volumes
+            do not lie in one world.
     """
     if reference is not None:
-        return stack_affine(reference, definition)
+        return stack_affine(reference, definition, frame=training_frame(info))
     frame = _frame(info)
     if frame is None or not frame.is_shared:
         raise UserError(
