@@ -116,11 +116,14 @@ def assert_one_line():
 
 @pytest.fixture(scope='session')
 def write_blobs():
-    """Writes a small volume of random blobs, the same for the same seed."""
+    """Writes a small volume of random blobs in an ellipsoid of the size of a brain, the same for the same seed."""
 
     def write(path, seed=0):
-        noise = np.random.default_rng(seed).normal(size=(20, 20, 20))
-        blobs = np.clip(ndimage.gaussian_filter(noise, 2) * 2000 + 300, 0, None).astype(np.float32)
+        shape = (14, 19, 16)
+        noise = np.random.default_rng(seed).normal(size=shape)
+        grid = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing='ij'), -1)
+        inside = ((grid / [5, 6, 5.5]) ** 2).sum(-1) < 1
+        blobs = inside * np.clip(ndimage.gaussian_filter(noise, 2) * 2000 + 500, 100, None).astype(np.float32)
         data.write_volume(path, blobs, np.diag([8.0, 8, 8, 1]))
         return path
 
