@@ -35,7 +35,7 @@ from tfp_bruno.volumes import (
 )
 from tfp_bruno.volumes.intensity import INTENSITIES
 from tfp_bruno.volumes.reconstruction import check_output_settings
-from tfp_bruno.volumes.reference import reference_affine, training_frame, warn_of_thickness
+from tfp_bruno.volumes.reference import reference_affine, training_frame
 from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, write_study_report
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
@@ -109,7 +109,6 @@ def main(argv: list[str]) -> None:
         check_output_dir(OUTPUT_DIR.value, settings.overwrite)
         model, scorer = load_model_and_scorer(settings)
         contexts = make_contexts(model)
-        warn_of_thickness(model.info, contexts)
     contexts = dataclasses.replace(contexts, warnings=warnings)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
     for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):

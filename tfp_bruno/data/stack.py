@@ -99,7 +99,7 @@ def extract_stack(
     oriented = _orient(volume, definition, mask)
     if affine is None:
         affine = _stack_affine(oriented, definition, frame, volume.path)
-    elif frame is not None:
+    elif frame is not None and frame.boxes is not None:
         spacing = nibabel.affines.voxel_sizes(oriented.affine)
         check_box(oriented.box, spacing, frame.boxes, volume.path, partial=True)
     images, inside, acquired = _resample(oriented, np.linalg.inv(oriented.affine) @ affine, definition, volume.path)

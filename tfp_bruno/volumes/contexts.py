@@ -11,6 +11,7 @@ from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.output_grid import centred_stack_affine
 from tfp_bruno.volumes.positions import SliceSelection, check_acquired_axis, check_tilt, slice_axis
+from tfp_bruno.volumes.reference import warn_of_thickness
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,8 @@ def contexts_of_scan(
     if mask is not None:
         background = np.float32(stack.intensity_low)
         scan = dataclasses.replace(scan, data=np.where(mask, scan.data, background))
+    if positions:
+        warn_of_thickness(frame, stack.slice_thickness, scan.path)
     images = stack.images[list(positions)]
     if affine is not None and frame is not None and positions:
         check_in_plane(images, definition.pixel_spacing, frame.boxes, scan.path)

@@ -17,6 +17,7 @@ from tfp_bruno.data.stack import intensity_range
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
 from tfp_bruno.volumes.positions import check_tilt, nearest_position
+from tfp_bruno.volumes.reference import warn_of_thickness
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +100,8 @@ def contexts_of_slices(
     masked = [_masked(item, low) for item in ordered]
     images = np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked])
     check_in_plane(images, definition.pixel_spacing, frame and frame.boxes, folder)
+    thickness = float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked]))
+    warn_of_thickness(frame, thickness, folder)
     return Contexts(
         positions,
         images,
@@ -106,7 +109,7 @@ def contexts_of_slices(
         (low, high),
         masked,
         [str(volume.path) for volume in masked],
-        float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked])),
+        thickness,
         selection={'slice_dir': folder},
     )
 

@@ -21,7 +21,7 @@ from tfp_bruno.volumes import html_report
 from tfp_bruno.volumes.contexts import Contexts, contexts_of_scan
 from tfp_bruno.volumes.positions import SliceSelection
 from tfp_bruno.volumes.reconstruction import SIDECAR, ReconstructionSettings, reconstruct
-from tfp_bruno.volumes.reference import training_frame, warn_of_thickness
+from tfp_bruno.volumes.reference import training_frame
 
 # Subjects that are read, and whose means are predicted, at once.
 BATCH = 8
@@ -207,7 +207,6 @@ def _read(model, subject: Subject, folder: pathlib.Path, settings: StudySettings
         scan = read_volume(subject.path, settings.assume_ras)
         mask = read_mask(mask_path(subject.path), scan) if settings.use_masks else None
         contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
-        warn_of_thickness(model.info, contexts)
     return dataclasses.replace(contexts, warnings=warnings)
 
 
