@@ -19,7 +19,7 @@ from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError
 
 # To be raised whenever the preprocessing changes.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
 LEVELS = 65535
 

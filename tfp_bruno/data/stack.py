@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
 from tfp_bruno.errors import UserError
@@ -50,10 +51,10 @@ def extract_stack(volume: Volume, definition: DatasetDefinition, mask: np.ndarra
         The Stack.
 
     Raises:
-        UserError: if the volume has a single voxel along an axis, or no positive intensity to scale by.
+        UserError: if the volume has a single voxel along an axis, or intensities that `intensity_range` refuses.
     """
     _check_whole(volume)
-    low, high = intensity_range(volume.data if mask is None else volume.data[mask], definition, volume.path)
+    low, high = intensity_range([volume.data], [mask], definition, volume.path)
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
     data, affine = orient(data, volume.affine, definition.axes)
     grid = stack_grid(data.shape, affine, definition)
@@ -118,32 +119,3 @@ def _crop(data, offset, steps, sizes, sigmas) -> tuple[np.ndarray, np.ndarray]:
     last = np.clip(np.ceil(last + reach) + 1, 1, data.shape).astype(int)
     part = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
     return data[part], offset - first
-
-
-def intensity_range(data: np.ndarray, definition: DatasetDefinition, path: pathlib.Path) -> tuple[float, float]:
-    """Returns the intensities of a volume that become 0 and 1.
-
-    Args:
-        data: the voxels.
-        definition: its window, or its percentile of the non-zero voxels.
-        path: the file, for the error.
-
-    Returns:
-        (low, high) with low < high.
-
-    Raises:
-        UserError: if the percentile is not positive, or no voxel rises above the window's lower end.
-    """
-    if definition.window is not None:
-        low, high = definition.window
-        if data.max() <= low:
-            raise UserError(
-                f'{path}: no voxel is above {low:g}; {definition.name} volumes must be in Hounsfield units.'
-            )
-        return low, high
-    present = data[data != 0]
-    high = float(np.percentile(present, definition.percentile)) if present.size else 0.0
-    # Below the smallest normal float32, intensities could not be divided by it.
-    if high < np.finfo(np.float32).tiny:
-        raise UserError(f'{path}: has no positive intensities to scale by; shift them so that the background is 0.')
-    return 0.0, high
