@@ -96,13 +96,13 @@ def test_a_z_scored_brain_is_refused_unless_its_background_is_lowest_or_a_mask_t
     for background in (0.0, 0.5, -0.3):
         hidden = np.where(inside, z_scored, background)
         with pytest.raises(
-            UserError, match=r'scan\.nii\.gz: .*below .* so what is black is unknown; shift it'
+            UserError, match=r'scan\.nii\.gz: .*below .* so what is black is unknown; shift the'
         ) as caught:
             range_of(hidden)
         assert '\n' not in str(caught.value)
         stack, warnings = stack_of(hidden, inside)
         assert np.corrcoef(stack.images.ravel(), stack_of(brain)[0].images.ravel())[0, 1] > 0.98
-        assert any('the darkest voxels inside its mask are' in line for line in warnings)
+        assert any('that of the darkest voxels inside its mask, is taken for black' in line for line in warnings)
         assert stack.intensity_low == pytest.approx(np.percentile(z_scored[inside], 0.5), rel=1e-4)
     np.testing.assert_allclose(stack_of(z_scored)[0].images, stack_of(brain)[0].images, atol=1e-4)
 

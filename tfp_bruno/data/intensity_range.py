@@ -44,13 +44,12 @@ def intensity_range(
         UserError: if nothing is brighter than the background, or so much is darker that it cannot be the background, or
             the units are not those of the window.
     """
-    inside = np.concatenate(
-        [image.ravel() if mask is None else image[mask] for image, mask in zip(images, masks, strict=True)]
-    )
+    pairs = list(zip(images, masks, strict=True))
+    inside = np.concatenate([image.ravel() if mask is None else image[mask] for image, mask in pairs])
     edges = np.concatenate([_edges(image) for image in images])
     is_masked = all(mask is not None for mask in masks)
     if definition.window is not None:
-        values = np.concatenate([image.ravel() for image in images])
+        values = np.concatenate([image.ravel() for image in images]) if is_masked else inside
         background = None if is_masked else _most_frequent(edges)
         check_window_units(values, inside, background, definition, path)
         return definition.window
@@ -89,7 +88,7 @@ def _percentile_range(
         found = 'no constant background along its edges' if background is None else f'a background of {background:g}'
         raise UserError(
             f'{path}: has {found}, but {darker} voxels below {low:g} (down to {values.min():g}), so what is black is '
-            'unknown; shift it so that the background is lowest, or give a mask.'
+            'unknown; shift the intensities so that the background is the lowest, or give a mask.'
         )
     # Below the smallest normal float32, intensities could not be divided by it.
     if high - low < np.finfo(np.float32).tiny:
@@ -112,8 +111,8 @@ def _find_background(values: np.ndarray, edges: np.ndarray) -> tuple[float | Non
 def _tell(values: np.ndarray, low: float, high: float, is_found: bool, path: pathlib.Path) -> None:
     """Warns of a black that is not 0, and of voxels far below it."""
     if low:
-        what = 'its background is' if is_found else 'the darkest voxels inside its mask are'
-        warn(f'{path}: {what} {low:g}, not 0, and become black.')
+        what = 'the value of its background' if is_found else 'that of the darkest voxels inside its mask'
+        warn(f'{path}: {low:g}, {what}, is taken for black, not 0.')
     deep = np.count_nonzero(values < low - DEEP * (high - low))
     if deep:
         warn(f'{path}: {deep} voxels are far below black, {low:g}: down to {values.min():g}; they become black.')

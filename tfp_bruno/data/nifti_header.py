@@ -100,7 +100,7 @@ def parse_header(head: bytes, path: pathlib.Path) -> Header:
     except HEADER_ERRORS as error:
         raise UserError(f'{path}: its NIfTI header is damaged ({one_line(error)}); write it again.') from error
     if notices.messages:
-        warn(f'{path}: its header is not as the standard has it: {"; ".join(notices.messages)}.')
+        warn(f'{path}: its header breaks the NIfTI standard: {"; ".join(notices.messages)}.')
     return header
 
 
