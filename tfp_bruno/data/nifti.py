@@ -42,7 +42,7 @@ def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
         assume_ras: take a file that has neither an sform nor a qform as RAS, centred at world 0, not as an error.
 
     Returns:
-        The Volume. A valid sform wins over a qform that differs, with a warning.
+        The Volume. A valid sform wins over a qform that differs; that, and what is mended in the header, is a warning.
 
     Raises:
         UserError: if the file is missing, unreadable, cut short, not NIfTI, not one 3-D volume, without an orientation,
