@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.frame import TrainingFrame
+from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
 from tfp_bruno.data.placement import FOREGROUND, Box, Placement, check_box, measure_box, place_stack
@@ -93,8 +94,8 @@ def extract_stack(
         The Stack.
 
     Raises:
-        UserError: if the volume has a single voxel along an axis, no positive intensity to scale by, or its anatomy
-            cannot be placed.
+        UserError: if the volume has a single voxel along an axis, intensities that `intensity_range` refuses, or its
+            anatomy cannot be placed.
     """
     oriented = _orient(volume, definition, mask)
     if affine is None:
@@ -138,7 +139,7 @@ def stack_grid(
 def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None) -> _Oriented:
     """Scales a volume to [0, 1] and turns its axes to those of the stack."""
     _check_whole(volume)
-    low, high = intensity_range(volume.data if mask is None else volume.data[mask], definition, volume.path)
+    low, high = intensity_range([volume.data], [mask], definition, volume.path)
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
     data, affine = orient(data, volume.affine, definition.axes)
     # Scaled before it is smoothed, so that outliers cannot bleed into their neighbours.
@@ -243,32 +244,3 @@ def _check_whole(volume: Volume) -> None:
     if min(volume.data.shape) < 2:
         size = ' x '.join(str(length) for length in volume.data.shape)
         raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
-
-
-def intensity_range(data: np.ndarray, definition: DatasetDefinition, path: pathlib.Path) -> tuple[float, float]:
-    """Returns the intensities of a volume that become 0 and 1.
-
-    Args:
-        data: the voxels.
-        definition: its window, or its percentile of the non-zero voxels.
-        path: the file, for the error.
-
-    Returns:
-        (low, high) with low < high.
-
-    Raises:
-        UserError: if the percentile is not positive, or no voxel rises above the window's lower end.
-    """
-    if definition.window is not None:
-        low, high = definition.window
-        if data.max() <= low:
-            raise UserError(
-                f'{path}: no voxel is above {low:g}; {definition.name} volumes must be in Hounsfield units.'
-            )
-        return low, high
-    present = data[data != 0]
-    high = float(np.percentile(present, definition.percentile)) if present.size else 0.0
-    # Below the smallest normal float32, intensities could not be divided by it.
-    if high < np.finfo(np.float32).tiny:
-        raise UserError(f'{path}: has no positive intensities to scale by; shift them so that the background is 0.')
-    return 0.0, high

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, read_mask, read_volume
 from tfp_bruno.data.folder import SUFFIXES
+from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.placement import check_in_plane
-from tfp_bruno.data.stack import intensity_range
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
 from tfp_bruno.volumes.positions import check_tilt, nearest_position
@@ -84,8 +84,8 @@ def contexts_of_slices(
 
     Raises:
         UserError: if a slice lies outside the stack or is tilted more than 15 degrees against its planes, two different
-            slices are nearest to one position, they have no intensity to scale by, or their anatomy does not lie
-            where the training data have it.
+            slices are nearest to one position, `intensity_range` refuses their intensities, or their anatomy does not
+            lie where the training data have it.
     """
     chosen: dict[int, SliceFile] = {}
     for item in slices:
@@ -95,8 +95,8 @@ def contexts_of_slices(
             _check_same(other, item, position)
     positions = tuple(sorted(chosen))
     ordered = [chosen[position] for position in positions]
-    present = [s.volume.data.ravel() if s.mask is None else s.volume.data[s.mask] for s in ordered]
-    low, high = intensity_range(np.concatenate(present), definition, pathlib.Path(folder))
+    images, masks = [item.volume.data for item in ordered], [item.mask for item in ordered]
+    low, high = intensity_range(images, masks, definition, pathlib.Path(folder))
     masked = [_masked(item, low) for item in ordered]
     images = np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked])
     check_in_plane(images, definition.pixel_spacing, frame and frame.boxes, folder)
