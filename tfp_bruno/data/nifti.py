@@ -40,8 +40,15 @@ LARGEST_ITEM = 16
 # A header that says more is damaged, whatever its orientation code.
 SMALLEST_VOXEL, LARGEST_VOXEL = 0.01, 100.0
 FARTHEST = 1e5
+# What git-annex and Git LFS leave in the place of a file whose content was not fetched.
+POINTERS = (b'/annex/objects/', b'version https://git-lfs.github.com/spec/')
+NOT_FETCHED = 'its content is not there: {}; fetch it, e.g. with git annex get, datalad get or git lfs pull.'
 # Volume of a voxel over the product of its sides: 1 at right angles.
 LEAST_RECTANGULAR = 0.5
+
+
+class OrientationError(UserError):
+    """A file says nothing of where it lies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +84,13 @@ def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
     return parse_volume(read_file(path), path, assume_ras)
 
 
-def read_mask(path: str | os.PathLike, volume: Volume) -> np.ndarray:
+def read_mask(path: str | os.PathLike, volume: Volume, assume_ras: bool = False) -> np.ndarray:
     """Reads a mask that lies on the grid of a volume.
 
     Args:
         path: a NIfTI file; what is above 0 is inside.
         volume: the volume.
+        assume_ras: as of `read_volume`.
 
     Returns:
         bool array of the volume's shape, not all False.
@@ -92,7 +100,7 @@ def read_mask(path: str | os.PathLike, volume: Volume) -> np.ndarray:
     """
     path = pathlib.Path(path)
     image = _parse_image(_decompress(read_file(path), path), path)
-    affine, data = _choose_affine(image, path, assume_ras=False), _read_voxels(image, path)
+    affine, data = _choose_affine(image, path, assume_ras), _read_voxels(image, path)
     if data.shape != volume.data.shape or not np.allclose(affine, volume.affine, atol=1e-2, rtol=1e-3):
         raise UserError(f'{path}: lies on another grid than {volume.path}; resample the mask to the volume.')
     if not (data > 0).any():
@@ -105,8 +113,13 @@ def read_file(path: pathlib.Path) -> bytes:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f'{path}: is no file but a device or a pipe; give a .nii or .nii.gz file.')
-        return path.read_bytes()
+        content = path.read_bytes()
+        if content.startswith(POINTERS):
+            raise UserError(f'{path}: {NOT_FETCHED.format("a pointer")}')
+        return content
     except FileNotFoundError:
+        if path.is_symlink():
+            raise UserError(f'{path}: {NOT_FETCHED.format("a broken link")}') from None
         raise UserError(f'{path}: there is no such file; check the path.') from None
     except IsADirectoryError:
         raise UserError(f'{path}: is a folder, not a volume; give a .nii or .nii.gz file.') from None
@@ -149,7 +162,7 @@ def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) 
         raise ValueError(f'{path}: the affine has a shear, which a qform cannot hold.') from error
     image.header.set_xyzt_units('mm')
     content = image.to_bytes()
-    if str(path).endswith('.gz'):
+    if str(path).lower().endswith('.gz'):
         content = gzip.compress(content, compresslevel=3, mtime=0)
     atomic.write_bytes(path, content)
 
@@ -205,7 +218,10 @@ def _choose_affine(image: nibabel.Nifti1Image, path: pathlib.Path, assume_ras: b
             spacing = np.array(image.header.get_zooms()[:3], dtype=np.float64)
             centre = spacing * (np.array(image.shape[:3]) - 1) / 2
             return _plausible(nibabel.affines.from_matvec(np.diag(spacing), -centre), path)
-        raise UserError(f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one.')
+        raise OrientationError(
+            f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; '
+            'set one, or give --assume_ras.'
+        )
     if sform is None:
         return _plausible(qform, path)
     if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
