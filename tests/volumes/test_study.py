@@ -12,11 +12,10 @@ from tfp_bruno.volumes import OutputSettings, ReconstructionSettings, SliceSelec
 from tfp_bruno.volumes.study import (
     StudySettings,
     choose_subjects,
-    mask_path,
     reconstruct_study,
     subject_folders,
-    write_study_report,
 )
+from tfp_bruno.volumes.study_report import write_study_report
 
 QUICK = ReconstructionSettings(std_samples=0, report=False, output=OutputSettings(spacing=8.0))
 SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
@@ -56,7 +55,10 @@ def study(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         data = rng.uniform(1, 100, (16, 16, 16)).astype(np.float32)
         nibabel.save(nibabel.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
-        nibabel.save(nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])), mask_path(path))
+        nibabel.save(
+            nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])),
+            path.with_name(path.name.replace('T2w', 'mask')),
+        )
     return tmp_path / 'study'
 
 
@@ -64,7 +66,7 @@ def test_every_volume_has_a_folder(tmp_path, study, model, assert_contract):
     subjects = find_subjects(study)
     folders = subject_folders(subjects, tmp_path / 'out')
     names = [str(folder.relative_to(tmp_path / 'out')) for folder in folders]
-    assert names == ['sub-1', 'sub-2/sub-2_ses-a_T2w', 'sub-2/sub-2_ses-b_T2w', 'sub-3']
+    assert names == ['sub-1', 'sub-2/ses-a/sub-2_ses-a_T2w', 'sub-2/ses-b/sub-2_ses-b_T2w', 'sub-3']
     outcomes = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['completed'] * 4
     # One call for all of them.
@@ -118,11 +120,12 @@ def test_a_model_that_fails_for_many_subjects_is_asked_for_one(tmp_path, study, 
 
 def test_masks_lie_beside_the_scans(tmp_path, study, model):
     subjects = find_subjects(study)
-    mask_path(subjects[3].path).unlink()
+    (subjects[3].path.parent / 'sub-3_mask.nii.gz').unlink()
     settings = StudySettings(SETTINGS.selection, use_masks=True, reconstruction=QUICK)
     outcomes = reconstruct_study(model, subjects, tmp_path / 'out', settings)
     assert [outcome.state for outcome in outcomes] == ['completed'] * 3 + ['failed']
-    assert 'sub-3_mask.nii.gz: there is no such file' in outcomes[3].error
+    assert 'sub-3_T2w.nii.gz: has no mask; put one beside it, named' in outcomes[3].error
+    assert 'sub-3_desc-brain_mask or sub-3_T2w_mask or sub-3_mask (' in outcomes[3].error
 
 
 def test_other_settings_are_not_complete(tmp_path, study, model):
