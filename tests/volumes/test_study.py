@@ -55,10 +55,8 @@ def study(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         data = rng.uniform(1, 100, (16, 16, 16)).astype(np.float32)
         nibabel.save(nibabel.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
-        nibabel.save(
-            nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])),
-            path.with_name(path.name.replace('T2w', 'mask')),
-        )
+        mask = nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1]))
+        nibabel.save(mask, path.with_name(path.name.replace('T2w', 'mask')))
     return tmp_path / 'study'
 
 

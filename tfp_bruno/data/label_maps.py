@@ -4,7 +4,7 @@ import numpy as np
 
 MOST_LABELS = 64
 # Share of the voxels' neighbours inside the anatomy that are the same: noise or texture leaves few.
-LEAST_FLAT = 0.7
+LEAST_FLAT = 0.6
 _LOOK = 20_000
 
 
@@ -23,11 +23,12 @@ def is_label_map(data: np.ndarray) -> bool:
         return False
     same = pairs = 0
     for axis in range(3):
-        one, two = data.take(range(data.shape[axis] - 1), axis), data.take(range(1, data.shape[axis]), axis)
+        moved = np.moveaxis(data, axis, 0)
+        one, two = moved[:-1], moved[1:]
         inside = (one != 0) | (two != 0)
         pairs += np.count_nonzero(inside)
         same += np.count_nonzero(inside & (one == two))
-    return same >= LEAST_FLAT * pairs > 0
+    return bool(same >= LEAST_FLAT * pairs > 0)
 
 
 def _may_be_labels(values: np.ndarray) -> bool:

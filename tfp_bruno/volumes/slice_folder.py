@@ -146,9 +146,9 @@ def _read_slice(path: pathlib.Path, mask_path: pathlib.Path | None) -> SliceFile
     try:
         volume = read_volume(path)
     except OrientationError as error:
-        # Centred at world 0, as --assume_ras has a whole volume, all slices would be one.
+        # Centred at world 0, as --assume_ras has a whole volume, all slices would lie in one place.
         raise UserError(
-            f'{path}: its affine is missing, which alone tells where a single slice lies; set it.'
+            f'{path}: has neither a valid sform nor a valid qform, which alone tell where a single slice lies; set one.'
         ) from error
     size = ' x '.join(map(str, volume.data.shape))
     if volume.data.shape.count(1) != 1:
