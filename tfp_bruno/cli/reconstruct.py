@@ -233,7 +233,8 @@ def reconstruct_all(settings: ReconstructionSettings) -> None:
     """
     check_not_inside(BIDS_DIR.value)
     study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
-    subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
+    with collect_warnings() as warnings:
+        subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
     folder = pathlib.Path(OUTPUT_DIR.value)
     subject_folders(subjects, folder)
     # A study goes on where it was interrupted, so the folder may hold files.
@@ -241,7 +242,8 @@ def reconstruct_all(settings: ReconstructionSettings) -> None:
     model, scorer = load_model_and_scorer(settings)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
-    write_study_report(folder, outcomes, f'{model.definition.name}: {len(outcomes)} volumes', settings.command)
+    title = f'{model.definition.name}: {len(outcomes)} volumes'
+    write_study_report(folder, outcomes, title, settings.command, warnings)
     print(folder / 'report.html')
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:

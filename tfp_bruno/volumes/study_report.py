@@ -16,8 +16,18 @@ from tfp_bruno.volumes.reconstruction import SIDECAR
 from tfp_bruno.volumes.study import Outcome
 
 
-def write_study_report(output_dir: pathlib.Path, outcomes: Sequence[Outcome], title: str, command: str) -> None:
-    """Writes `report.html` and `dataset_description.json` of a study."""
+def write_study_report(
+    output_dir: pathlib.Path, outcomes: Sequence[Outcome], title: str, command: str, warnings: Sequence[str] = ()
+) -> None:
+    """Writes `report.html` and `dataset_description.json` of a study.
+
+    Args:
+        output_dir: the folder of the study.
+        outcomes: what became of each volume; the warnings of each are in its sidecar.
+        title: heading of the page.
+        command: what the user typed.
+        warnings: of the folder as a whole.
+    """
     states = [outcome.state for outcome in outcomes]
     page = html_report.render(
         'study',
@@ -28,6 +38,7 @@ def write_study_report(output_dir: pathlib.Path, outcomes: Sequence[Outcome], ti
         skipped=states.count('complete before'),
         failed=states.count('failed'),
         command=command,
+        warnings=warnings,
     )
     description = {
         'Name': title,
