@@ -363,6 +363,59 @@ def test_more_bad_input_of_reconstruct(call_warm, assert_one_line, tiny_run, wri
     assert content_of(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--stack={f}/link.nii.gz', '--slices=1'], ['link.nii.gz', 'a broken link; fetch it']),
+        (['--stack={f}/scan.nii.gz', '--slices=1', '--mask={f}/link.nii.gz'], ['link.nii.gz', 'a broken link']),
+        (['--slice_dir={f}/slices', '--reference={f}/link.nii.gz'], ['link.nii.gz', 'a broken link']),
+        (['--stack={f}/plain.nii.gz', '--slices=1'], ['plain.nii.gz', 'or give --assume_ras']),
+        (['--slice_dir={f}/plain', '--assume_ras'], ['0.nii.gz', 'alone tell where a single slice lies']),
+        (['--slice_dir={f}/mixed'], ['1 images of other formats', '1.mgz']),
+        (['--bids_dir={f}/twice', '--slices=1'], ['a.nii.gz', 'would be written to', 'a.nii']),
+    ],
+    ids=' '.join,
+)
+def test_files_that_are_not_what_they_seem(call_warm, assert_one_line, write_blobs, tmp_path, flags, words):
+    write_blobs(tmp_path / 'scan.nii.gz')
+    (tmp_path / 'link.nii.gz').symlink_to('.git/annex/objects/nowhere')
+    nibabel.save(nibabel.Nifti1Image(blobs().astype(np.float32), None), tmp_path / 'plain.nii.gz')
+    for name in ('slices', 'plain', 'mixed'):
+        save_slice(tmp_path / name / '0.nii.gz')
+    nibabel.save(nibabel.Nifti1Image(blobs((20, 20, 1)).astype(np.float32), None), tmp_path / 'plain' / '0.nii.gz')
+    (tmp_path / 'mixed' / '1.mgz').touch()
+    for name in ('a.nii', 'a.nii.gz'):
+        (tmp_path / 'twice').mkdir(exist_ok=True)
+        save(tmp_path / 'twice' / name, blobs())
+    given = [flag.format(f=tmp_path) for flag in flags]
+    # Before a model is loaded.
+    (tmp_path / 'run').mkdir()
+    done = call_warm('reconstruct', f'--run_dir={tmp_path / "run"}', f'--output_dir={tmp_path / "out"}', *given)
+    assert_one_line(done, 'reconstruct', *words)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('flag', ['--use_masks', '--assume_ras'])
+def test_train_reads_phantoms_in_one_way(call_warm, assert_one_line, tmp_path, flag):
+    assert_one_line(call_warm('train', f'--output_dir={tmp_path / "run"}', flag), 'train', flag, '--data_dir')
+
+
+def test_train_names_all_that_is_bad(call_warm, assert_one_line, good_folder, tmp_path):
+    flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    done = call_warm('train', *flags, '--use_masks')
+    assert_one_line(done, 'train', '4 of 4 files cannot be used', 'sub-0_mask', 'sub-3_mask')
+    for name in ('sub-1', 'sub-2'):
+        (good_folder / f'{name}.nii.gz').write_bytes(b'')
+    done = call_warm('train', *flags)
+    assert_one_line(done, 'train', '2 of 4 files', 'sub-1.nii.gz: is not', 'sub-2.nii.gz: is not')
+    for name in ('sub-4', 'sub-5'):
+        (good_folder / f'{name}.nii.gz').symlink_to('nowhere')
+    done = call_warm('train', *flags)
+    assert_one_line(
+        done, 'train', 'content of 2 of 6 files is not there', 'sub-4.nii.gz, sub-5.nii.gz', 'git annex get'
+    )
+
+
 def test_results_never_lie_on_what_they_come_from(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path):
     names = make_inputs(tmp_path, write_blobs)
     before = content_of(tmp_path)

@@ -229,6 +229,42 @@ def test_the_atlas_has_modes_and_subjects(tiny_run, call_warm, assert_contract, 
     assert 0 < shares[0] <= 1
 
 
+def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, assert_one_line, tmp_path):
+    # Brains in a body that only masks take away, in files without orientation.
+    study = tmp_path / 'study'
+    shutil.copytree(phantom_call[1], study)
+    for path in sorted(study.rglob('*.nii.gz')):
+        voxels = data.read_volume(path).data
+        voxels = voxels if 'mask' in path.name else np.where(voxels > 0, voxels, 0.5)
+        nibabel.save(nibabel.Nifti1Image(voxels, None), path)
+    config = tmp_path / 'small.toml'
+    config.write_text(
+        'name = "small"\nfield_of_view = 160\nnum_slices = 12\nstack_share = 0.65\nimage_size = 16\n'
+        'test_share = 0.2\ncontext_counts = [0, 2]\n'
+    )
+    run, cache = tmp_path / 'run', f'--cache_dir={tmp_path / "cache"}'
+    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2', '--start_volumes=8']
+    flags = [f'--dataset_config={config}', f'--data_dir={study}', f'--output_dir={run}', cache, *small]
+    done = call_warm('train', *flags, '--use_masks', '--assume_ras')
+    assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
+    info = json.loads((run / 'run.json').read_text())['info']
+    assert (info['use_masks'], info['assume_ras']) == (True, True)
+    evaluate = ['--contexts=2', '--num_samples=1', '--score_samples=1', '--max_subjects=1', '--nobaselines']
+    done = call_warm('evaluate', f'--run_dir={run}', cache, *evaluate)
+    assert_quiet(done, r'Evaluating on ', r'\d+ contexts: ')
+    # With the masks, the volumes are those of the phantom, whose background is 0.
+    definition = data.DatasetDefinition.from_json(json.loads((run / 'run.json').read_text())['dataset'])
+    masked = data.load_population(definition, study, tmp_path / 'cache', **data.reading_of(info)).images
+    plain = data.load_population(definition, study, tmp_path / 'cache', assume_ras=True).images
+    expected = data.load_population(definition, phantom_call[1], tmp_path / 'cache').images
+    assert np.abs(masked - expected).mean() < 0.002 < 0.05 < np.abs(plain - expected).mean()
+    # Resumed and evaluated, the run asks for the masks again.
+    next(study.glob('sub-*/anat/*_mask.nii.gz')).unlink()
+    done = call_warm('train', f'--output_dir={run}', '--resume', '--steps=2', cache)
+    assert_one_line(done, 'train', 'has no mask')
+    assert_one_line(call_warm('evaluate', f'--run_dir={run}', cache, *evaluate), 'evaluate', 'has no mask')
+
+
 def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
     config = tmp_path / 'coronal.toml'
     config.write_text(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.data import cache, default_cache_dir, extract_stack, get_definition, read_volume
+from tfp_bruno.errors import collect_warnings
 
 FETAL = get_definition('fetal')
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
@@ -23,9 +24,9 @@ def cached_files(folder):
 
 def test_the_cache_gives_what_preprocessing_gives(tmp_path, scan, monkeypatch):
     expected = extract_stack(read_volume(scan), FETAL)
-    first, _ = cache.load_stack(scan, FETAL, tmp_path / 'cache')
+    first = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     monkeypatch.setattr(cache, 'extract_stack', None)
-    stack, _ = cache.load_stack(scan, FETAL, tmp_path / 'cache')
+    stack = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     np.testing.assert_allclose(stack.images, expected.images, atol=1e-5)
     np.testing.assert_array_equal(stack.images, first.images)
     np.testing.assert_array_equal(stack.affine, expected.affine)
@@ -36,18 +37,61 @@ def test_the_cache_gives_what_preprocessing_gives(tmp_path, scan, monkeypatch):
 
 def test_the_key_is_the_content_and_the_settings(tmp_path, scan, save, smooth_volume):
     folder = tmp_path / 'cache'
-    _, key = cache.load_stack(scan, FETAL, folder)
-    _, copy = cache.load_stack(pathlib.Path(scan).rename(tmp_path / 'renamed.nii.gz'), FETAL, folder)
-    _, changed = cache.load_stack(save(scan, smooth_volume + 1, AFFINE), FETAL, folder)
-    _, narrow = cache.load_stack(scan, dataclasses.replace(FETAL, field_of_view=100.0), folder)
-    assert key == copy
-    assert len({key, changed, narrow}) == 3
-    assert len(cached_files(folder)) == 3
+    renamed = tmp_path / 'renamed.nii.gz'
+    mask = save(tmp_path / 'scan_mask.nii.gz', (smooth_volume > 500).astype(np.uint8), AFFINE)
+
+    def count(*arguments, **settings):
+        cache.load_stack(*arguments, cache_dir=folder, **settings)
+        return len(cached_files(folder))
+
+    assert count(scan, FETAL) == 1
+    assert count(pathlib.Path(scan).rename(renamed), FETAL) == 1
+    assert count(renamed, dataclasses.replace(FETAL, field_of_view=100.0)) == 2
+    assert count(renamed, FETAL, assume_ras=True) == 3
+    assert count(renamed, FETAL, mask=mask) == 4
+    save(mask, (smooth_volume > 300).astype(np.uint8), AFFINE)
+    assert count(renamed, FETAL, mask=mask) == 5
+    assert count(save(scan, smooth_volume + 1, AFFINE), FETAL) == 6
+
+
+def test_a_mask_makes_background(tmp_path, scan, save, smooth_volume):
+    inside = np.zeros(smooth_volume.shape, np.uint8)
+    inside[6:18, 7:21, 8:24] = 1
+    mask = save(tmp_path / 'scan_mask.nii.gz', inside, AFFINE)
+    whole = save(tmp_path / 'cut.nii.gz', np.where(inside, smooth_volume, 0), AFFINE)
+    stack = cache.load_stack(scan, FETAL, tmp_path / 'cache', mask=mask).stack
+    expected = cache.load_stack(whole, FETAL, tmp_path / 'cache').stack
+    np.testing.assert_array_equal(stack.images, expected.images)
+
+
+def test_warnings_are_told_again_with_the_names_of_now(tmp_path, save, smooth_volume):
+    scan = save(tmp_path / 'scan.nii.gz', smooth_volume, AFFINE, AFFINE * 1.1)
+    mask = save(tmp_path / 'scan.nii.gz_mask.nii.gz', (smooth_volume > 500).astype(np.uint8), AFFINE, AFFINE * 1.1)
+
+    def told(path, mask):
+        with collect_warnings() as messages:
+            loaded = cache.load_stack(path, FETAL, tmp_path / 'cache', mask=mask)
+        # The first reading keeps its warnings to itself, so that they can be told again.
+        return messages, loaded.warnings
+
+    first, kept = told(scan, mask)
+    assert first == []
+    assert len(kept) == 2
+    again = told(scan.rename(tmp_path / 'case.nii.gz'), mask.rename(tmp_path / 'case_mask.nii.gz'))[0]
+    differ = 'its sform and qform differ; the sform is used.'
+    assert again == [f'{tmp_path / name}: {differ}' for name in ('case.nii.gz', 'case_mask.nii.gz')]
+
+
+def test_the_content_is_that_of_the_voxels(tmp_path, scan, save, smooth_volume):
+    plain = save(tmp_path / 'plain.nii', smooth_volume.astype(np.float64), AFFINE)
+    other = save(tmp_path / 'other.nii', smooth_volume + 1, AFFINE)
+    contents = [cache.load_stack(path, FETAL, tmp_path / 'cache').content for path in (scan, plain, other)]
+    assert contents[0] == contents[1] != contents[2]
 
 
 @pytest.mark.parametrize('damage', ['cut', 'byte', 'empty', 'text'])
 def test_a_damaged_cache_file_is_made_again(tmp_path, scan, damage):
-    expected, _ = cache.load_stack(scan, FETAL, tmp_path / 'cache')
+    expected = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     (file,) = cached_files(tmp_path / 'cache')
     content = file.read_bytes()
     middle = len(content) // 2
@@ -58,15 +102,15 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, scan, damage):
         'text': b'not a cache file',
     }
     file.write_bytes(spoilt[damage])
-    stack, _ = cache.load_stack(scan, FETAL, tmp_path / 'cache')
+    stack = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     np.testing.assert_allclose(stack.images, expected.images, atol=1e-5)
     assert file.read_bytes() == content
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, scan):
     (tmp_path / 'file').write_text('in the way')
-    stack, _ = cache.load_stack(scan, FETAL, tmp_path / 'file')
-    expected, _ = cache.load_stack(scan, FETAL, tmp_path / 'cache')
+    stack = cache.load_stack(scan, FETAL, tmp_path / 'file').stack
+    expected = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     np.testing.assert_array_equal(stack.images, expected.images)
 
 

@@ -224,3 +224,26 @@ def test_masks(tmp_path, save):
         with pytest.raises(UserError, match=message) as caught:
             read_mask(path, volume)
         assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize('content', [b'/annex/objects/MD5E-s1\n', b'version https://git-lfs.github.com/spec/v1\noid x'])
+def test_content_that_was_not_fetched_is_told(tmp_path, content):
+    (tmp_path / 'link.nii.gz').symlink_to('.git/annex/objects/nowhere')
+    (tmp_path / 'pointer.nii.gz').write_bytes(content)
+    for name, what in (('link', 'a broken link'), ('pointer', 'a pointer')):
+        with pytest.raises(UserError, match=rf'{name}\.nii\.gz: its content is not there: {what}; fetch it'):
+            read_volume(tmp_path / f'{name}.nii.gz')
+
+
+def test_a_mask_without_orientation_is_taken_as_its_scan_is(tmp_path, save, smooth_volume):
+    scan = save(tmp_path / 'scan.nii', smooth_volume)
+    mask = save(tmp_path / 'mask.nii', (smooth_volume > 500).astype(np.uint8))
+    volume = read_volume(scan, assume_ras=True)
+    np.testing.assert_array_equal(read_mask(mask, volume, assume_ras=True), smooth_volume > 500)
+    with pytest.raises(UserError, match=r'mask\.nii: has neither .*; set one, or give --assume_ras'):
+        read_mask(mask, volume)
+
+
+def test_files_are_packed_whatever_the_case_of_their_suffix(tmp_path):
+    write_volume(tmp_path / 'a.NII.GZ', np.ones((2, 2, 2), np.float32), np.eye(4))
+    assert (tmp_path / 'a.NII.GZ').read_bytes().startswith(b'\x1f\x8b')

@@ -21,7 +21,7 @@ def test_images_are_mapped_and_found_again(tmp_path, make_folder, monkeypatch):
     train = first.subset('train')
     assert isinstance(train.images, np.memmap)
     assert np.shares_memory(train.images, first.images)
-    monkeypatch.setattr(population, 'load_stack', None)
+    monkeypatch.setattr(population, 'load_stack', lambda *_, **__: pytest.fail('is read again'))
     again = load_population(FETAL, folder, cache)
     np.testing.assert_array_equal(again.images, first.images)
     np.testing.assert_array_equal(again.frame.affine, first.frame.affine)

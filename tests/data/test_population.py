@@ -1,6 +1,9 @@
 """A population holds every stack, in order, with its split and its origin."""
 
+import dataclasses
 import json
+import logging
+import shutil
 import subprocess
 import sys
 import types
@@ -8,7 +11,7 @@ import types
 import numpy as np
 import pytest
 
-from tfp_bruno.data import extract_stack, find_subjects, get_definition, load_population, read_volume
+from tfp_bruno.data import extract_stack, find_subjects, get_definition, load_population, read_volume, reading_of
 from tfp_bruno.errors import UserError
 
 FETAL = get_definition('fetal')
@@ -67,6 +70,126 @@ def test_a_bad_volume_among_good_ones_is_named(tmp_path, make_folder):
     bad.write_bytes(bad.read_bytes()[:-100])
     with pytest.raises(UserError, match=r'sub-03_T2w\.nii\.gz: is cut short'):
         load_population(FETAL, folder, tmp_path / 'cache')
+
+
+def test_all_bad_volumes_are_told_in_one_line(tmp_path, make_folder):
+    folder = make_folder(tmp_path / 'data', 6)
+    for name, content in (('sub-02', b''), ('sub-05', b'a letter')):
+        (folder / f'{name}_T2w.nii.gz').write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load_population(FETAL, folder, tmp_path / 'cache')
+    message = str(caught.value)
+    assert message.startswith(f'{folder}: 2 of 6 files cannot be used: (1) sub-0')
+    assert all(f'{name}_T2w.nii.gz: is not a NIfTI file' in message for name in ('sub-02', 'sub-05'))
+    assert '\n' not in message
+    assert not list((tmp_path / 'cache' / 'populations').iterdir())
+
+
+@pytest.mark.parametrize('bids', [False, True])
+def test_contents_that_were_not_fetched_are_counted_before_anything_is_read(tmp_path, make_folder, bids):
+    folder = make_folder(tmp_path / 'data', 8, bids)
+    for path in sorted(folder.rglob('*_T2w.nii.gz'))[:7]:
+        path.unlink()
+        path.symlink_to('.git/annex/objects/nowhere')
+    with pytest.raises(UserError) as caught:
+        load_population(FETAL, folder, tmp_path / 'cache')
+    assert str(caught.value) == (
+        f'{folder}: the content of 7 of 8 files is not there: broken links (sub-01_T2w.nii.gz, sub-02_T2w.nii.gz, '
+        'sub-03_T2w.nii.gz, sub-04_T2w.nii.gz, sub-05_T2w.nii.gz and 2 more); fetch it, e.g. with git annex get or '
+        'datalad get.'
+    )
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_masks_that_were_not_fetched_or_are_missing(tmp_path, make_folder):
+    folder = make_folder(tmp_path / 'data', 4)
+    mask = folder / 'sub-02_mask.nii.gz'
+    mask.unlink()
+    with pytest.raises(UserError, match=r'sub-02_T2w\.nii\.gz: has no mask'):
+        load_population(FETAL, folder, tmp_path / 'cache', use_masks=True)
+    mask.symlink_to('nowhere')
+    with pytest.raises(UserError, match=r'1 of 8 files is not there: broken links \(sub-02_mask\.nii\.gz\)'):
+        load_population(FETAL, folder, tmp_path / 'cache', use_masks=True)
+    assert len(load_population(FETAL, folder, tmp_path / 'cache').names) == 4
+
+
+def test_masks_make_background_and_a_changed_one_is_noticed(tmp_path, make_folder, save, smooth_volume):
+    folder, affine = make_folder(tmp_path / 'data', 4), np.diag([5.0, 5.0, 5.0, 1.0])
+    plain = np.array(load_population(FETAL, folder, tmp_path / 'cache').images)
+    for first in (8, 6):
+        inside = np.zeros(smooth_volume.shape, np.uint8)
+        inside[first:18, 7:21, 8:24] = 1
+        for path in sorted(folder.glob('*_mask.nii.gz')):
+            save(path, inside, affine, affine)
+        masked = load_population(FETAL, folder, tmp_path / 'cache', use_masks=True)
+        for images, name in zip(masked.images, masked.names, strict=True):
+            volume = read_volume(folder / f'{name}_T2w.nii.gz')
+            cut = dataclasses.replace(volume, data=volume.data * inside)
+            np.testing.assert_allclose(images, extract_stack(cut, FETAL).images, atol=1e-5)
+    np.testing.assert_array_equal(load_population(FETAL, folder, tmp_path / 'cache').images, plain)
+
+
+def test_volumes_without_orientation_are_taken_as_ras_where_that_is_said(tmp_path, make_folder, save, smooth_volume):
+    folder, known = make_folder(tmp_path / 'data', 4), make_folder(tmp_path / 'known', 4)
+    mask = (smooth_volume > 200).astype(np.uint8)
+    for index in range(4):
+        save(folder / f'sub-{index + 1:02d}_T2w.nii.gz', smooth_volume + index)
+        save(folder / f'sub-{index + 1:02d}_mask.nii.gz', mask)
+        # What nibabel writes without an affine has voxels of 1 mm.
+        affine = np.diag([1.0, 1.0, 1.0, 1.0])
+        affine[:3, 3] = -(np.array(smooth_volume.shape) - 1) / 2
+        save(known / f'sub-{index + 1:02d}_T2w.nii.gz', smooth_volume + index, affine)
+        save(known / f'sub-{index + 1:02d}_mask.nii.gz', mask, affine)
+    with pytest.raises(UserError, match=r'4 of 4 files cannot be used: .* set one, or give --assume_ras'):
+        load_population(FETAL, folder, tmp_path / 'cache')
+    for use_masks in (False, True):
+        assumed = load_population(FETAL, folder, tmp_path / 'cache', use_masks=use_masks, assume_ras=True)
+        expected = load_population(FETAL, known, tmp_path / 'cache', use_masks=use_masks)
+        np.testing.assert_array_equal(assumed.images, expected.images)
+        np.testing.assert_array_equal(assumed.frame.affine, expected.frame.affine)
+    with pytest.raises(UserError, match='4 of 4 files cannot be used'):
+        load_population(FETAL, folder, tmp_path / 'cache')
+
+
+def test_warnings_of_volumes_are_told_whenever_they_are_loaded(tmp_path, make_folder, save, smooth_volume, caplog):
+    folder, affine = make_folder(tmp_path / 'data', 3), np.diag([5.0, 5.0, 5.0, 1.0])
+    save(folder / 'sub-02_T2w.nii.gz', smooth_volume, affine, affine * 1.1)
+    for cached in ('nothing', 'the pack', 'the stacks'):
+        if cached == 'the stacks':
+            shutil.rmtree(tmp_path / 'cache' / 'populations')
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger='absl'):
+            load_population(FETAL, folder, tmp_path / 'cache')
+        expected = f'{folder}/sub-02_T2w.nii.gz: its sform and qform differ; the sform is used.'
+        assert [record.getMessage() for record in caplog.records] == [expected], cached
+
+
+def test_label_maps_among_intensities_are_refused(tmp_path, make_folder, save, smooth_volume, caplog):
+    folder, affine = make_folder(tmp_path / 'data', 4), np.diag([5.0, 5.0, 5.0, 1.0])
+    labels = np.digitize(smooth_volume, [300, 600]).astype(np.int16)
+    save(folder / 'sub-03_T2w.nii.gz', labels, affine, affine)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r'1 of 4 volumes look like label maps .* \(sub-03_T2w\.nii\.gz\)'):
+            load_population(FETAL, folder, tmp_path / 'cache')
+    for index in range(4):
+        save(folder / f'sub-{index + 1:02d}_T2w.nii.gz', np.roll(labels, index, 0), affine, affine)
+    with caplog.at_level(logging.WARNING, logger='absl'):
+        load_population(FETAL, folder, tmp_path / 'cache')
+    assert 'every volume looks like a label map' in caplog.text
+
+
+def test_a_repacked_copy_in_both_splits_is_fatal(tmp_path, make_folder, smooth_volume, save):
+    folder = make_folder(tmp_path / 'data', 3)
+    save(folder / 'sub-04_T2w.nii', smooth_volume.astype(np.float64), np.eye(4))
+    rows = ['participant_id\tsplit', 'sub-01\ttrain', 'sub-02\ttrain', 'sub-03\ttest', 'sub-04\ttest']
+    (folder / 'participants.tsv').write_text('\n'.join(rows))
+    with pytest.raises(UserError, match=r'sub-04_T2w\.nii: is the same volume as .*sub-01_T2w'):
+        load_population(FETAL, folder, tmp_path / 'cache')
+
+
+def test_how_a_run_read_its_volumes():
+    assert reading_of({}) == {'use_masks': False, 'assume_ras': False}
+    assert reading_of({'use_masks': True, 'seed': 1}) == {'use_masks': True, 'assume_ras': False}
 
 
 def describe(folder, description):

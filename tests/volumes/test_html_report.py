@@ -127,12 +127,12 @@ def _strips(picture):
 def test_the_table_of_a_study():
     row = {'name': 'sub-1', 'state': 'failed', 'error': '<b>bad</b>', 'report': None, 'contexts': [], 'lowest': None}
     row |= {'warnings': ['<i>odd</i>']}
-    text = render(
-        'study', 'a study', {}, rows=[row | {'picture': None}], done=0, skipped=0, failed=1, command='bin/reconstruct'
-    )
+    values = {'done': 0, 'skipped': 0, 'failed': 1, 'command': 'bin/reconstruct', 'warnings': ['<i>b.mgz</i>']}
+    text = render('study', 'a study', {}, rows=[row | {'picture': None}], **values)
     Page(text)
     assert '&lt;b&gt;bad&lt;/b&gt;' in text
     assert '&lt;i&gt;odd&lt;/i&gt;' in text
+    assert '<p class="note warning">&lt;i&gt;b.mgz&lt;/i&gt;</p>' in text
 
 
 @pytest.mark.skipif(BROWSER is None, reason='no Chromium is installed')

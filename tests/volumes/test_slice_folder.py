@@ -158,6 +158,54 @@ def test_folders_that_cannot_be_used(tmp_path, files, message):
             read_slice_folder(folder)
 
 
+def test_suffixes_and_masks_in_any_case(tmp_path, scan):
+    inside = np.zeros(scan.data.shape, np.uint8)
+    inside[:35] = 1
+    for name, index in (('0.NII.GZ', 20), ('1.Nii', 30), ('2.nii.gz', 40)):
+        write_slice(tmp_path, name.lower(), scan, index)
+        (tmp_path / name.lower()).rename(tmp_path / name)
+    write_slice(tmp_path, 'mask_0.nii', scan, 20, inside)
+    write_slice(tmp_path, '2_mask.nii.gz', scan, 40, inside)
+    slices = read_slice_folder(tmp_path)
+    assert [item.volume.path.name for item in slices] == ['0.NII.GZ', '1.Nii', '2.nii.gz']
+    assert [item.mask is not None for item in slices] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('1.nrrd', r'1 images of other formats would not be used \(1\.nrrd\)'),
+        ('1.HDR', r'would not be used \(1\.HDR\)'),
+        ('0.nii', r'0\.nii\.gz: has the same name as 0\.nii; remove one of them'),
+        ('0_mask.nii', r'mask_0\.nii\.gz: has the same name as 0_mask\.nii'),
+        ('1_seg.nii', r'1_seg\.nii: masks no slice'),
+    ],
+)
+def test_files_that_would_not_be_used_are_named(tmp_path, scan, name, message):
+    write_slice(tmp_path, '0.nii.gz', scan, 30)
+    write_slice(tmp_path, 'mask_0.nii.gz', scan, 30, (scan.data > 0).astype(np.uint8))
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=message):
+        read_slice_folder(tmp_path)
+
+
+def test_links_to_nothing_and_other_bad_slices_are_all_named(tmp_path, scan):
+    write_slice(tmp_path, '0.nii.gz', scan, 30)
+    for name in ('1.nii.gz', '2.nii.gz', 'mask_0.nii.gz'):
+        (tmp_path / name).symlink_to('.git/annex/objects/nowhere')
+    with pytest.raises(UserError) as caught:
+        read_slice_folder(tmp_path)
+    assert str(caught.value).startswith(f'{tmp_path}: 3 of 3 files cannot be used: (1) mask_0.nii.gz: its content is ')
+    assert '(2) 1.nii.gz: its content is not there: a broken link; fetch it' in str(caught.value)
+
+
+def test_no_orientation_is_assumed_of_a_slice(tmp_path, scan):
+    write_slice(tmp_path, '0.nii.gz', scan, 30)
+    nibabel.save(nibabel.Nifti1Image(scan.data[:, :, 30:31], None), tmp_path / '0.nii.gz')
+    with pytest.raises(UserError, match=r'0\.nii\.gz: has neither .* tell where a single slice lies; set one\.$'):
+        read_slice_folder(tmp_path)
+
+
 def test_the_frame_is_the_references_or_the_runs(scan):
     frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
     np.testing.assert_allclose(reference_affine({}, FETAL, scan), frame.affine)

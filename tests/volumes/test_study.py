@@ -1,22 +1,30 @@
 """A study goes on after what fails, does nothing twice, and predicts subjects together."""
 
+import dataclasses
+import hashlib
+import html
 import json
+import pathlib
+import re
+import shutil
+import urllib.parse
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tfp_bruno.data import find_subjects, get_definition
+from tfp_bruno.data import Subject, find_subjects, get_definition
 from tfp_bruno.errors import UserError
 from tfp_bruno.volumes import OutputSettings, ReconstructionSettings, SliceSelection
 from tfp_bruno.volumes.study import (
     StudySettings,
     choose_subjects,
-    mask_path,
     reconstruct_study,
     subject_folders,
-    write_study_report,
 )
+from tfp_bruno.volumes.study_report import write_study_report
 
 QUICK = ReconstructionSettings(std_samples=0, report=False, output=OutputSettings(spacing=8.0))
 SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
@@ -56,7 +64,8 @@ def study(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         data = rng.uniform(1, 100, (16, 16, 16)).astype(np.float32)
         nibabel.save(nibabel.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
-        nibabel.save(nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])), mask_path(path))
+        mask = nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1]))
+        nibabel.save(mask, path.with_name(path.name.replace('T2w', 'mask')))
     return tmp_path / 'study'
 
 
@@ -64,7 +73,7 @@ def test_every_volume_has_a_folder(tmp_path, study, model, assert_contract):
     subjects = find_subjects(study)
     folders = subject_folders(subjects, tmp_path / 'out')
     names = [str(folder.relative_to(tmp_path / 'out')) for folder in folders]
-    assert names == ['sub-1', 'sub-2/sub-2_ses-a_T2w', 'sub-2/sub-2_ses-b_T2w', 'sub-3']
+    assert names == ['sub-1', 'sub-2/ses-a/sub-2_ses-a_T2w', 'sub-2/ses-b/sub-2_ses-b_T2w', 'sub-3']
     outcomes = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['completed'] * 4
     # One call for all of them.
@@ -118,11 +127,12 @@ def test_a_model_that_fails_for_many_subjects_is_asked_for_one(tmp_path, study, 
 
 def test_masks_lie_beside_the_scans(tmp_path, study, model):
     subjects = find_subjects(study)
-    mask_path(subjects[3].path).unlink()
-    settings = StudySettings(SETTINGS.selection, use_masks=True, reconstruction=QUICK)
-    outcomes = reconstruct_study(model, subjects, tmp_path / 'out', settings)
+    (subjects[3].path.parent / 'sub-3_mask.nii.gz').unlink()
+    masked = StudySettings(SETTINGS.selection, use_masks=True, reconstruction=QUICK)
+    outcomes = reconstruct_study(model, subjects, tmp_path / 'out', masked)
     assert [outcome.state for outcome in outcomes] == ['completed'] * 3 + ['failed']
-    assert 'sub-3_mask.nii.gz: there is no such file' in outcomes[3].error
+    assert 'sub-3_T2w.nii.gz: has no mask; put one beside it, named' in outcomes[3].error
+    assert 'sub-3_desc-brain_mask or sub-3_T2w_mask or sub-3_mask (' in outcomes[3].error
 
 
 def test_other_settings_are_not_complete(tmp_path, study, model):
@@ -132,8 +142,8 @@ def test_other_settings_are_not_complete(tmp_path, study, model):
         (StudySettings(SliceSelection(slices=(20,)), reconstruction=QUICK), 'selection'),
         (StudySettings(SETTINGS.selection, reconstruction=ReconstructionSettings(std_samples=0, seed=4)), 'seed'),
     ]
-    for settings, word in changed:
-        (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', settings)
+    for wanted, word in changed:
+        (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', wanted)
         assert f'was made with {word}' in outcome.error
     model.temperature = 0.8
     (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
@@ -148,6 +158,168 @@ def test_other_settings_are_not_complete(tmp_path, study, model):
     sidecar.write_text('{')
     (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert 'is damaged' in outcome.error
+
+
+def write_scan(path, seed, mask=None):
+    """Writes a scan of random intensities, and its mask."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = np.random.default_rng(seed).uniform(1, 100, (16, 16, 16)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
+    if mask is not None:
+        nibabel.save(nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])), path.with_name(mask))
+    return path
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def inputs_of(folder):
+    """Role, path and hash that a sidecar has of the files it was made of."""
+    sidecar = json.loads((folder / 'reconstruction.json').read_text())
+    return [(item['role'], item['path'], item['sha256']) for item in sidecar['inputs']]
+
+
+def test_sessions_with_one_file_name_have_folders_of_their_own(tmp_path, model):
+    one = write_scan(tmp_path / 'study' / 'sub-01' / 'ses-1' / 'anat' / 'T2w.nii.gz', 1)
+    reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', SETTINGS)
+    assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
+    two = write_scan(tmp_path / 'study' / 'sub-01' / 'ses-2' / 'anat' / 'T2w.nii.gz', 2)
+    overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
+    # Of two sessions, neither is taken for the other.
+    for wanted, states in ((SETTINGS, 'completed'), (SETTINGS, 'complete before'), (overwrite, 'completed')):
+        outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
+        assert [outcome.state for outcome in outcomes] == [states] * 2
+        for scan, session in ((one, 'ses-1'), (two, 'ses-2')):
+            folder = tmp_path / 'out' / 'sub-01' / session / 'T2w'
+            assert inputs_of(folder) == [('scan', str(scan), sha256(scan))]
+    # What was there when the subject had one session is still there.
+    assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(['sub-1', 'sub-2']), st.sampled_from(['', 'ses-1', 'ses-2']), st.sampled_from(['a', 'b'])
+        ),
+        unique=True,
+        min_size=1,
+    )
+)
+def test_no_two_volumes_share_a_folder_nor_lie_in_anothers(volumes):
+    paths = [pathlib.Path('study', name, session, 'anat', f'{stem}.nii') for name, session, stem in volumes]
+    subjects = [Subject(name, path, session=session) for (name, session, _), path in zip(volumes, paths, strict=True)]
+    folders = subject_folders(subjects, pathlib.Path('out'))
+    assert len(set(folders)) == len(volumes)
+    assert not [one for one in folders for two in folders if one in two.parents]
+    for folder, (name, session, _) in zip(folders, volumes, strict=True):
+        assert folder.parts[1] == name
+        assert not session or folder.parts[2] == session
+
+
+def test_two_volumes_of_one_name_are_refused(tmp_path, model):
+    write_scan(tmp_path / 'case.nii', 0)
+    write_scan(tmp_path / 'case.NII.gz', 1)
+    with pytest.raises(UserError, match=r'case\.nii: would be written to .*case, as .*case\.NII\.gz'):
+        reconstruct_study(model, find_subjects(tmp_path), tmp_path / 'out', SETTINGS)
+
+
+def test_complete_is_what_was_made_of_these_very_files(tmp_path, model):
+    scan = write_scan(tmp_path / 'study' / 'a.nii', 0, 'a_mask.nii')
+    masked = dataclasses.replace(SETTINGS, use_masks=True)
+    out = tmp_path / 'out'
+
+    def state(wanted=masked, folder='study'):
+        (outcome,) = reconstruct_study(model, find_subjects(tmp_path / folder), out, wanted)
+        return outcome.error.removeprefix(f'{out / "a"}: ') or outcome.state
+
+    assert state() == 'completed'
+    assert inputs_of(out / 'a') == [
+        ('scan', str(scan), sha256(scan)),
+        ('mask', str(scan.with_name('a_mask.nii')), sha256(scan.with_name('a_mask.nii'))),
+    ]
+    assert state() == 'complete before'
+    mend = '--overwrite, or give another --output_dir.'
+    assert state(SETTINGS) == f'was made with a mask; {mend}'
+    # Moved, it is the same study.
+    shutil.copytree(tmp_path / 'study', tmp_path / 'moved')
+    assert state(folder='moved') == 'complete before'
+    content = scan.with_name('a_mask.nii').read_bytes()
+    scan.with_name('a_mask.nii').write_bytes(content[:-1] + bytes([1 - content[-1]]))
+    assert state() == f'was made of another mask than {scan.with_name("a_mask.nii")} as it is now; {mend}'
+    scan.with_name('a_mask.nii').write_bytes(content)
+    assert state() == 'complete before'
+    write_scan(scan, 1)
+    assert state() == f'was made of another scan than {scan} as it is now; {mend}'
+    overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
+    assert state(overwrite) == 'completed'
+    assert state(SETTINGS) == 'complete before'
+    assert state() == f'was made without a mask; {mend}'
+    # Of an older version.
+    sidecar = json.loads((out / 'a' / 'reconstruction.json').read_text())
+    del sidecar['inputs']
+    (out / 'a' / 'reconstruction.json').write_text(json.dumps(sidecar))
+    assert state(SETTINGS) == f'does not say which files it was made of; {mend}'
+
+
+def test_overwriting_keeps_what_is_of_another_scan(tmp_path, model):
+    first = write_scan(tmp_path / 'first' / 'sub-1' / 'anat' / 'sub-1_run-1_T2w.nii.gz', 0)
+    write_scan(tmp_path / 'second' / 'sub-1' / 'anat' / 'sub-1_run-2_T2w.nii.gz', 1)
+    overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
+    reconstruct_study(model, find_subjects(tmp_path / 'first'), tmp_path / 'out', overwrite)
+    (outcome,) = reconstruct_study(model, find_subjects(tmp_path / 'second'), tmp_path / 'out', overwrite)
+    assert f'holds the result of {first}, not of ' in outcome.error
+    assert inputs_of(tmp_path / 'out' / 'sub-1')[0][1] == str(first)
+
+
+def test_contents_that_were_not_fetched_fail_alone(tmp_path, study, model):
+    subjects = find_subjects(study)
+    for index in (0, 3):
+        subjects[index].path.unlink()
+        subjects[index].path.symlink_to('.git/annex/objects/nowhere')
+    subjects[1].path.write_text('/annex/objects/MD5E-s1--0.nii.gz\n')
+    outcomes = reconstruct_study(model, find_subjects(study), tmp_path / 'out', SETTINGS)
+    assert [outcome.state for outcome in outcomes] == ['failed', 'failed', 'completed', 'failed']
+    mend = 'fetch it, e.g. with git annex get, datalad get or git lfs pull.'
+    assert outcomes[0].error == f'{subjects[0].path}: its content is not there: a broken link; {mend}'
+    assert outcomes[1].error == f'{subjects[1].path}: its content is not there: a pointer; {mend}'
+
+
+def test_the_flag_of_the_orientation_holds_for_masks(tmp_path, model):
+    scan = write_scan(tmp_path / 'study' / 'a.nii.gz', 0, 'a_mask.nii.gz')
+    for name in ('a.nii.gz', 'a_mask.nii.gz'):
+        image = nibabel.Nifti1Image(np.asarray(nibabel.load(scan.with_name(name)).dataobj), None)
+        image.header.set_zooms((8, 8, 8))
+        nibabel.save(image, scan.with_name(name))
+    for assume_ras, state in ((False, 'failed'), (True, 'completed')):
+        wanted = dataclasses.replace(SETTINGS, use_masks=True, assume_ras=assume_ras)
+        (outcome,) = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
+        assert outcome.state == state
+        assert assume_ras or outcome.error.endswith('set one, or give --assume_ras.')
+
+
+def test_a_scan_that_looks_like_labels_is_warned_of(tmp_path, model):
+    path = write_scan(tmp_path / 'study' / 'a.nii', 0)
+    labels = np.kron(np.arange(64).reshape(4, 4, 4) % 5, np.ones((4, 4, 4))).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([8.0, 8, 8, 1])), path)
+    outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', SETTINGS)
+    write_study_report(tmp_path / 'out', outcomes, 'a study', 'bin/reconstruct')
+    assert f'{path}: looks like a label map or a mask' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+@pytest.mark.parametrize('name', ['a b', 'a#b', '50%20', 'what?', 'a&b;c', 'a:b', 'ä'])
+def test_links_lead_to_the_reports_whatever_the_names(tmp_path, model, name):
+    write_scan(tmp_path / 'study' / f'{name}.nii', 0)
+    wanted = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, report=True))
+    outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
+    write_study_report(tmp_path / 'out', outcomes, 'a study', 'bin/reconstruct')
+    page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+    (link,) = re.findall(r'href="([^"]*)"', page)
+    # As a browser follows it.
+    url = urllib.parse.urlsplit(urllib.parse.urljoin(f'{(tmp_path / "out").as_uri()}/report.html', html.unescape(link)))
+    assert (url.query, url.fragment) == ('', '')
+    assert pathlib.Path(urllib.parse.unquote(url.path)).samefile(tmp_path / 'out' / name / 'report.html')
 
 
 def test_labels(study):

@@ -211,7 +211,7 @@ def load_populations(model) -> tuple[data.Population, data.Population]:
     Raises:
         UserError: if the data cannot be loaded, or nobody is in the split.
     """
-    settings = {'cache_dir': CACHE_DIR.value, 'seed': model.info['seed']}
+    settings = {'cache_dir': CACHE_DIR.value, 'seed': model.info['seed'], **data.reading_of(model.info)}
     train_dir = TRAIN_DATA_DIR.value or model.info['data_dir']
     own = data.load_population(
         model.definition,

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from absl import flags
 
 from tfp_bruno.cli import app, models
-from tfp_bruno.data import find_subjects, read_mask, read_volume
+from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.volumes import (
     Contexts,
@@ -33,10 +33,13 @@ from tfp_bruno.volumes import (
     read_slice_folder,
     reconstruct,
 )
+from tfp_bruno.volumes.input_files import describe_inputs, read_scan
 from tfp_bruno.volumes.intensity import INTENSITIES
 from tfp_bruno.volumes.reconstruction import check_output_settings
 from tfp_bruno.volumes.reference import reference_affine, training_frame
-from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, write_study_report
+from tfp_bruno.volumes.slice_folder import list_slices
+from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
+from tfp_bruno.volumes.study_report import write_study_report
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 STACK = flags.DEFINE_string('stack', None, 'NIfTI volume that holds the context slices.')
@@ -55,7 +58,12 @@ WORLD_POSITIONS = flags.DEFINE_list(
     'world_positions', None, "Context slices, as world coordinates in mm along the slices' normal, instead of --slices."
 )
 MASK = flags.DEFINE_string('mask', None, 'NIfTI mask on the grid of --stack: what is outside counts as background.')
-USE_MASKS = flags.DEFINE_bool('use_masks', False, 'Of --bids_dir: each scan has a mask beside it, sub-01_mask.nii.gz.')
+USE_MASKS = flags.DEFINE_bool(
+    'use_masks',
+    False,
+    'Of --bids_dir: each scan has a mask beside it (sub-01_mask, sub-01_desc-brain_mask, case_01_mask): what is '
+    'outside counts as background.',
+)
 REFERENCE = flags.DEFINE_string(
     'reference',
     None,
@@ -81,7 +89,11 @@ KEEP_CONTEXTS = flags.DEFINE_bool('keep_contexts', False, 'Put the given slices 
 CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the training frame, too, with its 4 x 4 matrix.')
 REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
 PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
-ASSUME_RAS = flags.DEFINE_bool('assume_ras', False, 'Take a scan that has no orientation as RAS, centred at world 0.')
+ASSUME_RAS = flags.DEFINE_bool(
+    'assume_ras',
+    False,
+    'Take scans, masks and a reference that have no orientation as RAS, centred at world 0; single slices need theirs.',
+)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
 flags.adopt_module_key_flags(models)
@@ -105,11 +117,12 @@ def main(argv: list[str]) -> None:
         reconstruct_all(settings)
         return
     with collect_warnings() as warnings:
+        inputs = describe_inputs(list_inputs())
         make_contexts = read_inputs()
         check_output_dir(OUTPUT_DIR.value, settings.overwrite)
         model, scorer = load_model_and_scorer(settings)
         contexts = make_contexts(model)
-    contexts = dataclasses.replace(contexts, warnings=warnings)
+    contexts = dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
     for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):
         print(pathlib.Path(OUTPUT_DIR.value) / name)
@@ -160,6 +173,17 @@ def read_selection() -> SliceSelection:
     )
 
 
+def list_inputs() -> list[tuple[str, pathlib.Path]]:
+    """Returns the files that the flags name, each with its role, as `describe_inputs` takes them."""
+    check_not_inside(STACK.value, SLICE_DIR.value, REFERENCE.value, MASK.value)
+    named = (('scan', STACK.value), ('mask', MASK.value), ('reference', REFERENCE.value))
+    files = [(role, pathlib.Path(path)) for role, path in named if path is not None]
+    if SLICE_DIR.value is not None:
+        for path, mask in list_slices(pathlib.Path(SLICE_DIR.value)).items():
+            files += [('slice', path)] if mask is None else [('slice', path), ('mask', mask)]
+    return files
+
+
 def read_inputs() -> Callable[..., Contexts]:
     """Reads the slices, before any long work.
 
@@ -167,9 +191,8 @@ def read_inputs() -> Callable[..., Contexts]:
         What makes the Contexts of a model out of them.
 
     Raises:
-        UserError: if a file is missing, cannot be used or lies in the output folder.
+        UserError: if a file is missing or cannot be used.
     """
-    check_not_inside(STACK.value, SLICE_DIR.value, REFERENCE.value, MASK.value)
     reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
     if SLICE_DIR.value is not None:
         slices = read_slice_folder(SLICE_DIR.value)
@@ -183,8 +206,7 @@ def read_inputs() -> Callable[..., Contexts]:
     selection = read_selection()
     if STACK.value is None and selection.needs_scan:
         raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
-    scan = None if STACK.value is None else read_volume(STACK.value, ASSUME_RAS.value)
-    mask = None if MASK.value is None else read_mask(MASK.value, scan)
+    scan, mask = (None, None) if STACK.value is None else read_scan(STACK.value, MASK.value, ASSUME_RAS.value)
 
     def make_contexts(model):
         if scan is None:
@@ -223,18 +245,21 @@ def reconstruct_all(settings: ReconstructionSettings) -> None:
     """
     check_not_inside(BIDS_DIR.value)
     study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
-    subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
+    with collect_warnings() as warnings:
+        subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
     folder = pathlib.Path(OUTPUT_DIR.value)
+    subject_folders(subjects, folder)
     # A study goes on where it was interrupted, so the folder may hold files.
     check_output_dir(folder, overwrite=True)
     model, scorer = load_model_and_scorer(settings)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
-    write_study_report(folder, outcomes, f'{model.definition.name}: {len(outcomes)} volumes', settings.command)
+    title = f'{model.definition.name}: {len(outcomes)} volumes'
+    write_study_report(folder, outcomes, title, settings.command, warnings)
     print(folder / 'report.html')
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
-        names = ', '.join(outcome.subject.name for outcome in failed)
+        names = ', '.join(outcome.folder.relative_to(folder).as_posix() for outcome in failed)
         raise UserError(
             f'{len(failed)} of {len(outcomes)} volumes failed ({names}); {folder / "report.html"} says why.'
         )

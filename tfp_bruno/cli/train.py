@@ -37,7 +37,9 @@ def main(argv):
         train_settings.check_own_flags()
     _check_folder(folder)
     if given.DATA_DIR.value is not None:
-        data.find_subjects(given.DATA_DIR.value)
+        data.check_folder(given.DATA_DIR.value, given.USE_MASKS.value)
+    elif not given.RESUME.value:
+        _check_needs_data_dir(given.USE_MASKS, given.ASSUME_RAS)
     # TensorFlow takes seconds to import: everything above fails, if it must, at once.
     app.import_tensorflow()
     from tfp_bruno import runs
@@ -55,6 +57,7 @@ def main(argv):
         run.info['seed'],
         phantom_subjects=run.info['phantom_subjects'],
         splits=splits,
+        **data.reading_of(run.info),
     )
     logging.info('Data: %s.', population.description)
     if not given.RESUME.value:
@@ -81,6 +84,12 @@ def _read_definition():
     if given.DATA_DIR.value is None:
         raise UserError('--data_dir: is missing; there are phantoms of the named datasets only.')
     return data.read_definition(given.DATASET_CONFIG.value)
+
+
+def _check_needs_data_dir(*chosen):
+    for flag in chosen:
+        if flag.value:
+            raise UserError(f'--{flag.name}: goes with --data_dir only; leave it out for the built-in phantoms.')
 
 
 def _check_folder(folder):

@@ -7,6 +7,15 @@ DATASET_CONFIG = flags.DEFINE_string(
     'dataset_config', None, 'TOML file that defines an anatomy of your own, instead of --dataset; see docs/volumes.md.'
 )
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
+USE_MASKS = flags.DEFINE_bool(
+    'use_masks',
+    False,
+    'Each volume of --data_dir has a mask beside it (sub-01_mask, sub-01_desc-brain_mask, case_01_mask): what is '
+    'outside becomes background.',
+)
+ASSUME_RAS = flags.DEFINE_bool(
+    'assume_ras', False, 'Take volumes and masks that have no orientation as RAS, centred at world 0.'
+)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
 MODEL = flags.DEFINE_enum(
     'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'Kind: ConditionalBruno, Generative Query Network, conditional VAE.'

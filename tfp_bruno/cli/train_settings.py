@@ -45,6 +45,8 @@ def new_run(folder, definition):
         'phantom_subjects': given.PHANTOM_SUBJECTS.value,
         'seed': given.SEED.value,
         'preset': given.PRESET.value,
+        'use_masks': given.USE_MASKS.value,
+        'assume_ras': given.ASSUME_RAS.value,
     }
     return Run(folder, definition, model, training.to_json(), info)
 

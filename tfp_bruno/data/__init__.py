@@ -7,9 +7,10 @@ from tfp_bruno.data.folder import Subject, find_subjects
 from tfp_bruno.data.frame import TrainingFrame
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.placement import Box, BoxRange
-from tfp_bruno.data.population import Population, load_population
+from tfp_bruno.data.population import Population, load_population, reading_of
 from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
 from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
+from tfp_bruno.data.training_files import check_folder
 
 __all__ = [
     'DEFINITIONS',
@@ -22,6 +23,7 @@ __all__ = [
     'TrainingFrame',
     'Volume',
     'apply_split',
+    'check_folder',
     'default_cache_dir',
     'extract_stack',
     'find_subjects',
@@ -31,6 +33,7 @@ __all__ = [
     'read_mask',
     'read_split',
     'read_volume',
+    'reading_of',
     'split_subjects',
     'stack_affine',
     'write_split',

@@ -1,18 +1,19 @@
 """The subjects of a folder of volumes, flat or BIDS, and their volumes."""
 
+import collections
 import dataclasses
 import os
 import pathlib
 import re
-
-from absl import logging
+from collections.abc import Iterable, Sequence
 
 from tfp_bruno.data import participants
-from tfp_bruno.errors import UserError
+from tfp_bruno.data.file_names import NameParts, is_nifti, parse_name, split_kind, stem_of
+from tfp_bruno.data.folder_files import list_files
+from tfp_bruno.errors import UserError, warn
 
-SUFFIXES = ('.nii', '.nii.gz')
-# A file with one of these words in its name holds labels, not intensities.
-LABEL_WORDS = {'mask', 'masks', 'brainmask', 'seg', 'dseg', 'probseg', 'segmentation', 'label', 'labels'}
+# Neither tables, nor reports, nor one line on stderr can hold these.
+_UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,18 +21,23 @@ class Subject:
     """One volume of one subject.
 
     Attributes:
-        name: the subject: `sub-*` in a BIDS folder or file name, else the file's name without its suffix.
-        path: the volume's file.
+        name: the subject: `sub-*` in a BIDS folder or file name, else the file's name without its suffix, and without
+            session, run and other entities.
+        path: the volume's file; if it is a broken link, that says so when it is read.
         split: 'train', 'test', or None as long as it is not decided.
+        session: `ses-*` of its folder or name; empty if there is none.
+        mask: the file of its mask, where masks are used.
     """
 
     name: str
     path: pathlib.Path
     split: str | None = None
+    session: str = ''
+    mask: pathlib.Path | None = None
 
 
 def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
-    """Lists the volumes of a folder, without masks and label maps.
+    """Lists the volumes of a folder, without masks and label maps. What else is not used is warned of.
 
     Args:
         data_dir: a BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or a flat folder of `.nii` and `.nii.gz` files, with or
@@ -42,63 +48,81 @@ def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
         is that of `participants.tsv` where its `split` column is filled.
 
     Raises:
-        UserError: if the folder is missing, no folder, or holds no volumes; if a subject has volumes of several kinds;
-            if `participants.tsv` is malformed or its split leaves out a subject.
+        UserError: if the folder is missing, no folder, or holds no volumes; if a file's name is that of another subject
+            than its folder's, or cannot be written to tables; if a subject has volumes of several kinds; if
+            `participants.tsv` is malformed or its split leaves out a subject.
     """
+    subjects, remarks = list_subjects(data_dir)
+    for remark in remarks:
+        warn(remark)
+    return subjects
+
+
+def list_subjects(data_dir: str | os.PathLike) -> tuple[list[Subject], list[str]]:
+    """Returns the subjects that `find_subjects` finds, and the warnings; the argument and the errors are the same."""
     data_dir = pathlib.Path(data_dir)
-    volumes = _list_volumes(data_dir)
-    subjects = [Subject(_subject_name(path), path) for path in volumes]
-    _check_one_kind(subjects, data_dir)
-    return _apply_participants(subjects, data_dir / 'participants.tsv')
+    files = list_files(data_dir)
+    _check_printable(files.volumes)
+    parts = [_bids_parts(path, data_dir) for path in files.volumes] if files.is_bids else _flat_parts(files.volumes)
+    _check_one_kind(parts, data_dir)
+    subjects = [
+        Subject(part.subject, path, session=part.session) for part, path in zip(parts, files.volumes, strict=True)
+    ]
+    table = data_dir / 'participants.tsv'
+    if not table.exists():
+        return subjects, files.remarks
+    subjects, without_volume = _apply_participants(subjects, table)
+    if without_volume:
+        files.remarks.append(f'{table}: {len(without_volume)} participants have no volume, {without_volume[0]} first.')
+    return subjects, files.remarks
 
 
-def _list_volumes(data_dir: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the paths of the volumes of a folder, sorted."""
-    if not data_dir.exists():
-        raise UserError(f'{data_dir}: there is no such folder; give a folder of NIfTI volumes.')
-    if not data_dir.is_dir():
-        raise UserError(f'{data_dir}: is not a folder; give the folder that holds the volumes.')
-    try:
-        inside = list(data_dir.iterdir())
-    except OSError as error:
-        raise UserError(f'{data_dir}: cannot be read ({error.strerror}); check its permissions.') from error
-    folders = [path for path in inside if path.name.startswith('sub-') and path.is_dir()]
-    if folders:
-        inside = [path for folder in folders for part in ('anat/*', 'ses-*/anat/*') for path in folder.glob(part)]
-    volumes = sorted(path for path in inside if _is_volume(path))
-    if not volumes:
-        raise UserError(
-            f'{data_dir}: holds no volumes; put .nii or .nii.gz files in it, or in sub-*/anat or sub-*/ses-*/anat.'
-        )
-    return volumes
+def _check_printable(paths: Iterable[pathlib.Path]) -> None:
+    """Raises a UserError if a file's name has control characters or is not UTF-8."""
+    for path in paths:
+        if _UNPRINTABLE.search(path.name):
+            raise UserError(f'{str(path)!a}: its name has characters that cannot be printed; rename it.')
 
 
-def _is_volume(path: pathlib.Path) -> bool:
-    """Tells whether a path is a NIfTI file of intensities, by its name."""
-    if path.name.startswith('.') or not path.name.endswith(SUFFIXES) or not path.is_file():
-        return False
-    return LABEL_WORDS.isdisjoint(re.split(r'[_\-. ]', path.name.lower()))
+def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:
+    """Returns the parts of the name of a file in a BIDS folder; its folders count, too."""
+    folder, *below = path.relative_to(data_dir).parts
+    if not is_nifti(path):
+        # A folder that is a broken link.
+        return NameParts(folder, tuple(below), None)
+    stem = stem_of(path)
+    parts = parse_name(stem if stem.startswith('sub-') else f'{folder}_{stem}')
+    if parts.subject != folder:
+        raise UserError(f'{path}: is named after {parts.subject}, but lies in {folder}; rename or move it.')
+    session = [part for part in below[:1] if part.startswith('ses-') and part not in parts.entities]
+    return dataclasses.replace(parts, entities=(*session, *parts.entities))
 
 
-def _stem(path: pathlib.Path) -> str:
-    """Returns a volume's file name without `.nii` or `.nii.gz`."""
-    return path.name.removesuffix('.gz').removesuffix('.nii')
+def _flat_parts(paths: Sequence[pathlib.Path]) -> list[NameParts]:
+    """Returns the parts of the names of the files in a flat folder.
+
+    `case_1_ses-1` and `case_1_ses-2` are of one subject, as are `case_1_T1` and `case_1_T2`; `case_1_T2` alone is the
+    subject's name.
+    """
+    parts = [parse_name(stem_of(path)) for path in paths]
+    stems = collections.defaultdict(set)
+    for part, path in zip(parts, paths, strict=True):
+        stems[split_kind(part.subject)[0]].add(stem_of(path))
+    named = []
+    for part in parts:
+        bare, kind = split_kind(part.subject)
+        if len(stems[bare]) > 1:
+            part = NameParts(bare, part.entities, '_'.join(filter(None, (kind, part.kind))))
+        named.append(part)
+    return named
 
 
-def _subject_name(path: pathlib.Path) -> str:
-    """Returns the subject of a volume."""
-    entity = re.match(r'sub-[^_]+(?=_|$)', _stem(path))
-    if entity:
-        return entity.group()
-    folder = [parent.name for parent in path.parents if parent.name.startswith('sub-')]
-    return folder[0] if path.parent.name == 'anat' and folder else _stem(path)
-
-
-def _check_one_kind(subjects: list[Subject], data_dir: pathlib.Path) -> None:
+def _check_one_kind(parts: Iterable[NameParts], data_dir: pathlib.Path) -> None:
     """Raises a UserError if one subject has volumes of several kinds (BIDS suffixes such as T1w and T2w)."""
-    kinds = {}
-    for subject in subjects:
-        kinds.setdefault(subject.name, set()).add(_stem(subject.path).rpartition('_')[2])
+    kinds = collections.defaultdict(set)
+    for part in parts:
+        if part.kind is not None:
+            kinds[part.subject].add(part.kind or 'without a suffix')
     for name, found in kinds.items():
         if len(found) > 1:
             raise UserError(
@@ -106,18 +130,14 @@ def _check_one_kind(subjects: list[Subject], data_dir: pathlib.Path) -> None:
             )
 
 
-def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> list[Subject]:
-    """Returns the subjects with the split of `participants.tsv`, if there is one."""
-    if not table.exists():
-        return subjects
+def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[list[Subject], list[str]]:
+    """Returns the subjects with the split of `participants.tsv`, and the participants that have no volume."""
     listed = participants.read_participants(table)
     names = {subject.name for subject in subjects}
     without_volume = sorted(set(listed) - names)
-    if without_volume:
-        logging.warning('%s: %d participants have no volume, %s first.', table, len(without_volume), without_volume[0])
     if not any(listed.values()):
-        return subjects
+        return subjects, without_volume
     for name in sorted(names):
         if not listed.get(name):
             raise UserError(f'{table}: {name} has a volume but no split; write train or test for it.')
-    return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects]
+    return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects], without_volume

@@ -17,6 +17,9 @@ from tfp_bruno.errors import UserError, warn
 
 # Bytes that hold the header of any file, and the signatures of other formats.
 LONGEST_HEADER = 1024
+# What git-annex and Git LFS leave in the place of a file whose content was not fetched.
+POINTERS = (b'/annex/objects/', b'version https://git-lfs.github.com/spec/')
+NOT_FETCHED = 'its content is not there: {}; fetch it, e.g. with git annex get, datalad get or git lfs pull.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +57,13 @@ def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
     return parse_volume(read_file(path), path, assume_ras)
 
 
-def read_mask(path: str | os.PathLike, volume: Volume) -> np.ndarray:
+def read_mask(path: str | os.PathLike, volume: Volume, assume_ras: bool = False) -> np.ndarray:
     """Reads a mask that lies on the grid of a volume.
 
     Args:
         path: a NIfTI file; what is above 0 is inside.
         volume: the volume.
+        assume_ras: as of `read_volume`.
 
     Returns:
         bool array of the volume's shape, not all False.
@@ -68,7 +72,7 @@ def read_mask(path: str | os.PathLike, volume: Volume) -> np.ndarray:
         UserError: as `read_volume`, or if the mask lies on another grid or marks nothing. It may be constant.
     """
     path = pathlib.Path(path)
-    mask = _parse(read_file(path), path, assume_ras=False)
+    mask = _parse(read_file(path), path, assume_ras)
     if mask.data.shape != volume.data.shape or not np.allclose(mask.affine, volume.affine, atol=1e-2, rtol=1e-3):
         raise UserError(f'{path}: lies on another grid than {volume.path}; resample the mask to the volume.')
     if not (mask.data > 0).any():
@@ -81,8 +85,13 @@ def read_file(path: pathlib.Path) -> bytes:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f'{path}: is no file but a device or a pipe; give a .nii or .nii.gz file.')
-        return path.read_bytes()
+        content = path.read_bytes()
+        if content.startswith(POINTERS):
+            raise UserError(f'{path}: {NOT_FETCHED.format("a pointer")}')
+        return content
     except FileNotFoundError:
+        if path.is_symlink():
+            raise UserError(f'{path}: {NOT_FETCHED.format("a broken link")}') from None
         raise UserError(f'{path}: there is no such file; check the path.') from None
     except IsADirectoryError:
         raise UserError(f'{path}: is a folder, not a volume; give a .nii or .nii.gz file.') from None
@@ -123,7 +132,7 @@ def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) 
         raise ValueError(f'{path}: the affine has a shear, which a qform cannot hold.') from error
     image.header.set_xyzt_units('mm')
     content = image.to_bytes()
-    if str(path).endswith('.gz'):
+    if str(path).lower().endswith('.gz'):
         content = gzip.compress(content, compresslevel=3, mtime=0)
     atomic.write_bytes(path, content)
 

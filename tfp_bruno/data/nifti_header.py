@@ -44,6 +44,10 @@ LEAST_RECTANGULAR = 0.5
 SIZES_DIFFER = 0.03
 
 
+class OrientationError(UserError):
+    """A file says nothing of where it lies."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Header:
     """The header of one 3-D volume.
@@ -131,7 +135,10 @@ def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
         else:
             _compare_sizes(header, sform)
     elif qform is None and not assume_ras:
-        raise UserError(f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one.')
+        raise OrientationError(
+            f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one, or give '
+            '--assume_ras.'
+        )
     else:
         _check_sizes(header)
         if mended['sform_code'] > 0:

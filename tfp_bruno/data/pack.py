@@ -12,8 +12,9 @@ import numpy as np
 from absl import logging
 
 from tfp_bruno.data import atomic
-from tfp_bruno.data.cache import FORMAT_VERSION
+from tfp_bruno.data.cache import FORMAT_VERSION, tell_again
 from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.folder import Subject
 
 # Populations whose packs are kept; the stacks of a volume by itself are always.
 MOST_PACKS = 4
@@ -25,32 +26,38 @@ class Pack:
 
     Attributes:
         images: float32 `[S, K, H, W]` in [0, 1], memory-mapped and read-only where there is a cache.
-        keys: what stands for the content of each volume.
+        contents: what stands for the voxels of each volume.
         affines: `[4, 4]` of each stack, as nested lists.
         thicknesses: of the slices of each volume, mm.
         boxes: where the anatomy lies in each file, as `Box.to_array` has it, in nested lists.
+        warnings: what was said of each volume, as `LoadedStack` has it.
+        label_maps: whether each volume looks like a label map.
     """
 
     images: np.ndarray
-    keys: Sequence[str]
+    contents: Sequence[str]
     affines: Sequence[Sequence[Sequence[float]]]
     thicknesses: Sequence[float]
     boxes: Sequence[Sequence[Sequence[float]]]
+    warnings: Sequence[Sequence[str]]
+    label_maps: Sequence[bool]
 
 
 def load_pack(
-    paths: Sequence[pathlib.Path],
+    subjects: Sequence[Subject],
     definition: DatasetDefinition,
     cache_dir: pathlib.Path,
-    fill: Callable[['np.ndarray | _PackFile'], tuple[list[str], list, list[float], list]],
+    fill: Callable[['np.ndarray | _PackFile'], dict[str, list]],
+    assume_ras: bool = False,
 ) -> Pack:
-    """Returns the pack of a population: the one on disk, or a new one.
+    """Returns the pack of a population: the one on disk, whose warnings are told again, or a new one.
 
     Args:
-        paths: the volumes' files. The pack is found again by their paths, sizes and times.
+        subjects: the volumes. The pack is found again by the paths, sizes and times of their files and masks.
         definition: the settings of the preprocessing.
         cache_dir: the cache folder; where it cannot be written, the stacks stay in memory, with a warning.
-        fill: sets every image by its index, from any thread, and returns keys, affines, thicknesses and boxes.
+        fill: sets every image by its index, from any thread, and returns the other attributes of the Pack.
+        assume_ras: as of `read_volume`.
 
     Returns:
         The Pack.
@@ -59,10 +66,12 @@ def load_pack(
         UserError: if a volume cannot be used.
     """
     folder = cache_dir / 'populations'
-    images = folder / f'{_pack_key(paths, definition)}.npy'
-    shape = (len(paths), definition.num_slices, definition.image_size, definition.image_size)
+    images = folder / f'{_pack_key(subjects, definition, assume_ras)}.npy'
+    shape = (len(subjects), definition.num_slices, definition.image_size, definition.image_size)
     pack = _open_pack(images, shape)
     if pack is not None:
+        for subject, warnings in zip(subjects, pack.warnings, strict=True):
+            tell_again(warnings, subject.path, subject.mask)
         return pack
     try:
         # Not inside: what goes wrong with a volume is no fault of the cache.
@@ -72,18 +81,17 @@ def load_pack(
     except OSError as error:
         logging.warning('The volumes are kept in memory: %s: %s', folder, error.strerror or error)
         array = np.empty(shape, np.float32)
-        return Pack(array, *fill(array))
+        return Pack(array, **fill(array))
     try:
         with file:
             described = fill(file)
         temporary.replace(images)
         # The description comes last: a pack without one is not whole.
-        names = ('keys', 'affines', 'thicknesses', 'boxes')
-        atomic.write_text(images.with_suffix('.json'), json.dumps(dict(zip(names, described, strict=True))))
+        atomic.write_text(images.with_suffix('.json'), json.dumps(described))
     finally:
         temporary.unlink(missing_ok=True)
     _remove_old_packs(folder)
-    return Pack(np.load(images, mmap_mode='r'), *described)
+    return Pack(np.load(images, mmap_mode='r'), **described)
 
 
 class _PackFile:
@@ -109,14 +117,16 @@ class _PackFile:
         self._file.close()
 
 
-def _pack_key(paths: Sequence[pathlib.Path], definition: DatasetDefinition) -> str:
-    """Returns what stands for the files, the definition and the version of the format."""
+def _pack_key(subjects: Sequence[Subject], definition: DatasetDefinition, assume_ras: bool) -> str:
+    """Returns what stands for the files, the settings and the version of the format."""
     files = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps([FORMAT_VERSION, definition.to_json(), files]).encode()).hexdigest()
+    for subject in subjects:
+        for path in filter(None, (subject.path, subject.mask)):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                files.append([str(path.resolve()), status.st_size, status.st_mtime_ns, path == subject.mask])
+    settings = [FORMAT_VERSION, definition.to_json(), assume_ras, files]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 def _open_pack(images: pathlib.Path, shape: tuple[int, ...]) -> Pack | None:
@@ -124,8 +134,8 @@ def _open_pack(images: pathlib.Path, shape: tuple[int, ...]) -> Pack | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError):
         described = json.loads(images.with_suffix('.json').read_text(encoding='utf-8'))
         array = np.load(images, mmap_mode='r')
-        pack = Pack(array, described['keys'], described['affines'], described['thicknesses'], described['boxes'])
-        counts = {len(pack.keys), len(pack.affines), len(pack.thicknesses), len(pack.boxes)}
+        pack = Pack(array, **described)
+        counts = set(map(len, described.values()))
         if array.shape == shape and array.dtype == np.float32 and counts == {shape[0]}:
             # So that the oldest are those that were not used for longest.
             os.utime(images)

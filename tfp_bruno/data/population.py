@@ -9,6 +9,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -16,12 +17,15 @@ from tqdm import tqdm
 
 from tfp_bruno.data.cache import default_cache_dir, load_stack
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.folder import Subject, find_subjects
+from tfp_bruno.data.failures import one_error
+from tfp_bruno.data.file_names import name_some
+from tfp_bruno.data.folder import Subject
 from tfp_bruno.data.frame import TrainingFrame, common_frame
 from tfp_bruno.data.pack import load_pack
 from tfp_bruno.data.placement import Box, warn_of_outliers
 from tfp_bruno.data.split import apply_split, split_subjects
-from tfp_bruno.errors import UserError
+from tfp_bruno.data.training_files import find_training_files
+from tfp_bruno.errors import UserError, warn
 
 PHANTOM_GENERATOR = 'tfp_bruno phantom'
 
@@ -84,6 +88,8 @@ def load_population(
     phantom_subjects: int = 120,
     splits: Mapping[str, str] | None = None,
     needs_split: bool = True,
+    use_masks: bool = False,
+    assume_ras: bool = False,
 ) -> Population:
     """Loads a population from a folder of volumes, or the built-in phantom population.
 
@@ -97,28 +103,36 @@ def load_population(
         splits: a split to reuse, 'train' or 'test' keyed by subject, instead of one of the data's own.
         needs_split: whether a split that is too small is an error; if not, data without a split of their own are all
             'test', whatever their number.
+        use_masks: whether each volume has a mask beside it, see `MaskFinder`: what is outside becomes background.
+        assume_ras: as of `read_volume`, of volumes and masks.
 
     Returns:
         The Population: training subjects first, in the order of the files.
 
     Raises:
-        UserError: if the folder or a volume in it cannot be used, the subjects are too few, or one is in both splits.
+        UserError: if the folder or volumes in it cannot be used, some but not all volumes are label maps, the subjects
+            are too few, or one is in both splits.
     """
     cache_dir = default_cache_dir() if cache_dir is None else pathlib.Path(cache_dir)
     load = functools.partial(
         _load_folder, definition, cache_dir=cache_dir, seed=seed, jobs=jobs, splits=splits, needs_split=needs_split
     )
     if data_dir is not None:
-        return load(pathlib.Path(data_dir))
+        return load(pathlib.Path(data_dir), use_masks=use_masks, assume_ras=assume_ras)
     with _phantom_folder(definition, cache_dir, phantom_subjects, seed, jobs) as folder:
         population = load(folder)
     description = f'built-in phantom population (synthetic), {phantom_subjects} subjects, seed {seed}'
     return dataclasses.replace(population, is_phantom=True, description=description)
 
 
-def load_subjects(data_dir, definition, seed, splits=None, needs_split=True) -> list[Subject]:
+def reading_of(info: Mapping[str, Any]) -> dict[str, bool]:
+    """Returns how a run read its volumes, as keywords of `load_population`; of before there was a choice, plainly."""
+    return {name: bool(info.get(name, False)) for name in ('use_masks', 'assume_ras')}
+
+
+def load_subjects(data_dir, definition, seed, splits=None, needs_split=True, use_masks=False) -> list[Subject]:
     """Lists the subjects of a folder with their splits; the arguments and errors are those of `load_population`."""
-    subjects = find_subjects(data_dir)
+    subjects = find_training_files(data_dir, use_masks)
     if splits is not None:
         return apply_split(subjects, splits)
     if needs_split:
@@ -136,14 +150,18 @@ def is_phantom_folder(data_dir: pathlib.Path) -> bool:
     return any(PHANTOM_GENERATOR in name for name in generators)
 
 
-def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_split) -> Population:
+def _load_folder(
+    definition, data_dir, cache_dir, seed, jobs, splits, needs_split, use_masks=False, assume_ras=False
+) -> Population:
     """Returns the population of a folder."""
-    subjects = load_subjects(data_dir, definition, seed, splits, needs_split)
+    subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks)
     # Subjects of one split side by side are a part of the file that needs no copy.
     subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
-    fill = functools.partial(_fill, subjects, definition, cache_dir, jobs)
-    pack = load_pack([subject.path for subject in subjects], definition, cache_dir, fill)
-    _check_no_copy_in_both(subjects, pack.keys)
+    load = functools.partial(load_stack, definition=definition, cache_dir=cache_dir, assume_ras=assume_ras)
+    fill = functools.partial(_fill, subjects, data_dir, load, jobs)
+    pack = load_pack(subjects, definition, cache_dir, fill, assume_ras)
+    _check_no_copy_in_both(subjects, pack.contents)
+    _check_label_maps(subjects, pack.label_maps, data_dir)
     is_phantom = is_phantom_folder(data_dir)
     # The folder's own name: tables and pictures, which are shown to others, have this as their title.
     kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
@@ -156,30 +174,50 @@ def _load_folder(definition, data_dir, cache_dir, seed, jobs, splits, needs_spli
     return Population(pack.images, names, values, is_phantom, description, frame)
 
 
-def _fill(subjects, definition, cache_dir, jobs, images) -> tuple[list[str], list, list[float], list]:
-    """Fills images `[S, K, H, W]`; returns keys of their contents, affines, slice thicknesses and boxes."""
+def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
+    """Fills images `[S, K, H, W]`; returns what else a `Pack` has of every volume."""
 
-    def load(index):
-        stack, key = load_stack(subjects[index].path, definition, cache_dir)
-        images[index] = stack.images
-        return key, stack.affine.tolist(), stack.slice_thickness, stack.box.to_array().tolist()
+    def read(index):
+        subject = subjects[index]
+        try:
+            loaded = load(subject.path, mask=subject.mask)
+        except UserError as error:
+            return error
+        stack, images[index] = loaded.stack, loaded.stack.images
+        box = stack.box.to_array().tolist()
+        return loaded.content, stack.affine.tolist(), stack.slice_thickness, box, loaded.warnings, loaded.is_label_map
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
         # disable=None: a bar on a terminal only.
-        loaded = list(tqdm(executor.map(load, range(len(subjects))), 'volumes', len(subjects), disable=None))
-    keys, affines, thicknesses, boxes = map(list, zip(*loaded, strict=True))
-    return keys, affines, thicknesses, boxes
+        described = list(tqdm(executor.map(read, range(len(subjects))), 'volumes', len(subjects), disable=None))
+    errors = [error for error in described if isinstance(error, UserError)]
+    if errors:
+        raise one_error(errors, data_dir, len(subjects))
+    names = ('contents', 'affines', 'thicknesses', 'boxes', 'warnings', 'label_maps')
+    return dict(zip(names, map(list, zip(*described, strict=True)), strict=True))
 
 
-def _check_no_copy_in_both(subjects: Sequence[Subject], keys: Sequence[str]) -> None:
+def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str]) -> None:
     """Raises a UserError if the very same volume is in both splits under two names."""
     first = {}
-    for subject, key in zip(subjects, keys, strict=True):
-        other = first.setdefault(key, subject)
+    for subject, content in zip(subjects, contents, strict=True):
+        other = first.setdefault(content, subject)
         if other.split != subject.split:
             raise UserError(
                 f'{subject.path}: is the same volume as {other.path}, so one subject is in both splits; remove one.'
             )
+
+
+def _check_label_maps(subjects: Sequence[Subject], are_label_maps: Sequence[bool], folder: pathlib.Path) -> None:
+    """Raises a UserError if some volumes look like label maps; warns if all do, since then they are what is learnt."""
+    found = [subject.path for subject, is_one in zip(subjects, are_label_maps, strict=True) if is_one]
+    if len(found) == len(subjects):
+        warn(f'{folder}: every volume looks like a label map or a mask; the labels are taken for intensities.')
+    elif found:
+        raise UserError(
+            f'{folder}: {len(found)} of {len(subjects)} volumes look like label maps or masks, not intensities '
+            f'({name_some(found)}); remove them, or name them as _seg or _mask.'
+        )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import nibabel
 import numpy as np
@@ -147,14 +148,21 @@ def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | No
     np.clip(scaled, 0, 1, out=scaled)
     foreground = scaled > FOREGROUND
     filled = [foreground.any(axis=tuple(np.delete(range(3), axis))) for axis in range(3)]
-    for name, planes in zip(AXES[:2], filled[:2], strict=True):
+    if definition.window is None:
+        # In a window there is air between a body and what it lies on.
+        _warn_of_gaps_across(filled[:2], volume.path, definition.plane)
+    return _Oriented(scaled, affine, low, high, filled[2], measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
+
+
+def _warn_of_gaps_across(filled: Sequence[np.ndarray], path: pathlib.Path, plane: str) -> None:
+    """Warns of columns or rows of a volume that are empty between others."""
+    for name, planes in zip(AXES, filled, strict=False):
         empty = _empty_between(planes)
         if len(empty):
             warn(
-                f'{volume.path}: {len(empty)} of its {len(planes)} {name} are empty between others, as if the slices had '
-                f'been acquired across the {definition.plane} planes of the model; the completion may be wrong.'
+                f'{path}: {len(empty)} of its {len(planes)} {name} are empty between others, as if slices had been '
+                f'acquired across the {plane} planes of the model; the completion may be wrong.'
             )
-    return _Oriented(scaled, affine, low, high, filled[2], measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
 
 
 def _stack_affine(oriented: _Oriented, definition: DatasetDefinition, frame, path: pathlib.Path) -> np.ndarray:

@@ -31,7 +31,7 @@ class Run:
         model: Settings of a kind of model, see `kinds`.
         training: Dict of the training settings.
         info: Dict: `data_dir` (or None), `data` (a description), `is_phantom`, `phantom_subjects`, `seed`,
-            `split_file`, `preset`, `version`.
+            `split_file`, `preset`, `version`, `use_masks` and `assume_ras` (of newer runs).
     """
 
     folder: pathlib.Path

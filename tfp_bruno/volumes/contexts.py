@@ -1,7 +1,7 @@
 """The slices that are given, in the frame of the model, whatever they were read from."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Contexts:
         slice_thickness: mm; None where nothing was read.
         stack: positions `[m]` and images float32 `[m, H, W]` of all slices that the scan holds; None without a scan.
         selection: how the slices were chosen, for the sidecar.
+        inputs: role, path and SHA-256 of every file that was read, see `describe_inputs`.
         warnings: what was unusual about the files and was mended or left as it is, one line each.
     """
 
@@ -40,6 +41,7 @@ class Contexts:
     slice_thickness: float | None = None
     stack: tuple[np.ndarray, np.ndarray] | None = None
     selection: dict = dataclasses.field(default_factory=dict)
+    inputs: Sequence[Mapping[str, str]] = ()
     warnings: Sequence[str] = ()
 
 

@@ -1,6 +1,8 @@
 """Reports as self-contained HTML pages: pictures are inside, nothing is loaded from elsewhere."""
 
 import base64
+import pathlib
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +34,11 @@ def render(template: str, title: str, pictures: Mapping[str, bytes], **values: A
 def encode_picture(content: bytes) -> str:
     """Returns the bytes of a picture as base64 text."""
     return base64.b64encode(content).decode('ascii')
+
+
+def encode_path(path: pathlib.PurePath) -> str:
+    """Returns a relative path as a link has it: `#`, `%`, `?` and spaces in names are no part of its syntax."""
+    return '/'.join(map(urllib.parse.quote, path.parts))
 
 
 def _templates() -> jinja2.Environment:

@@ -144,6 +144,7 @@ def _describe(
         'training': dict(model.info),
         'dataset': model.definition.to_json(),
         'files': list(contexts.files),
+        'inputs': list(contexts.inputs),
         'warnings': list(contexts.warnings),
         'selection': contexts.selection,
         'contexts': list(contexts.positions),
@@ -184,7 +185,7 @@ def _report(
         'slices': (folder / 'mosaic.png').read_bytes(),
         'curve': score_curve(scores) if scores is not None and scores.positions else b'',
     }
-    hidden = {'scores', 'stack_to_world', 'contexts', 'warnings'}
+    hidden = {'scores', 'stack_to_world', 'contexts', 'inputs', 'warnings'}
     return html_report.render(
         'subject',
         title,

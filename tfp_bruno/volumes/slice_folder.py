@@ -11,8 +11,10 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, read_mask, read_volume
-from tfp_bruno.data.folder import SUFFIXES
+from tfp_bruno.data.failures import one_error
+from tfp_bruno.data.file_names import is_labels, is_nifti, is_other_image, name_some, stem_of
 from tfp_bruno.data.intensity_range import intensity_range
+from tfp_bruno.data.nifti_header import OrientationError
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
@@ -37,30 +39,59 @@ def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
     """Reads a folder of slices: `0.nii.gz`, `1.nii.gz` and so on, or any names, and `mask_0.nii.gz` if there is one.
 
     Args:
-        folder: the folder. A mask belongs to the slice that has its name without `mask_`.
+        folder: the folder. The mask of a slice has its name after `mask_`, or before `_mask`.
 
     Returns:
         The slices in the order of their names, numbers by their value.
 
     Raises:
-        UserError: if the folder is missing or holds no slices, a file cannot be used or is not a single slice, or a
-            mask has no slice, lies on another grid or marks nothing.
+        UserError: if the folder is missing or holds no slices or images in another format, files cannot be used or are
+            not single slices, two have one name, or a mask has no slice, lies on another grid or marks nothing.
     """
     folder = pathlib.Path(folder)
+    files = list_slices(folder)
+    slices, errors = [], []
+    for path, mask in files.items():
+        try:
+            slices.append(_read_slice(path, mask))
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise one_error(errors, folder, len(files))
+    return slices
+
+
+def list_slices(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path | None]:
+    """Returns the masks of the slices of a folder, None for a slice that has none; for the rest see the above."""
     try:
-        files = {path.name: path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] != '.'}
+        files = list(folder.iterdir())
     except FileNotFoundError:
         raise UserError(f'{folder}: there is no such folder; give a folder of single-slice NIfTI files.') from None
     except OSError as error:
         raise UserError(f'{folder}: cannot be read ({error.strerror}); give a folder of NIfTI files.') from error
-    masks = {name.removeprefix('mask_'): path for name, path in files.items() if name.startswith('mask_')}
-    names = sorted((name for name in files if not name.startswith('mask_')), key=_by_number)
-    if not names:
+    others = sorted(filter(is_other_image, files))
+    if others:
+        raise UserError(
+            f'{folder}: {len(others)} images of other formats would not be used ({name_some(others)}); convert them to '
+            '.nii.gz, or move them away.'
+        )
+    slices, masks = {}, {}
+    for path in sorted(filter(is_nifti, files), key=lambda path: _by_number(path.name)):
+        stem = stem_of(path)
+        if is_labels(path):
+            known = masks
+            stem = stem.removeprefix('mask_') if stem.startswith('mask_') else stem.removesuffix('_mask')
+        else:
+            known = slices
+        other = known.setdefault(stem, path)
+        if other is not path:
+            raise UserError(f'{path}: has the same name as {other.name}; remove one of them, or rename it.')
+    if not slices:
         raise UserError(f'{folder}: holds no slices; put single-slice .nii or .nii.gz files in it.')
-    for name, path in masks.items():
-        if name not in names:
-            raise UserError(f'{path}: masks no slice, there is no {name} beside it; rename or remove it.')
-    return [_read_slice(files[name], masks.get(name)) for name in names]
+    for stem, path in masks.items():
+        if stem not in slices:
+            raise UserError(f'{path}: masks no slice, there is no {stem} beside it; rename or remove it.')
+    return {path: masks.get(stem) for stem, path in slices.items()}
 
 
 def contexts_of_slices(
@@ -121,7 +152,13 @@ def _by_number(name: str) -> list:
 
 def _read_slice(path: pathlib.Path, mask_path: pathlib.Path | None) -> SliceFile:
     """Returns a slice and its mask, the slice's axis last."""
-    volume = read_volume(path)
+    try:
+        volume = read_volume(path)
+    except OrientationError as error:
+        # Centred at world 0, as --assume_ras has a whole volume, all slices would lie in one place.
+        raise UserError(
+            f'{path}: has neither a valid sform nor a valid qform, which alone tell where a single slice lies; set one.'
+        ) from error
     size = ' x '.join(map(str, volume.data.shape))
     if volume.data.shape.count(1) != 1:
         raise UserError(f'{path}: is not a single slice ({size}); give --stack for a whole scan.')

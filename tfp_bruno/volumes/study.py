@@ -1,24 +1,24 @@
 """Whole studies: every subject of a folder, going on after one that fails, and not twice."""
 
+import collections
 import concurrent.futures
+import contextlib
 import dataclasses
-import io
 import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
-import matplotlib.image
 import numpy as np
 from absl import logging
-from scipy import ndimage
 from tqdm import tqdm
 
-from tfp_bruno.data import Subject, atomic, read_mask, read_volume
+from tfp_bruno.data import Subject
+from tfp_bruno.data.file_names import stem_of
+from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.version import __version__
-from tfp_bruno.volumes import html_report
 from tfp_bruno.volumes.contexts import Contexts, contexts_of_scan
+from tfp_bruno.volumes.input_files import check_same_inputs, check_same_scan, describe_inputs, read_scan
 from tfp_bruno.volumes.positions import SliceSelection
 from tfp_bruno.volumes.reconstruction import SIDECAR, ReconstructionSettings, reconstruct
 from tfp_bruno.volumes.reference import training_frame
@@ -34,8 +34,8 @@ class StudySettings:
 
     Attributes:
         selection: which slices of every scan are its contexts.
-        use_masks: whether each scan has a mask beside it, of the same name with `mask` for its last part.
-        assume_ras: take a scan that has no orientation as RAS, centred at world 0.
+        use_masks: whether each scan has a mask beside it, as `MaskFinder` knows them.
+        assume_ras: take scans and masks that have no orientation as RAS, centred at world 0.
         reconstruction: how each subject is completed.
     """
 
@@ -86,13 +86,27 @@ def choose_subjects(subjects: Sequence[Subject], labels: Sequence[str] | None) -
 
 
 def subject_folders(subjects: Sequence[Subject], output_dir: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the output folder of each volume: that of its subject, or one below where a subject has several."""
-    names = [subject.name for subject in subjects]
-    stems = [subject.path.name.removesuffix('.gz').removesuffix('.nii') for subject in subjects]
-    return [
-        output_dir / name if names.count(name) == 1 else output_dir / name / stem
-        for name, stem in zip(names, stems, strict=True)
-    ]
+    """Returns the output folder of each volume.
+
+    Args:
+        subjects: the volumes.
+        output_dir: the folder of the study.
+
+    Returns:
+        `sub-01`, or `sub-01/ses-1` of a session; and one below, with the file's name, where a subject has several.
+
+    Raises:
+        UserError: if two volumes would share a folder.
+    """
+    counts = collections.Counter(subject.name for subject in subjects)
+    owners: dict[pathlib.Path, Subject] = {}
+    for subject in subjects:
+        several = counts[subject.name] > 1
+        folder = output_dir.joinpath(subject.name, subject.session, stem_of(subject.path) if several else '')
+        other = owners.setdefault(folder, subject)
+        if other is not subject:
+            raise UserError(f'{subject.path}: would be written to {folder}, as {other.path}; rename or remove one.')
+    return list(owners)
 
 
 def reconstruct_study(
@@ -116,40 +130,21 @@ def reconstruct_study(
     Returns:
         What became of each, in the same order. A subject that is complete is not done again; one that fails leaves
         nothing in its folder, and the others go on.
+
+    Raises:
+        UserError: if two volumes would share a folder.
     """
     outcomes = []
     folders = subject_folders(subjects, output_dir)
+    masks = MaskFinder(subject.path for subject in subjects) if settings.use_masks else None
     with tqdm(total=len(subjects), desc='subjects', unit='subject', disable=None if progress else True) as bar:
         for pairs in _batches(zip(subjects, folders, strict=True), BATCH):
-            for outcome in _reconstruct_batch(model, pairs, settings, scorer):
+            for outcome in _reconstruct_batch(model, pairs, settings, scorer, masks):
                 if outcome.error:
                     logging.warning('%s failed: %s', outcome.subject.name, outcome.error)
                 outcomes.append(outcome)
                 bar.update()
     return outcomes
-
-
-def write_study_report(output_dir: pathlib.Path, outcomes: Sequence[Outcome], title: str, command: str) -> None:
-    """Writes `report.html` and `dataset_description.json` of a study."""
-    states = [outcome.state for outcome in outcomes]
-    page = html_report.render(
-        'study',
-        title,
-        {},
-        rows=[_row(outcome, output_dir) for outcome in outcomes],
-        done=len(states) - states.count('failed'),
-        skipped=states.count('complete before'),
-        failed=states.count('failed'),
-        command=command,
-    )
-    description = {
-        'Name': title,
-        'BIDSVersion': '1.9.0',
-        'DatasetType': 'derivative',
-        'GeneratedBy': [{'Name': 'tfp_bruno', 'Version': __version__}],
-    }
-    atomic.write_text(output_dir / 'dataset_description.json', json.dumps(description, indent=2) + '\n')
-    atomic.write_text(output_dir / 'report.html', page)
 
 
 def _batches(pairs: Iterator, size: int) -> Iterator[list]:
@@ -159,10 +154,10 @@ def _batches(pairs: Iterator, size: int) -> Iterator[list]:
         yield batch
 
 
-def _reconstruct_batch(model, pairs, settings: StudySettings, scorer) -> list[Outcome]:
+def _reconstruct_batch(model, pairs, settings: StudySettings, scorer, masks: MaskFinder | None) -> list[Outcome]:
     """Completes a few subjects: read in threads, their means predicted together, written one by one."""
     with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
-        read = list(executor.map(lambda pair: _guarded(*pair, _read, model, *pair, settings), pairs))
+        read = list(executor.map(lambda pair: _guarded(*pair, _read, model, *pair, settings, masks), pairs))
     contexts = {index: item for index, item in enumerate(read) if isinstance(item, Contexts)}
     means = _predict_together(model, contexts)
     outcomes = []
@@ -198,33 +193,42 @@ def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *argume
         return Outcome(subject, folder, 'failed', f'{subject.path}: {message}')
 
 
-def _read(model, subject: Subject, folder: pathlib.Path, settings: StudySettings) -> Contexts | None:
+def _read(
+    model, subject: Subject, folder: pathlib.Path, settings: StudySettings, masks: MaskFinder | None
+) -> Contexts | None:
     """Returns the contexts of a subject, or None if it is complete."""
-    if not settings.reconstruction.overwrite and (folder / SIDECAR).exists():
-        _check_same_settings(folder / SIDECAR, model, settings)
+    mask_path = None if masks is None else masks.find(subject.path)
+    files = {'scan': subject.path} | ({} if mask_path is None else {'mask': mask_path})
+    inputs = describe_inputs(files.items())
+    sidecar = folder / SIDECAR
+    if sidecar.exists() and settings.reconstruction.overwrite:
+        _check_same_scan(sidecar, subject)
+    elif sidecar.exists():
+        _check_same(sidecar, model, settings, inputs)
         return None
     with collect_warnings() as warnings:
-        scan = read_volume(subject.path, settings.assume_ras)
-        mask = read_mask(mask_path(subject.path), scan) if settings.use_masks else None
+        scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)
         contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
-    return dataclasses.replace(contexts, warnings=warnings)
+    return dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
 
 
-def mask_path(path: pathlib.Path) -> pathlib.Path:
-    """Returns where the mask of a scan lies: beside it, `mask` for the last part of its name (`sub-01_T2w.nii.gz`)."""
-    suffix = '.nii.gz' if path.name.endswith('.gz') else '.nii'
-    stem = path.name.removesuffix(suffix)
-    return path.with_name(f'{stem.rpartition("_")[0] or stem}_mask{suffix}')
+def _check_same_scan(sidecar: pathlib.Path, subject: Subject) -> None:
+    """Raises a UserError if a folder holds the result of another scan; one that is damaged may be overwritten."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        before = json.loads(sidecar.read_text(encoding='utf-8'))['files'][0]
+        check_same_scan(before, subject.path, sidecar.parent)
 
 
-def _check_same_settings(sidecar: pathlib.Path, model, settings: StudySettings) -> None:
-    """Raises a UserError if a complete subject was made with other settings."""
+def _check_same(sidecar: pathlib.Path, model, settings: StudySettings, inputs: list[dict[str, str]]) -> None:
+    """Raises a UserError if a complete subject was made of other files or with other settings."""
     try:
         before = json.loads(sidecar.read_text(encoding='utf-8'))
         # Sidecars of before there was a temperature do not name it.
         made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
+        made_of = {item['role']: item['sha256'] for item in before.get('inputs', ())}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{sidecar}: is damaged ({error!r:.80}); remove its folder, or --overwrite.') from error
+    check_same_inputs(made_of, inputs, sidecar.parent)
     wanted = settings.reconstruction
     expected = {
         'num_samples': wanted.num_samples,
@@ -267,45 +271,3 @@ def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndar
             continue
         means |= dict(zip(members, predicted, strict=True))
     return means
-
-
-def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
-    """Returns a line of the table of a study."""
-    row = {
-        'name': '/'.join(outcome.folder.relative_to(output_dir).parts),
-        'state': outcome.state,
-        'error': outcome.error,
-        'report': None,
-        'contexts': [],
-        'warnings': [],
-        'lowest': None,
-        'picture': None,
-    }
-    if outcome.error:
-        return row
-    sidecar = json.loads((outcome.folder / SIDECAR).read_text(encoding='utf-8'))
-    given = [line['anomaly_score'] for line in sidecar['scores'] or () if line['is_context']]
-    report = outcome.folder / 'report.html'
-    return row | {
-        'report': report.relative_to(output_dir).as_posix() if report.exists() else None,
-        'contexts': sidecar['contexts'],
-        'warnings': sidecar.get('warnings', []),
-        'lowest': min(given, default=None),
-        'picture': html_report.encode_picture(_thumbnail(outcome.folder / 'mean.nii.gz')),
-    }
-
-
-def _thumbnail(path: pathlib.Path) -> bytes:
-    """Returns a PNG of the middle axial, coronal and sagittal planes of a volume, right and anterior on the left."""
-    data = read_volume(path).data
-    data = data[ndimage.find_objects((data > 0).astype(np.uint8))[0]]
-    planes = [np.take(data, data.shape[axis] // 2, axis)[::-2, ::-2].T for axis in (2, 1, 0)]
-    height = max(plane.shape[0] for plane in planes)
-    spare = [height - plane.shape[0] for plane in planes]
-    padded = [np.pad(plane, ((rows // 2, rows - rows // 2), (2, 2))) for plane, rows in zip(planes, spare, strict=True)]
-    buffer = io.BytesIO()
-    picture = np.concatenate(padded, axis=1)
-    matplotlib.image.imsave(
-        buffer, picture, cmap='gray', vmin=0, vmax=np.percentile(data[data > 0], 99.8), format='png'
-    )
-    return buffer.getvalue()

@@ -1,0 +1,64 @@
+"""Each volume has a mask of its own, or an error says why not."""
+
+import pytest
+
+from tfp_bruno.data.masks import MaskFinder
+from tfp_bruno.errors import UserError
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ('volume', 'mask'),
+    [
+        ('case_01.nii.gz', 'case_01_mask.nii.gz'),
+        ('case_01.nii.gz', 'mask_case_01.NII'),
+        ('sub-01_T2w.nii', 'sub-01_mask.nii.gz'),
+        ('sub-01_T2w.nii', 'sub-01_T2w_mask.nii.gz'),
+        ('sub-01_ses-1_run-2_T2w.nii.gz', 'sub-01_ses-1_run-2_desc-brain_mask.nii.gz'),
+        ('sub-01_ses-1_run-2_T2w.nii.gz', 'sub-01_ses-1_run-2_T2w_desc-brain_mask.nii.gz'),
+        ('sub-01_space-T2w_desc-preproc_T1w.nii.gz', 'sub-01_space-T2w_desc-brain_mask.nii.gz'),
+        ('sub-01.nii.gz', 'sub-01_mask.nii.gz'),
+        ('T2w.NII.GZ', 'T2w_mask.Nii'),
+    ],
+)
+def test_the_names_of_masks(tmp_path, volume, mask):
+    touch(tmp_path, volume, mask, 'case_mask.nii.gz', 'sub-0_mask.nii.gz')
+    assert MaskFinder([tmp_path / volume]).find(tmp_path / volume) == tmp_path / mask
+
+
+def test_one_mask_for_two_cases_is_none_of_theirs(tmp_path):
+    touch(tmp_path, 'case_01.nii.gz', 'case_02.nii.gz', 'case_mask.nii.gz')
+    finder = MaskFinder([tmp_path / 'case_01.nii.gz', tmp_path / 'case_02.nii.gz'])
+    for name in ('case_01', 'case_02'):
+        with pytest.raises(UserError, match=rf'{name}\.nii\.gz: has no mask; .* named {name}_mask or mask_{name} \('):
+            finder.find(tmp_path / f'{name}.nii.gz')
+
+
+def test_a_mask_of_two_volumes_or_two_of_one(tmp_path):
+    touch(tmp_path, 'sub-1_desc-a_T2w.nii', 'sub-1_desc-b_T2w.nii', 'sub-1_mask.nii')
+    one, two = (tmp_path / f'sub-1_desc-{name}_T2w.nii' for name in 'ab')
+    with pytest.raises(UserError, match=r'sub-1_mask\.nii: would be the mask of both .*desc-a.* and .*desc-b'):
+        MaskFinder([one, two]).find(one)
+    assert MaskFinder([one]).find(one).name == 'sub-1_mask.nii'
+    touch(tmp_path, 'sub-1_mask.nii.gz')
+    with pytest.raises(UserError, match=r'has two masks, sub-1_mask\.nii and sub-1_mask\.nii\.gz; remove one'):
+        MaskFinder([one]).find(one)
+
+
+def test_folders_have_masks_of_their_own(tmp_path):
+    touch(tmp_path, 'ses-1/T2w.nii', 'ses-1/T2w_mask.nii', 'ses-2/T2w.nii')
+    finder = MaskFinder([tmp_path / 'ses-1' / 'T2w.nii', tmp_path / 'ses-2' / 'T2w.nii'])
+    assert finder.find(tmp_path / 'ses-1' / 'T2w.nii') == tmp_path / 'ses-1' / 'T2w_mask.nii'
+    with pytest.raises(UserError, match='has no mask'):
+        finder.find(tmp_path / 'ses-2' / 'T2w.nii')
+
+
+def test_a_mask_whose_content_is_not_there_is_found(tmp_path):
+    touch(tmp_path, 'a.nii')
+    (tmp_path / 'a_mask.nii').symlink_to('nowhere')
+    assert MaskFinder([tmp_path / 'a.nii']).find(tmp_path / 'a.nii') == tmp_path / 'a_mask.nii'

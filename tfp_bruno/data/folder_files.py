@@ -1,0 +1,114 @@
+"""The files of a folder of volumes, flat or BIDS: those that count, and those that may have been meant to."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable
+
+from tfp_bruno.data.file_names import is_broken_link, is_labels, is_nifti, is_other_image, made_of, name_some, stem_of
+from tfp_bruno.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderFiles:
+    """What a folder of volumes holds.
+
+    Attributes:
+        is_bids: whether there are `sub-*` folders.
+        volumes: NIfTI files of intensities, by their names; broken links in the place of a file or a folder, too.
+        remarks: one line for each kind of file that is not used.
+    """
+
+    is_bids: bool
+    volumes: list[pathlib.Path]
+    remarks: list[str]
+
+
+def list_files(data_dir: pathlib.Path) -> FolderFiles:
+    """Lists the volumes of a folder, sorted.
+
+    Args:
+        data_dir: a BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or a flat folder of `.nii` and `.nii.gz` files.
+
+    Raises:
+        UserError: if the folder is missing, no folder, cannot be read, or holds no volumes.
+    """
+    if not data_dir.exists():
+        raise UserError(f'{data_dir}: there is no such folder; give a folder of NIfTI volumes.')
+    if not data_dir.is_dir():
+        raise UserError(f'{data_dir}: is not a folder; give the folder that holds the volumes.')
+    files, remarks = _inside(data_dir), []
+    folders = [path for path in files if path.name.startswith('sub-') and (path.is_dir() or _is_broken_folder(path))]
+    missing = []
+    if folders:
+        flat = [path for path in files if _is_volume(path)]
+        files, missing, elsewhere, without = _list_bids(folders)
+        _remark(
+            remarks,
+            flat + elsewhere,
+            'volumes lie outside sub-*/anat and sub-*/ses-*/anat and are not used',
+            'move them there, or away',
+        )
+        _remark(remarks, without, 'of its sub-* folders hold no volume', 'put one in their anat, or remove them')
+    others = [path for path in files if is_other_image(path)]
+    _remark(remarks, others, 'images of other formats are not read', 'convert them to .nii.gz')
+    volumes, made = _without_made([path for path in files if _is_volume(path)])
+    _remark(
+        remarks,
+        made,
+        'files are left out, since they are named as made of another beside them',
+        'to use one of them, remove the other',
+    )
+    if not volumes and not missing:
+        instead = f' {remarks[0].removeprefix(f"{data_dir}: ")}' if remarks else ''
+        raise UserError(
+            f'{data_dir}: holds no volumes; put .nii or .nii.gz files in it, or in sub-*/anat or '
+            f'sub-*/ses-*/anat.{instead}'
+        )
+    return FolderFiles(bool(folders), sorted(volumes + missing), [f'{data_dir}: {remark}' for remark in remarks])
+
+
+def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, mend: str) -> None:
+    """Adds what is said of files that are not used, if there are any."""
+    if paths:
+        remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {mend}.')
+
+
+def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list, list, list, list]:
+    """Returns what lies in `sub-*/[ses-*/]anat`, folders that are broken links, volumes beside, and empty subjects."""
+    files, missing, elsewhere, without = [], [], [], []
+    for folder in folders:
+        levels = [folder, *(path for path in _inside(folder) if path.name.startswith('ses-'))]
+        broken = [path for level in levels for path in (level, level / 'anat') if _is_broken_folder(path)]
+        inside = [path for level in levels for path in _inside(level / 'anat')]
+        if not broken and not any(map(_is_volume, inside)):
+            without.append(folder)
+        files, missing = files + inside, missing + broken
+        elsewhere += [path for level in levels for path in _inside(level) if _is_volume(path)]
+    return files, missing, elsewhere, without
+
+
+def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns what lies in a folder, sorted; nothing if it is none."""
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(f'{folder}: cannot be read ({error.strerror}); check its permissions.') from error
+
+
+def _is_broken_folder(path: pathlib.Path) -> bool:
+    """Tells whether a path is a broken link that stands for a folder, by its name."""
+    return '.' not in path.name and is_broken_link(path)
+
+
+def _is_volume(path: pathlib.Path) -> bool:
+    """Tells whether a path is a NIfTI file of intensities, by its name; its content may not be there."""
+    return is_nifti(path) and not is_labels(path) and (path.is_file() or is_broken_link(path))
+
+
+def _without_made(volumes: list[pathlib.Path]) -> tuple[list, list]:
+    """Returns the volumes that were made of no other beside them, and those that were."""
+    stems: dict[pathlib.Path, set[str]] = {}
+    for path in volumes:
+        stems.setdefault(path.parent, set()).add(stem_of(path))
+    made = [path for path in volumes if made_of(stem_of(path), stems[path.parent])]
+    return [path for path in volumes if path not in set(made)], made

@@ -1,0 +1,69 @@
+"""Which file is the mask of a volume: one beside it, named after it, and of no other."""
+
+import collections
+import pathlib
+from collections.abc import Iterable
+
+from tfp_bruno.data.file_names import is_nifti, parse_name, stem_of
+from tfp_bruno.errors import UserError
+
+
+class MaskFinder:
+    """Finds the masks of volumes in their folders.
+
+    The mask of a BIDS file `sub-01_ses-1_T2w` is named `sub-01_ses-1_T2w_desc-brain_mask`,
+    `sub-01_ses-1_desc-brain_mask`, `sub-01_ses-1_T2w_mask` or `sub-01_ses-1_mask`, that of a file `case_01` is named
+    `case_01_mask` or `mask_case_01`.
+    """
+
+    def __init__(self, volumes: Iterable[pathlib.Path]):
+        """Args: volumes: all volumes, so that a mask that two of them would share is noticed."""
+        self._owners = collections.defaultdict(set)
+        self._files = {}
+        for volume in volumes:
+            for name in mask_names(stem_of(volume)):
+                self._owners[volume.parent, name].add(volume)
+
+    def find(self, volume: pathlib.Path) -> pathlib.Path:
+        """Returns the mask of one of the volumes.
+
+        Raises:
+            UserError: if there is none, more than one, or one that is another volume's as well.
+        """
+        names = mask_names(stem_of(volume))
+        found = [path for name in names for path in self._list(volume.parent)[name]]
+        if not found:
+            raise UserError(
+                f'{volume}: has no mask; put one beside it, named {" or ".join(names)} (.nii or .nii.gz), or leave '
+                '--use_masks out.'
+            )
+        if len(found) > 1:
+            raise UserError(f'{volume}: has two masks, {found[0].name} and {found[1].name}; remove one.')
+        (mask,) = found
+        others = sorted(self._owners[volume.parent, stem_of(mask)] - {volume})
+        if others:
+            raise UserError(
+                f'{mask}: would be the mask of both {volume.name} and {others[0].name}; give each its own, such as '
+                f'{names[0]}.nii.gz.'
+            )
+        return mask
+
+    def _list(self, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+        """Returns the NIfTI files of a folder keyed by their names without suffix."""
+        if folder not in self._files:
+            self._files[folder] = collections.defaultdict(list)
+            for path in sorted(folder.iterdir()):
+                if is_nifti(path):
+                    self._files[folder][stem_of(path)].append(path)
+        return self._files[folder]
+
+
+def mask_names(stem: str) -> list[str]:
+    """Returns the names, without suffix, that the mask of a volume may have; the first is its own for certain."""
+    parts = parse_name(stem)
+    if not parts.subject.startswith('sub-'):
+        return [f'{stem}_mask', f'mask_{stem}']
+    # The mask of `desc-preproc` is `desc-brain`.
+    plain = [part for part in parts.entities if not part.startswith('desc-')]
+    bases = dict.fromkeys([stem, '_'.join([parts.subject, *parts.entities]), '_'.join([parts.subject, *plain])])
+    return [f'{base}_{end}' for end in ('desc-brain_mask', 'mask') for base in bases]
