@@ -121,6 +121,14 @@ def test_integers_that_wrapped_around_are_told(brain):
     assert any('8 voxels are far below black, 0: down to -32000' in line for line in stack_of(wrapped)[1])
 
 
+def test_a_shift_without_a_constant_background_is_told(brain):
+    scan = brain + np.random.default_rng(0).rayleigh(30, brain.shape).astype(np.float32)
+    for mask in (None, brain > 0):
+        assert stack_of(scan, mask)[1] == []
+        (warning,) = stack_of(scan + 2000, mask)[1]
+        assert 'has nothing between black, 0, and 2' in warning
+
+
 def test_nothing_above_the_background(brain):
     with pytest.raises(UserError, match='has no intensities above its background, 0'):
         range_of(brain * np.float32(1e-42))

@@ -17,6 +17,8 @@ NOISE = 2e-3
 RINGING, RINGING_SHARE = 0.05, 0.01
 # What lies deeper than that is told, however little it is.
 DEEP = 0.2
+# No anatomy is without voxels darker than that, unless its intensities are shifted.
+PALE = 0.5
 
 
 def intensity_range(
@@ -94,6 +96,12 @@ def _percentile_range(
     if high - low < np.finfo(np.float32).tiny:
         raise UserError(f'{path}: has no intensities above its background, {low:g}, to scale by; write it again.')
     _tell(values, low, high, is_found=low == background, path=path)
+    darkest = float(np.percentile(present, 100 - percentile))
+    if darkest > low + PALE * (high - low):
+        warn(
+            f'{path}: has nothing between black, {low:g}, and {darkest:g}, of white, {high:g}; if its intensities are '
+            'shifted, shift them back, so that the background is 0.'
+        )
     return low, high
 
 
