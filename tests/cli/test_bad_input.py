@@ -39,7 +39,7 @@ BAD_VOLUMES = {
     'is 4-D (20 x 20 x 20 x 3)': lambda path: save(path, blobs((20, 20, 20, 3))),
     '1 voxels are NaN or infinite': write_not_finite,
     'is constant: every voxel is 7': lambda path: save(path, np.full((20, 20, 20), 7.0)),
-    'is empty: every voxel is 0': lambda path: save(path, np.zeros((20, 20, 20))),
+    'is empty: every voxel is 0': lambda path: save(path, np.zeros((14, 19, 16))),
     'is not a NIfTI file': lambda path: path.write_text('a letter'),
     'is a single slice': lambda path: save(path, blobs((20, 20, 1))),
 }
@@ -296,8 +296,8 @@ def save_slice(path, index=10, shape=(20, 20, 1), seed=0):
 def make_inputs(folder, write_blobs):
     """Makes a scan, masks, folders of slices and studies; returns what flags call them."""
     scan = write_blobs(folder / 'scan.nii.gz')
-    save(folder / 'nothing.nii.gz', np.zeros((20, 20, 20)))
-    save(folder / 'smaller.nii.gz', np.ones((20, 20, 19)))
+    save(folder / 'nothing.nii.gz', np.zeros((14, 19, 16)))
+    save(folder / 'smaller.nii.gz', np.ones((14, 19, 15)))
     save(folder / 'flat.nii.gz', blobs((20, 20, 1)))
     for number, seed in ((0, 0), (1, 1)):
         save_slice(folder / 'twice' / f'{number}.nii.gz', seed=seed)
@@ -322,7 +322,8 @@ def make_inputs(folder, write_blobs):
         (['--stack={scan}', '--slices=1', '--slice_dir={f}/good'], ['--stack', '--slice_dir', 'exclude each other']),
         (['--stack={scan}', '--slices=1', '--bids_dir={f}'], ['--stack', '--bids_dir', 'exclude each other']),
         (['--slices=1', '--slice_dir={f}/good'], ['--slices', '--slice_dir says where']),
-        (['--stack={scan}', '--slices=1', '--reference={scan}'], ['--reference', '--slice_dir']),
+        (['--slices=', '--reference={scan}'], ['--reference', '--stack', '--slice_dir']),
+        (['--stack={scan}', '--slices=1', '--reference={f}/flat.nii.gz'], ['flat.nii.gz', 'is a single slice']),
         (['--slices=', '--mask={scan}'], ['--mask', '--stack']),
         (['--stack={scan}', '--slices=1', '--use_masks'], ['--use_masks', '--bids_dir']),
         (['--slices=', '--participant_label=1'], ['--participant_label', '--bids_dir']),

@@ -1,12 +1,15 @@
 """What the anatomies of single subjects look like, in numbers."""
 
 import functools
+import pathlib
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from tfp_bruno.errors import UserError
+from tfp_bruno.data import get_definition
+from tfp_bruno.data.intensity_range import intensity_range
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.phantoms import brain, fetal, make_subject
 from tfp_bruno.phantoms.subject import generate
 
@@ -35,6 +38,16 @@ def test_volume(dataset):
     sizes = np.bincount(labels.ravel())[1:]
     assert count == 1 or sizes.max() > 0.99 * sizes.sum()
     assert not mask[0].any() and not mask[-1].any() and not mask[:, 0].any() and not mask[:, -1].any()
+
+
+@pytest.mark.parametrize('dataset', DATASETS)
+def test_intensities_are_read_without_a_word(dataset):
+    subject = cached(dataset, 1)
+    with collect_warnings() as warnings:
+        low, high = intensity_range([subject.image], [None], get_definition(dataset), pathlib.Path('subject.nii'))
+    assert warnings == []
+    present = subject.image[subject.image != 0]
+    assert (low, high) == ((-1000, 1000) if dataset == 'thorax' else (0, np.percentile(present, 99.5)))
 
 
 def test_same_seed_same_subject():

@@ -1,15 +1,21 @@
 """Slices of a scan: chosen in three ways, masked, and kept as they were read."""
 
+import dataclasses
 import pathlib
 
+import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.volumes import SliceSelection, contexts_of_scan
 
 FETAL = get_definition('fetal')
+# Nothing is clipped.
+UNCLIPPED = dataclasses.replace(FETAL, percentile=100.0)
 
 
 def test_the_contexts_are_slices_of_the_scan(oblique_scan):
@@ -58,7 +64,8 @@ def test_what_is_outside_the_mask_is_background(oblique_scan):
     contexts = contexts_of_scan(scan, SliceSelection(slices=(45,)), FETAL, mask)
     masked = Volume(np.where(mask, scan.data, 0).astype(np.float32), scan.affine, scan.path)
     expected = extract_stack(masked, FETAL).images
-    np.testing.assert_allclose(contexts.stack_images, expected, atol=1e-5)
+    np.testing.assert_array_equal(contexts.stack[0], np.arange(80))
+    np.testing.assert_allclose(contexts.stack[1], expected, atol=1e-5)
     assert not contexts.given[0].data[scan.data[:, [30]] == 0].any()
 
 
@@ -69,3 +76,98 @@ def test_one_way_only():
     with pytest.raises(UserError, match='--stack: is missing'):
         contexts_of_scan(None, SliceSelection(slices=(10,)), FETAL)
     assert contexts_of_scan(None, SliceSelection(slices=()), FETAL).positions == ()
+
+
+@pytest.fixture
+def upright_scan():
+    """An upright box of a fifth of the field of view with structure, whole slices of 1 mm along z."""
+    rng = np.random.default_rng(0)
+    data = np.zeros((80, 80, 100), np.float32)
+    data[20:60, 20:60, 10:90] = ndimage.gaussian_filter(rng.uniform(0, 1000, (40, 40, 80)), 2) + 200
+    return Volume(data, np.diag([1.5, 1.5, 1.0, 1.0]), pathlib.Path('scan.nii.gz'))
+
+
+def own_slice(stack, position):
+    """The index of the scan's own slice that lies nearest to a position, for slices of 1 mm from z = 0 up."""
+    return round(stack.affine[2, 3] + stack.affine[2, 2] * position)
+
+
+def test_empty_slices_between_others_are_left_out_and_not_mixed_in(upright_scan):
+    stack = extract_stack(upright_scan, FETAL)
+    # Only the own slices of four positions are filled.
+    positions = (12, 30, 48, 66)
+    data = np.zeros_like(upright_scan.data)
+    for position in positions:
+        index = own_slice(stack, position)
+        data[:, :, index] = upright_scan.data[:, :, index]
+    sparse = dataclasses.replace(upright_scan, data=data)
+    with collect_warnings() as warnings:
+        contexts = contexts_of_scan(sparse, SliceSelection(slices=(12, 20, 30, 66)), UNCLIPPED)
+    assert contexts.positions == (12, 30, 66)
+    assert 'scan.nii.gz: its slices at position 20 of the model are empty; they are left out.' in warnings
+    # As bright as the own slices, not dimmed by their empty neighbours.
+    for image, position in zip(contexts.images, contexts.positions, strict=True):
+        own = dataclasses.replace(upright_scan, data=np.repeat(data[:, :, [own_slice(stack, position)]], 100, axis=2))
+        expected = extract_stack(own, UNCLIPPED)
+        np.testing.assert_allclose(
+            image * contexts.intensities[1], expected.images[40] * expected.intensity_high, rtol=1e-4, atol=0.1
+        )
+    # Nothing is said of what was not acquired.
+    assert set(contexts.stack[0]) <= {position + near for position in positions for near in (-1, 0, 1)}
+
+
+def test_if_all_slices_are_empty_it_is_an_error(upright_scan):
+    data = upright_scan.data.copy()
+    data[:, :, 40:60] = 0
+    gap = dataclasses.replace(upright_scan, data=data)
+    with pytest.raises(UserError, match=r'scan\.nii\.gz: all of its slices at positions 38, 42 are empty'):
+        contexts_of_scan(gap, SliceSelection(slices=(38, 42)), FETAL)
+
+
+def test_a_known_stack_tells_the_place_of_a_partial_scan(upright_scan):
+    whole = contexts_of_scan(upright_scan, SliceSelection(slices=(30, 40, 50)), UNCLIPPED)
+    affine = upright_scan.affine.copy()
+    affine[2, 3] = 30
+    slab = Volume(upright_scan.data[:, :, 30:70], affine, pathlib.Path('slab.nii.gz'))
+    part = contexts_of_scan(slab, SliceSelection(slices=(30, 40, 50)), UNCLIPPED, affine=whole.affine)
+    np.testing.assert_allclose(part.images * part.intensities[1], whole.images * whole.intensities[1], rtol=1e-4)
+    np.testing.assert_allclose(part.affine, whole.affine)
+    with pytest.raises(UserError, match=r'slab\.nii\.gz: has no slice at position 10 of the model; it covers 15 to 64'):
+        contexts_of_scan(slab, SliceSelection(slices=(10, 40)), FETAL, affine=whole.affine)
+
+
+@pytest.mark.parametrize('header', [True, False])
+def test_own_slices_of_another_plane_are_refused(upright_scan, header):
+    spacing = (1.0, 1.0, 1.0, 1.0) if header else (1.0, 4.0, 1.0, 1.0)
+    coronal = Volume(upright_scan.data, np.diag(spacing), pathlib.Path('cor.nii.gz'), 1 if header else None)
+    with pytest.raises(
+        UserError, match=r'--scan_slices: the slices of cor\.nii\.gz are coronal, those of the model axial'
+    ):
+        contexts_of_scan(coronal, SliceSelection(scan_slices=(50,)), FETAL)
+    with collect_warnings() as warnings:
+        contexts_of_scan(coronal, SliceSelection(slices=(50,)), FETAL)
+    assert len(warnings) == 1
+    assert 'the axial planes of the model are interpolated across them' in warnings[0]
+
+
+def test_a_stack_that_is_tilted_against_the_scan_is_refused(upright_scan):
+    affine = extract_stack(upright_scan, FETAL).affine
+    centre = affine @ [31.5, 31.5, 39.5, 1]
+
+    def tilted(degrees):
+        turn = Rotation.from_euler('x', degrees, degrees=True).as_matrix()
+        return nibabel.affines.from_matvec(
+            turn @ affine[:3, :3], centre[:3] - turn @ affine[:3, :3] @ [31.5, 31.5, 39.5]
+        )
+
+    # Slightly tilted planes are read where they are: as of a scan that is interpolated at their points.
+    contexts = contexts_of_scan(upright_scan, SliceSelection(slices=(40,)), FETAL, affine=tilted(4))
+    h, w = np.meshgrid(np.arange(64), np.arange(64), indexing='ij')
+    points = np.stack([w, h, np.full_like(w, 40), np.ones_like(w)], -1) @ tilted(4).T
+    voxels = points[..., :3] / [1.5, 1.5, 1.0]
+    expected = ndimage.map_coordinates(upright_scan.data, voxels.transpose(2, 0, 1), order=1) / contexts.intensities[1]
+    inside = (expected > 0.3) & (contexts.images[0] > 0.3)
+    assert inside.sum() > 300
+    np.testing.assert_allclose(contexts.images[0][inside], np.clip(expected[inside], 0, 1), atol=0.06)
+    with pytest.raises(UserError, match=r'scan\.nii\.gz: is tilted by 20 degrees'):
+        contexts_of_scan(upright_scan, SliceSelection(slices=(40,)), FETAL, affine=tilted(20))

@@ -1,5 +1,6 @@
 """What lies in the output folder, and where in the world."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -163,3 +164,21 @@ def test_a_ct_keeps_the_contract_and_its_units_can_be_had_back(tmp_path, make_mo
     np.testing.assert_allclose(units['scan'], units['hounsfield'], atol=1e-3)
     assert units['hounsfield'].min() == -1000
     assert units['hounsfield'].max() == pytest.approx(-1000 + 2000 * ellipsoid.max(), rel=0.01)
+
+
+@pytest.mark.parametrize('background', [-300.0, 20.0])
+@pytest.mark.parametrize('kind', ['scan', 'target'])
+def test_a_background_that_is_not_0_is_shifted_there(tmp_path, scan_and_model, assert_contract, background, kind):
+    scan, model, _ = scan_and_model
+    plain = dataclasses.replace(scan, data=np.where(scan.data > 8, scan.data, 0).astype(np.float32))
+    shifted = dataclasses.replace(scan, data=plain.data + np.float32(background))
+    volumes, offsets = [], []
+    for name, item in (('plain', plain), ('shifted', shifted)):
+        settings = ReconstructionSettings(report=False, std_samples=2, output=OutputSettings(2.0, kind, True))
+        reconstruct(model, contexts_at(item, 30, 45), tmp_path / name, settings)
+        assert_contract(tmp_path / name)
+        volumes.append(read_volume(tmp_path / name / 'mean.nii.gz').data)
+        offsets.append(json.loads((tmp_path / name / 'reconstruction.json').read_text())['intensity']['offset'])
+    np.testing.assert_allclose(volumes[1], volumes[0], atol=1e-2)
+    # What has to be added to have the scan's own intensities again.
+    assert offsets == ([0, background] if kind == 'scan' else [None, None])

@@ -10,8 +10,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import TrainingFrame, Volume, extract_stack, get_definition, stack_affine
-from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import SliceSelection, contexts_of_scan, contexts_of_slices, no_contexts, read_slice_folder
+from tfp_bruno.errors import UserError, collect_warnings
+from tfp_bruno.volumes import SliceSelection, contexts_of_scan, contexts_of_slices, read_slice_folder
 from tfp_bruno.volumes.reference import reference_affine, warn_of_thickness
 
 FETAL = get_definition('fetal')
@@ -118,7 +118,7 @@ def test_slices_that_lie_wrong(tmp_path, scan, caplog):
 def test_a_tilted_slice_is_read_in_its_own_plane(tmp_path):
     # A field that is linear in the world: what is read at a pixel tells where it was read.
     affine = nibabel.affines.from_matvec(np.eye(3) * 2, [-80, -80, -50])
-    box = Volume(np.ones((81, 81, 51), np.float32), affine, pathlib.Path('box.nii'))
+    box = Volume(np.pad(np.ones((79, 79, 49), np.float32), 1), affine, pathlib.Path('box.nii'))
     turn = Rotation.from_euler('x', 8, degrees=True).as_matrix() @ np.diag([1.5, 1.5, 3])
     tilted = nibabel.affines.from_matvec(turn, [-90, -90, 5])
     i, j = np.meshgrid(np.arange(120), np.arange(120), indexing='ij')
@@ -206,7 +206,7 @@ def test_no_orientation_is_assumed_of_a_slice(tmp_path, scan):
         read_slice_folder(tmp_path)
 
 
-def test_the_frame_is_the_references_or_the_runs(scan, caplog):
+def test_the_frame_is_the_references_or_the_runs(scan):
     frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
     np.testing.assert_allclose(reference_affine({}, FETAL, scan), frame.affine)
     np.testing.assert_allclose(reference_affine({'frame': frame.to_json()}, FETAL, None), frame.affine)
@@ -214,11 +214,16 @@ def test_the_frame_is_the_references_or_the_runs(scan, caplog):
     for info in ({}, {'frame': None}, {'frame': apart.to_json()}):
         with pytest.raises(UserError, match='--reference: is missing'):
             reference_affine(info, FETAL, None)
-    contexts = contexts_of_scan(scan, SliceSelection(slices=(40,)), FETAL)
-    with caplog.at_level(standard_logging.WARNING, logger='absl'):
-        warn_of_thickness({'frame': frame.to_json()}, contexts)
-        warn_of_thickness({}, contexts)
-        warn_of_thickness({'frame': TrainingFrame(frame.affine, 3.0, 0.8).to_json()}, no_contexts(FETAL))
-        assert not caplog.text
-        warn_of_thickness({'frame': TrainingFrame(frame.affine, 3.0, 0.8).to_json()}, contexts)
-    assert 'scan.nii.gz: slices are 2 mm thick, those of the training data 0.8 mm' in caplog.text
+
+
+def test_slices_of_another_thickness_are_a_warning(scan):
+    frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
+    with collect_warnings() as warnings:
+        warn_of_thickness(frame, 2.0, 'scan.nii.gz')
+        warn_of_thickness(frame, 2.4, 'scan.nii.gz')
+        warn_of_thickness(None, 9.0, 'scan.nii.gz')
+    assert warnings == []
+    with collect_warnings() as warnings:
+        warn_of_thickness(frame, 2.6, 'scan.nii.gz')
+    assert len(warnings) == 1
+    assert 'scan.nii.gz: slices are 2.6 mm thick, those of the training data 2 mm' in warnings[0]

@@ -29,13 +29,14 @@ from tfp_bruno.volumes import (
     check_output_dir,
     contexts_of_scan,
     contexts_of_slices,
+    no_contexts,
     read_slice_folder,
     reconstruct,
 )
 from tfp_bruno.volumes.input_files import describe_inputs, read_scan
 from tfp_bruno.volumes.intensity import INTENSITIES
 from tfp_bruno.volumes.reconstruction import check_output_settings
-from tfp_bruno.volumes.reference import reference_affine, warn_of_thickness
+from tfp_bruno.volumes.reference import reference_affine, training_frame
 from tfp_bruno.volumes.slice_folder import list_slices
 from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
 from tfp_bruno.volumes.study_report import write_study_report
@@ -66,8 +67,8 @@ USE_MASKS = flags.DEFINE_bool(
 REFERENCE = flags.DEFINE_string(
     'reference',
     None,
-    'NIfTI volume in the world of --slice_dir, centred on the anatomy: tells where the slices lie in it. Default: the '
-    'frame of the training data.',
+    'NIfTI volume in the world of --stack or --slice_dir that shows the whole anatomy: tells where the slices lie in '
+    'it. Default: the scan itself; of --slice_dir, the frame of the training data.',
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
@@ -121,7 +122,6 @@ def main(argv: list[str]) -> None:
         check_output_dir(OUTPUT_DIR.value, settings.overwrite)
         model, scorer = load_model_and_scorer(settings)
         contexts = make_contexts(model)
-        warn_of_thickness(model.info, contexts)
     contexts = dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
     for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):
@@ -137,12 +137,13 @@ def check_flags() -> None:
     if SLICE_DIR.value is not None and selection is not None:
         raise UserError(f'--{selection.name}: --slice_dir says where its slices lie; leave one out.')
     for flag, other in (
-        (REFERENCE, SLICE_DIR),
         (MASK, STACK),
         (PARTICIPANT_LABEL, BIDS_DIR),
     ):
         if flag.value is not None and other.value is None:
             raise UserError(f'--{flag.name}: goes with --{other.name} only; give that, or leave it out.')
+    if REFERENCE.value is not None and STACK.value is None and SLICE_DIR.value is None:
+        raise UserError('--reference: goes with --stack or --slice_dir only; give one of them, or leave it out.')
     if USE_MASKS.value and BIDS_DIR.value is None:
         raise UserError('--use_masks: goes with --bids_dir only; give --mask for a single scan.')
     if not pathlib.Path(RUN_DIR.value).is_dir():
@@ -192,17 +193,28 @@ def read_inputs() -> Callable[..., Contexts]:
     Raises:
         UserError: if a file is missing or cannot be used.
     """
+    reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
     if SLICE_DIR.value is not None:
         slices = read_slice_folder(SLICE_DIR.value)
-        reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
         return lambda model: contexts_of_slices(
-            slices, reference_affine(model.info, model.definition, reference), model.definition, SLICE_DIR.value
+            slices,
+            reference_affine(model.info, model.definition, reference),
+            model.definition,
+            SLICE_DIR.value,
+            training_frame(model.info),
         )
     selection = read_selection()
     if STACK.value is None and selection.needs_scan:
         raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
     scan, mask = (None, None) if STACK.value is None else read_scan(STACK.value, MASK.value, ASSUME_RAS.value)
-    return lambda model: contexts_of_scan(scan, selection, model.definition, mask)
+
+    def make_contexts(model):
+        if scan is None:
+            return no_contexts(model.definition)
+        affine = None if reference is None else reference_affine(model.info, model.definition, reference)
+        return contexts_of_scan(scan, selection, model.definition, mask, training_frame(model.info), affine)
+
+    return make_contexts
 
 
 def check_not_inside(*inputs: str | None) -> None:

@@ -17,11 +17,12 @@ from tfp_bruno.data import atomic
 from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.label_maps import is_label_map
 from tfp_bruno.data.nifti import parse_volume, read_file, read_mask
+from tfp_bruno.data.placement import Box
 from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError, collect_warnings, warn
 
 # To be raised whenever the preprocessing changes.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
 LEVELS = 65535
 # A cached stack is found again by content: warnings name the files as they are called now.
@@ -116,8 +117,10 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
     shape = (definition.num_slices, definition.image_size, definition.image_size)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(cached) as arrays:
         levels, affine, (low, high, thickness) = arrays['levels'], arrays['affine'], arrays['numbers']
+        box, (inside, acquired) = Box.from_array(arrays['box']), arrays['slices']
         if levels.shape == shape and levels.dtype == np.uint16 and affine.shape == (4, 4):
-            stack = Stack(levels / np.float32(LEVELS), affine, float(low), float(high), path, float(thickness))
+            images = levels / np.float32(LEVELS)
+            stack = Stack(images, affine, float(low), float(high), path, float(thickness), box, inside, acquired)
             about = json.loads(str(arrays['about']))
             return LoadedStack(stack, about['content'], about['warnings'], about['is_label_map'])
     return None
@@ -128,8 +131,11 @@ def _write_stack(cached: pathlib.Path, loaded: LoadedStack, levels: np.ndarray) 
     buffer = io.BytesIO()
     stack = loaded.stack
     numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)
-    about = {'content': loaded.content, 'warnings': loaded.warnings, 'is_label_map': loaded.is_label_map}
-    np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers, about=np.array(json.dumps(about)))
+    box, slices = stack.box.to_array(), np.stack([stack.inside, stack.acquired])
+    about = np.array(
+        json.dumps({'content': loaded.content, 'warnings': loaded.warnings, 'is_label_map': loaded.is_label_map})
+    )
+    np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers, box=box, slices=slices, about=about)
     try:
         atomic.write_bytes(cached, buffer.getvalue())
     except UserError as error:

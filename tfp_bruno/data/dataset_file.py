@@ -29,9 +29,9 @@ def read_definition(path: str | os.PathLike) -> DatasetDefinition:
 
     Args:
         path: a TOML file. `name`, `field_of_view` (mm), `num_slices` and `stack_share` must be there. `percentile` or
-            `window` (two intensities, such as Hounsfield units), `plane`, `image_size`, `slice_spacing` (mm),
-            `test_share`, and `context_counts` (how many contexts the evaluation gives, spread evenly) or a table
-            `context_slices` (their slice numbers, keyed by their count) may be.
+            `window` (two intensities: Hounsfield units if the first is -100 or less), `plane`, `image_size`,
+            `slice_spacing` (mm), `test_share`, and `context_counts` (how many contexts the evaluation gives, spread
+            evenly) or a table `context_slices` (their slice numbers, keyed by their count) may be.
 
     Returns:
         The DatasetDefinition.

@@ -24,8 +24,9 @@ class DatasetDefinition:
             equal parts; a slice lies in the middle of its part.
         test_share: share of the subjects that go to the test split when the data have no split of their own.
         context_slices: the context slices of the evaluation, keyed by their count.
-        percentile: percentile of the non-zero voxels that becomes intensity 1 (0 stays 0); None with a window.
-        window: intensities that become 0 and 1, in the file's units (Hounsfield units); None with a percentile.
+        percentile: percentile of the voxels that are not background that becomes intensity 1; None with a window.
+        window: intensities that become 0 and 1, in the file's units: Hounsfield units, which are checked, if the first
+            is -100 or less; None with a percentile.
         image_size: H = W, the pixels along each side of a slice.
         slice_spacing: nominal distance of two slices in mm, for output that belongs to no scan. A volume's own extent
             decides the distance of its slices; it is near this one.

@@ -29,6 +29,7 @@ class Pack:
         contents: what stands for the voxels of each volume.
         affines: `[4, 4]` of each stack, as nested lists.
         thicknesses: of the slices of each volume, mm.
+        boxes: where the anatomy lies in each file, as `Box.to_array` has it, in nested lists.
         warnings: what was said of each volume, as `LoadedStack` has it.
         label_maps: whether each volume looks like a label map.
     """
@@ -37,6 +38,7 @@ class Pack:
     contents: Sequence[str]
     affines: Sequence[Sequence[Sequence[float]]]
     thicknesses: Sequence[float]
+    boxes: Sequence[Sequence[Sequence[float]]]
     warnings: Sequence[Sequence[str]]
     label_maps: Sequence[bool]
 

@@ -22,6 +22,7 @@ from tfp_bruno.data.file_names import name_some
 from tfp_bruno.data.folder import Subject
 from tfp_bruno.data.frame import TrainingFrame, common_frame
 from tfp_bruno.data.pack import load_pack
+from tfp_bruno.data.placement import Box, warn_of_outliers
 from tfp_bruno.data.split import apply_split, split_subjects
 from tfp_bruno.data.training_files import find_training_files
 from tfp_bruno.errors import UserError, warn
@@ -166,7 +167,10 @@ def _load_folder(
     kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
-    frame = common_frame(pack.affines, pack.thicknesses, pack.images.shape[1:])
+    boxes = [Box.from_array(box) for box in pack.boxes]
+    warn_of_outliers(boxes, [subject.path for subject in subjects])
+    trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
+    frame = common_frame(pack.affines, pack.thicknesses, trained_on, pack.images.shape[1:])
     return Population(pack.images, names, values, is_phantom, description, frame)
 
 
@@ -180,7 +184,8 @@ def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
         except UserError as error:
             return error
         stack, images[index] = loaded.stack, loaded.stack.images
-        return loaded.content, stack.affine.tolist(), stack.slice_thickness, loaded.warnings, loaded.is_label_map
+        about = loaded.content, loaded.warnings, loaded.is_label_map
+        return *about, stack.affine.tolist(), stack.slice_thickness, stack.box.to_array().tolist()
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
         # disable=None: a bar on a terminal only.
@@ -188,7 +193,7 @@ def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
     errors = [error for error in described if isinstance(error, UserError)]
     if errors:
         raise one_error(errors, data_dir, len(subjects))
-    names = ('contents', 'affines', 'thicknesses', 'warnings', 'label_maps')
+    names = ('contents', 'warnings', 'label_maps', 'affines', 'thicknesses', 'boxes')
     return dict(zip(names, map(list, zip(*described, strict=True)), strict=True))
 
 

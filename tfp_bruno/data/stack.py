@@ -8,9 +8,15 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.frame import TrainingFrame
+from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
-from tfp_bruno.errors import UserError
+from tfp_bruno.data.placement import FOREGROUND, Box, Placement, check_box, measure_box, place_stack
+from tfp_bruno.errors import UserError, warn
+
+# Where less than this of a slice's weight comes from acquired slices, it is background.
+LEAST_WEIGHT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +30,10 @@ class Stack:
         intensity_high: intensity of the volume that became 1.
         path: the file it came from.
         slice_thickness: of the volume's voxels along its slice axis, mm.
+        box: where the anatomy lies in the file.
+        inside: bool `[K]`: whether each slice lies in the volume.
+        acquired: bool `[K]`: whether it lies in the volume where that holds something; not where slices of the volume
+            are empty between others.
     """
 
     images: np.ndarray
@@ -32,74 +42,201 @@ class Stack:
     intensity_high: float
     path: pathlib.Path
     slice_thickness: float
+    box: Box
+    inside: np.ndarray
+    acquired: np.ndarray
 
 
-def extract_stack(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None = None) -> Stack:
+@dataclasses.dataclass(frozen=True)
+class _Oriented:
+    """A volume whose axes grow as the stack's.
+
+    Attributes:
+        scaled: float32 `[W, H, K]` in [0, 1].
+        affine: `[4, 4]` of its voxels.
+        low: intensity that became 0.
+        high: intensity that became 1.
+        filled: bool, for each of its slices, whether it is not empty.
+        box: where the anatomy lies in it.
+    """
+
+    scaled: np.ndarray
+    affine: np.ndarray
+    low: float
+    high: float
+    filled: np.ndarray
+    box: Box
+
+
+def extract_stack(
+    volume: Volume,
+    definition: DatasetDefinition,
+    mask: np.ndarray | None = None,
+    frame: TrainingFrame | None = None,
+    affine: np.ndarray | None = None,
+) -> Stack:
     """Resamples a volume to the model's stack.
 
     The axes are permuted and flipped to the nearest of those of the definition; an oblique volume keeps its own axes,
     and the affine their directions. Each axis that gets coarser is smoothed first, by a Gaussian of half the excess of
-    the target spacing, then one linear interpolation leads straight from the source to the target grid.
+    the target spacing, then one linear interpolation leads straight from the source to the target grid. Slices that are
+    empty between others count as not acquired: they are not mixed into their neighbours.
 
     Args:
         volume: the volume as read from its file.
         definition: the grid and the intensity scale.
         mask: bool, of the shape of the volume: what is outside becomes background. None for everything.
+        frame: what the training volumes have in common: the anatomy is placed in the stack as it is in theirs, see
+            `place_stack`. None for a stack about the middle of the file, whatever is in it.
+        affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm, where it is known. Default: None.
 
     Returns:
         The Stack.
 
     Raises:
-        UserError: if the volume has a single voxel along an axis, or no positive intensity to scale by.
+        UserError: if the volume has a single voxel along an axis, intensities that `intensity_range` refuses, or its
+            anatomy cannot be placed.
     """
-    _check_whole(volume)
-    low, high = intensity_range(volume.data if mask is None else volume.data[mask], definition, volume.path)
-    data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
-    data, affine = orient(data, volume.affine, definition.axes)
-    grid = stack_grid(data.shape, affine, definition)
-    steps, offset, size = np.diag(grid)[:3], grid[:3, 3], definition.image_size
-    sigmas = np.maximum(0.0, (steps - 1) / 2)
-    data, offset = _crop(data, offset, steps, (size, size, definition.num_slices), sigmas)
-    # Scaled first, so that outliers cannot bleed into their neighbours.
-    scaled = ((data - np.float32(low)) / np.float32(high - low)).transpose(2, 1, 0)
-    np.clip(scaled, 0, 1, out=scaled)
-    scaled = ndimage.gaussian_filter(scaled, sigmas[::-1], mode='constant')
-    images = ndimage.affine_transform(
-        scaled,
-        steps[::-1],
-        offset=offset[::-1],
-        output_shape=(definition.num_slices, size, size),
-        order=1,
-        mode='grid-constant',
-    )
-    thickness = float(nibabel.affines.voxel_sizes(affine)[2])
-    return Stack(np.clip(images, 0, 1), affine @ grid, low, high, volume.path, thickness)
+    oriented = _orient(volume, definition, mask)
+    if affine is None:
+        affine = _stack_affine(oriented, definition, frame, volume.path)
+    elif frame is not None and frame.boxes is not None:
+        spacing = nibabel.affines.voxel_sizes(oriented.affine)
+        check_box(oriented.box, spacing, frame.boxes, volume.path, partial=True)
+    images, inside, acquired = _resample(oriented, np.linalg.inv(oriented.affine) @ affine, definition, volume.path)
+    thickness = float(nibabel.affines.voxel_sizes(oriented.affine)[2])
+    return Stack(images, affine, oriented.low, oriented.high, volume.path, thickness, oriented.box, inside, acquired)
 
 
-def stack_affine(volume: Volume, definition: DatasetDefinition) -> np.ndarray:
+def stack_affine(
+    volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None = None, frame: TrainingFrame | None = None
+) -> np.ndarray:
     """Returns the affine `[4, 4]` of the stack that `extract_stack` makes of a volume, (w, h, k, 1) to world mm."""
-    _check_whole(volume)
-    data, affine = orient(volume.data, volume.affine, definition.axes)
-    return affine @ stack_grid(data.shape, affine, definition)
+    return _stack_affine(_orient(volume, definition, mask), definition, frame, volume.path)
 
 
-def stack_grid(shape: tuple[int, ...], affine: np.ndarray, definition: DatasetDefinition) -> np.ndarray:
+def stack_grid(
+    shape: tuple[int, ...], spacing: np.ndarray, definition: DatasetDefinition, placement: Placement
+) -> np.ndarray:
     """Returns the grid of the stack in the voxels of a volume whose axes grow as the stack's.
 
     Args:
         shape: size of the volume along columns, rows and slices.
-        affine: `[4, 4]`, its voxel indices to world mm.
-        definition: field of view, number of slices and their share of the volume.
+        spacing: `[3]`, sides of its voxels, mm.
+        definition: field of view, number of slices and their share of the depth.
+        placement: where the stack lies.
 
     Returns:
-        `[4, 4]`, diagonal but for the offset: (w, h, k, 1) to voxel indices. The stack's centre is the volume's centre.
+        `[4, 4]`, diagonal but for the offset: (w, h, k, 1) to voxel indices.
     """
-    shape = np.array(shape, dtype=np.float64)
-    spacing = nibabel.affines.voxel_sizes(affine)
-    depth = definition.stack_share * shape[2] / definition.num_slices
-    steps = np.array([definition.pixel_spacing / spacing[0], definition.pixel_spacing / spacing[1], depth])
+    depth = definition.stack_share * placement.depth / definition.num_slices
+    steps = np.array([definition.pixel_spacing, definition.pixel_spacing, depth]) / spacing
     size = np.array([definition.image_size, definition.image_size, definition.num_slices])
-    return nibabel.affines.from_matvec(np.diag(steps), (shape - 1) / 2 - steps * (size - 1) / 2)
+    centre = (np.array(shape, np.float64) - 1) / 2 + placement.centre / spacing
+    return nibabel.affines.from_matvec(np.diag(steps), centre - steps * (size - 1) / 2)
+
+
+def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None) -> _Oriented:
+    """Scales a volume to [0, 1] and turns its axes to those of the stack."""
+    _check_whole(volume)
+    low, high = intensity_range([volume.data], [mask], definition, volume.path)
+    data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
+    data, affine = orient(data, volume.affine, definition.axes)
+    # Scaled before it is smoothed, so that outliers cannot bleed into their neighbours.
+    scaled = (data - np.float32(low)) / np.float32(high - low)
+    np.clip(scaled, 0, 1, out=scaled)
+    filled = (scaled > FOREGROUND).any(axis=(0, 1))
+    return _Oriented(scaled, affine, low, high, filled, measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
+
+
+def _stack_affine(oriented: _Oriented, definition: DatasetDefinition, frame, path: pathlib.Path) -> np.ndarray:
+    """Returns the affine of the stack of a volume that gives no other."""
+    spacing = nibabel.affines.voxel_sizes(oriented.affine)
+    if frame is None:
+        placement = place_stack(oriented.box, spacing, None, path)
+    else:
+        centre, partial = _shared_centre(oriented, definition, frame), len(_empty_between(oriented.filled)) > 0
+        placement = place_stack(oriented.box, spacing, frame.boxes, path, centre, partial)
+    return oriented.affine @ stack_grid(oriented.scaled.shape, spacing, definition, placement)
+
+
+def _shared_centre(oriented: _Oriented, definition: DatasetDefinition, frame: TrainingFrame) -> np.ndarray | None:
+    """Returns the middle of the training volumes' stacks, mm from that of a volume; None if they share no world."""
+    if frame.spread > definition.pixel_spacing:
+        return None
+    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
+    middle = nibabel.affines.apply_affine(np.linalg.inv(oriented.affine) @ frame.affine, (size - 1) / 2)
+    return (middle - (np.array(oriented.scaled.shape) - 1) / 2) * nibabel.affines.voxel_sizes(oriented.affine)
+
+
+def _resample(oriented: _Oriented, grid: np.ndarray, definition: DatasetDefinition, path: pathlib.Path):
+    """Returns `images`, `inside` and `acquired` of the Stack of a volume.
+
+    Args:
+        oriented: the volume.
+        grid: `[4, 4]`, (w, h, k, 1) of the stack to voxel indices.
+        definition: the size of the stack.
+        path: the file, for warnings.
+    """
+    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
+    matrix = grid[:3, :3]
+    steps = np.abs(matrix).max(axis=1)
+    sigmas = np.maximum(0.0, (steps - 1) / 2)
+    first, last = _needed_part(oriented.scaled.shape, grid, size, sigmas)
+    offset = grid[:3, 3] - first
+    if np.abs(matrix - np.diag(np.diag(matrix))).max() < 1e-9 * steps.max():
+        # SciPy takes a vector for a diagonal matrix, and then works along one axis after the other.
+        matrix = np.diag(matrix)
+
+    def resample(data):
+        part = _cut(data, first, last).transpose(2, 1, 0)
+        smooth = ndimage.gaussian_filter(part, sigmas[::-1], mode='constant')
+        return ndimage.affine_transform(
+            smooth, np.flip(matrix), offset=offset[::-1], output_shape=tuple(size[::-1]), order=1, mode='grid-constant'
+        )
+
+    images = resample(oriented.scaled)
+    middle = (size[:2] - 1) / 2
+    position = grid[2, :2] @ middle + grid[2, 2] * np.arange(size[2]) + grid[2, 3]
+    filled = oriented.filled
+    inside = (position > -0.5) & (position < len(filled) - 0.5)
+    acquired = inside
+    empty = _empty_between(filled)
+    if len(empty):
+        warn(f'{path}: {len(empty)} of its {len(filled)} slices are empty between others; they count as not acquired.')
+        weights = resample(np.broadcast_to(filled.astype(np.float32), oriented.scaled.shape))
+        images = np.where(weights > LEAST_WEIGHT, images / np.maximum(weights, LEAST_WEIGHT), 0)
+        acquired = inside & filled[np.clip(np.round(position), 0, len(filled) - 1).astype(int)]
+    return np.clip(images, 0, 1).astype(np.float32), inside, acquired
+
+
+def _empty_between(filled: np.ndarray) -> np.ndarray:
+    """Returns the indices of empty slices that lie between filled ones."""
+    indices = np.flatnonzero(filled)
+    if not len(indices):
+        return indices
+    return indices[0] + np.flatnonzero(~filled[indices[0] : indices[-1] + 1])
+
+
+def _needed_part(shape, grid, size, sigmas) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the part of a volume begins and ends that the stack, once smoothed, is made of.
+
+    Where the stack reaches beyond the volume, so does the part: as far as what is in the volume is smoothed to.
+    """
+    corners = np.stack(np.meshgrid(*[(0, length - 1) for length in size]), -1).reshape(-1, 3)
+    corners = nibabel.affines.apply_affine(grid, corners)
+    # SciPy cuts its Gaussian at four standard deviations; one voxel more is for the interpolation.
+    reach = np.ceil(4 * sigmas) + 1
+    first = np.clip(np.floor(corners.min(axis=0) - reach), -reach, np.array(shape) - 1)
+    last = np.clip(np.ceil(corners.max(axis=0) + reach) + 1, 1, shape + reach)
+    return first.astype(int), np.maximum(last, first + 1).astype(int)
+
+
+def _cut(data: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Returns the voxels from `first` to before `last`, 0 outside the data."""
+    inside = tuple(slice(max(0, a), min(b, n)) for a, b, n in zip(first, last, data.shape, strict=True))
+    widths = [(max(0, -a), max(0, b - n)) for a, b, n in zip(first, last, data.shape, strict=True)]
+    return np.pad(data[inside], widths)
 
 
 def _check_whole(volume: Volume) -> None:
@@ -107,43 +244,3 @@ def _check_whole(volume: Volume) -> None:
     if min(volume.data.shape) < 2:
         size = ' x '.join(str(length) for length in volume.data.shape)
         raise UserError(f'{volume.path}: is a single slice ({size}); give a whole volume.')
-
-
-def _crop(data, offset, steps, sizes, sigmas) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the part of a volume that the stack, once smoothed, is made of, and the stack's offset in it."""
-    # SciPy cuts its Gaussian at four standard deviations; one voxel more is for the interpolation.
-    reach = np.ceil(4 * sigmas) + 1
-    first = np.clip(np.floor(offset - reach), 0, data.shape).astype(int)
-    last = offset + steps * (np.array(sizes) - 1)
-    last = np.clip(np.ceil(last + reach) + 1, 1, data.shape).astype(int)
-    part = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
-    return data[part], offset - first
-
-
-def intensity_range(data: np.ndarray, definition: DatasetDefinition, path: pathlib.Path) -> tuple[float, float]:
-    """Returns the intensities of a volume that become 0 and 1.
-
-    Args:
-        data: the voxels.
-        definition: its window, or its percentile of the non-zero voxels.
-        path: the file, for the error.
-
-    Returns:
-        (low, high) with low < high.
-
-    Raises:
-        UserError: if the percentile is not positive, or no voxel rises above the window's lower end.
-    """
-    if definition.window is not None:
-        low, high = definition.window
-        if data.max() <= low:
-            raise UserError(
-                f'{path}: no voxel is above {low:g}; {definition.name} volumes must be in Hounsfield units.'
-            )
-        return low, high
-    present = data[data != 0]
-    high = float(np.percentile(present, definition.percentile)) if present.size else 0.0
-    # Below the smallest normal float32, intensities could not be divided by it.
-    if high < np.finfo(np.float32).tiny:
-        raise UserError(f'{path}: has no positive intensities to scale by; shift them so that the background is 0.')
-    return 0.0, high

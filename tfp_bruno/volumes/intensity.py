@@ -58,9 +58,9 @@ def choose_scale(
     """Chooses the scale of the output.
 
     Args:
-        kind: 'scan' for the intensities of the scan; of a dataset with a window they are shifted, so that the window's
-            lower end, the background, is 0 and nothing negative. 'target' for background 0 and a foreground mean of
-            700. 'hounsfield' for the units of the window, where the background is its lower end; no contract holds.
+        kind: 'scan' for the intensities of the scan, shifted so that the background, of a dataset with a window its
+            lower end, is 0 and nothing negative. 'target' for background 0 and a foreground mean of 700. 'hounsfield'
+            for the units of the window, where the background is its lower end; no contract holds.
         intensities: those of the scan that became 0 and 1; None without a scan, which 'scan' then stands for 'target',
             but for a dataset with a window.
         definition: the dataset.
@@ -77,6 +77,8 @@ def choose_scale(
         low, high = window
         return IntensityScale(0.0, high - low, f'units of the window, {-low:+g}, so that the background is 0', low)
     if kind == 'scan' and intensities is not None:
-        return IntensityScale(*intensities, 'intensities of the scan', 0.0)
+        low, high = intensities
+        shift = f', {-low:+g}, so that the background is 0' if low else ''
+        return IntensityScale(0.0, high - low, f'intensities of the scan{shift}', low)
     high = TARGET_MEAN / float(mean[mask].mean())
     return IntensityScale(0.0, high, f'background 0, foreground mean {TARGET_MEAN:g}')

@@ -1,17 +1,23 @@
 """Context slices: from what a user types to positions in the model's stack. Nothing is ever clamped."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import nibabel
 import numpy as np
 
 from tfp_bruno.data import DatasetDefinition, Stack, Volume
+from tfp_bruno.data.definitions import PLANES
 from tfp_bruno.data.orientation import nearest_orientation
 from tfp_bruno.errors import UserError, warn
 
 # Rounding of an affine that was stored in float32, in slices.
 TOLERANCE = 1e-3
+# Slices this much thicker than the pixels are wide tell along which axis a volume was acquired.
+THICK = 1.25
+# Degrees between slices and the planes of the stack. What is tilted further is another anatomy to the model.
+TILT_WARNING, MOST_TILT = 5.0, 15.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +148,66 @@ def slices_inside(volume: Volume, stack: Stack, axes: str) -> dict[int, int]:
 def slice_axis(affine: np.ndarray, axes: str) -> int:
     """Returns the axis of a volume along which its slices lie: the one nearest to the last of the stack's axes."""
     return int(np.flatnonzero(nearest_orientation(affine, axes)[:, 0] == 2)[0])
+
+
+def acquired_axis(volume: Volume) -> int | None:
+    """Returns the axis along which the slices of a volume were acquired; None if neither header nor spacing tell."""
+    if volume.slice_axis is not None:
+        return volume.slice_axis
+    spacing = nibabel.affines.voxel_sizes(volume.affine)
+    thickest = int(np.argmax(spacing))
+    return thickest if spacing[thickest] > THICK * np.delete(spacing, thickest).max() else None
+
+
+def check_acquired_axis(volume: Volume, definition: DatasetDefinition, by_own_slices: bool) -> None:
+    """Checks that the slices of a scan were acquired in the plane of the model.
+
+    Args:
+        volume: the scan.
+        definition: the dataset of the model.
+        by_own_slices: whether the contexts are chosen by the scan's own slices.
+
+    Raises:
+        UserError: if they are, and the scan was acquired in another plane. Otherwise that is a warning.
+    """
+    axis = acquired_axis(volume)
+    if axis is None or axis == slice_axis(volume.affine, definition.axes):
+        return
+    plane = next(name for name, axes in PLANES.items() if slice_axis(volume.affine, axes) == axis)
+    if by_own_slices:
+        raise UserError(
+            f'--scan_slices: the slices of {volume.path} are {plane}, those of the model {definition.plane}; choose '
+            f'{definition.plane} planes by --slices or --world_positions, or train a model with plane = "{plane}".'
+        )
+    thickness = nibabel.affines.voxel_sizes(volume.affine)[axis]
+    warn(
+        f'{volume.path}: its slices are {plane}, {thickness:.3g} mm apart; the {definition.plane} planes of the model '
+        'are interpolated across them.'
+    )
+
+
+def check_tilt(first: np.ndarray, second: np.ndarray, path: str | os.PathLike, plane: str) -> None:
+    """Checks that slices lie nearly in the planes of the stack.
+
+    Args:
+        first: `[4, 4]` of the stack, slices along its third axis.
+        second: the same of the slices.
+        path: their file.
+        plane: of the model.
+
+    Raises:
+        UserError: if they are tilted by more than 15 degrees; by more than 5, it is a warning.
+    """
+    normals = [np.cross(affine[:3, 0], affine[:3, 1]) for affine in (first, second)]
+    cosine = abs(np.dot(*[normal / np.linalg.norm(normal) for normal in normals]))
+    tilt = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
+    if tilt > MOST_TILT:
+        raise UserError(
+            f"{path}: is tilted by {tilt:.0f} degrees against the model's {plane} planes; give slices of that plane, "
+            'or a --reference with the same obliquity.'
+        )
+    if tilt > TILT_WARNING:
+        warn(f"{path}: is tilted by {tilt:.0f} degrees against the model's planes.")
 
 
 def nearest_position(position: float, num_slices: int) -> int | None:

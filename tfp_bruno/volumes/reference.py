@@ -1,5 +1,6 @@
 """What a run knows of the world that its training volumes lie in, and where that leads wrong."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,21 @@ import numpy as np
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, stack_affine
 from tfp_bruno.errors import UserError, warn
-from tfp_bruno.volumes.contexts import Contexts
 
 # Share by which the slice thickness may differ from that of the training data without a word.
 THICKNESS_TOLERANCE = 0.25
+
+
+def training_frame(info: Mapping[str, Any]) -> TrainingFrame | None:
+    """Returns what the training volumes have in common; None, with a warning, if the run is too old to record it."""
+    frame = _frame(info)
+    if frame is None or frame.boxes is None:
+        warn(
+            'run.json: does not record where the anatomy lies in the training volumes, so that of the scan is not '
+            'checked; train again to have it checked.'
+        )
+        return None
+    return frame
 
 
 def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, reference: Volume | None) -> np.ndarray:
@@ -25,10 +37,11 @@ def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, ref
         float64 `[4, 4]`, (w, h, k, 1) to world mm.
 
     Raises:
-        UserError: if there is no reference, and the training volumes do not lie in one world.
+        UserError: if the anatomy of the reference cannot be placed, or there is no reference and the training volumes
+            do not lie in one world.
     """
     if reference is not None:
-        return stack_affine(reference, definition)
+        return stack_affine(reference, definition, frame=training_frame(info))
     frame = _frame(info)
     if frame is None or not frame.is_shared:
         raise UserError(
@@ -38,15 +51,18 @@ def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, ref
     return frame.affine
 
 
-def warn_of_thickness(info: Mapping[str, Any], contexts: Contexts) -> None:
-    """Warns if slices are thicker or thinner than those of the training data by more than a quarter."""
-    frame, thickness = _frame(info), contexts.slice_thickness
-    if frame is None or not contexts.positions or thickness is None:
-        return
-    if abs(thickness / frame.slice_thickness - 1) > THICKNESS_TOLERANCE:
+def warn_of_thickness(frame: TrainingFrame | None, thickness: float, path: str | os.PathLike) -> None:
+    """Warns if slices are thicker or thinner than those of the training data by more than a quarter.
+
+    Args:
+        frame: what the training volumes have in common; None for no check.
+        thickness: of the slices, mm.
+        path: where they come from.
+    """
+    if frame is not None and abs(thickness / frame.slice_thickness - 1) > THICKNESS_TOLERANCE:
         warn(
-            f'{contexts.files[0]}: slices are {thickness:.3g} mm thick, those of the training data '
-            f'{frame.slice_thickness:.3g} mm; the completion may be worse for it.'
+            f'{path}: slices are {thickness:.3g} mm thick, those of the training data {frame.slice_thickness:.3g} mm; '
+            'the completion may be worse for it.'
         )
 
 

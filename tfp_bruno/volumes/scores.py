@@ -49,10 +49,11 @@ def score_slices(scorer, contexts: Contexts) -> SliceScores:
         others = np.delete(contexts.images, index, 0), np.delete(positions, index)
         bits, anomaly = scorer(contexts.images[index : index + 1], [position], *others)
         scores[int(position)] = True, bits[0], anomaly[0]
-    if contexts.stack_images is not None:
-        rest = np.setdiff1d(np.arange(len(contexts.stack_images)), positions)
-        bits, anomaly = scorer(contexts.stack_images[rest], rest, contexts.images, positions)
-        scores |= {int(k): (False, b, a) for k, b, a in zip(rest, bits, anomaly, strict=True)}
+    if contexts.stack is not None:
+        others, images = contexts.stack
+        others, images = (part[~np.isin(others, positions)] for part in (others, images))
+        bits, anomaly = scorer(images, others, contexts.images, positions)
+        scores |= {int(k): (False, b, a) for k, b, a in zip(others, bits, anomaly, strict=True)}
     ordered = tuple(sorted(scores))
     columns = [np.array([scores[k][column] for k in ordered]) for column in range(3)]
     return SliceScores(ordered, *columns)

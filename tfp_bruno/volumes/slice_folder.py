@@ -10,17 +10,16 @@ import nibabel
 import numpy as np
 from scipy import ndimage
 
-from tfp_bruno.data import DatasetDefinition, Volume, read_mask, read_volume
+from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, read_mask, read_volume
 from tfp_bruno.data.failures import one_error
 from tfp_bruno.data.file_names import is_labels, is_nifti, is_other_image, name_some, stem_of
-from tfp_bruno.data.nifti import OrientationError
-from tfp_bruno.data.stack import intensity_range
+from tfp_bruno.data.intensity_range import intensity_range
+from tfp_bruno.data.nifti_header import OrientationError
+from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.volumes.contexts import Contexts
-from tfp_bruno.volumes.positions import nearest_position
-
-# Degrees between a slice and the planes of the stack. A slice that is tilted further is another anatomy to the model.
-TILT_WARNING, MOST_TILT = 5.0, 15.0
+from tfp_bruno.volumes.positions import check_tilt, nearest_position
+from tfp_bruno.volumes.reference import warn_of_thickness
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +95,11 @@ def list_slices(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path | None]
 
 
 def contexts_of_slices(
-    slices: Sequence[SliceFile], stack_affine: np.ndarray, definition: DatasetDefinition, folder: str
+    slices: Sequence[SliceFile],
+    stack_affine: np.ndarray,
+    definition: DatasetDefinition,
+    folder: str,
+    frame: TrainingFrame | None = None,
 ) -> Contexts:
     """Finds where slices lie in the model's stack, and resamples each in its own plane.
 
@@ -105,13 +108,15 @@ def contexts_of_slices(
         stack_affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm: of the world that the slices are in.
         definition: the dataset of the model.
         folder: where they were read, for the sidecar.
+        frame: what the training volumes have in common; None for no check of where the anatomy lies in the plane.
 
     Returns:
         The Contexts. A slice lies at the nearest position; identical ones for one position are merged with a warning.
 
     Raises:
         UserError: if a slice lies outside the stack or is tilted more than 15 degrees against its planes, two different
-            slices are nearest to one position, or the slices have no intensity to scale by.
+            slices are nearest to one position, `intensity_range` refuses their intensities, or their anatomy does not
+            lie where the training data have it.
     """
     chosen: dict[int, SliceFile] = {}
     for item in slices:
@@ -121,17 +126,21 @@ def contexts_of_slices(
             _check_same(other, item, position)
     positions = tuple(sorted(chosen))
     ordered = [chosen[position] for position in positions]
-    present = [s.volume.data.ravel() if s.mask is None else s.volume.data[s.mask] for s in ordered]
-    low, high = intensity_range(np.concatenate(present), definition, pathlib.Path(folder))
+    images, masks = [item.volume.data for item in ordered], [item.mask for item in ordered]
+    low, high = intensity_range(images, masks, definition, pathlib.Path(folder))
     masked = [_masked(item, low) for item in ordered]
+    images = np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked])
+    check_in_plane(images, definition.pixel_spacing, frame and frame.boxes, folder)
+    thickness = float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked]))
+    warn_of_thickness(frame, thickness, folder)
     return Contexts(
         positions,
-        np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked]),
+        images,
         stack_affine,
         (low, high),
         masked,
         [str(volume.path) for volume in masked],
-        float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked])),
+        thickness,
         selection={'slice_dir': folder},
     )
 
@@ -164,16 +173,7 @@ def _read_slice(path: pathlib.Path, mask_path: pathlib.Path | None) -> SliceFile
 def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefinition) -> int:
     """Returns the nearest position of a slice in the stack."""
     to_stack = np.linalg.inv(stack_affine) @ volume.affine
-    normals = [np.cross(affine[:3, 0], affine[:3, 1]) for affine in (stack_affine, volume.affine)]
-    cosine = abs(np.dot(*[normal / np.linalg.norm(normal) for normal in normals]))
-    tilt = float(np.degrees(np.arccos(np.clip(cosine, 0, 1))))
-    if tilt > MOST_TILT:
-        raise UserError(
-            f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's {definition.plane} planes; give "
-            'slices of that plane, or a --reference with the same obliquity.'
-        )
-    if tilt > TILT_WARNING:
-        warn(f"{volume.path}: is tilted by {tilt:.0f} degrees against the model's planes.")
+    check_tilt(stack_affine, volume.affine, volume.path, definition.plane)
     # Where the plane of the slice meets the middle line of the stack.
     middle = (definition.image_size - 1) / 2
     origin, first, second = to_stack[:3, 3], to_stack[:3, 0], to_stack[:3, 1]

@@ -21,7 +21,7 @@ from tfp_bruno.volumes.contexts import Contexts, contexts_of_scan
 from tfp_bruno.volumes.input_files import check_same_inputs, check_same_scan, describe_inputs, read_scan
 from tfp_bruno.volumes.positions import SliceSelection
 from tfp_bruno.volumes.reconstruction import SIDECAR, ReconstructionSettings, reconstruct
-from tfp_bruno.volumes.reference import warn_of_thickness
+from tfp_bruno.volumes.reference import training_frame
 
 # Subjects that are read, and whose means are predicted, at once.
 BATCH = 8
@@ -208,8 +208,7 @@ def _read(
         return None
     with collect_warnings() as warnings:
         scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)
-        contexts = contexts_of_scan(scan, settings.selection, model.definition, mask)
-        warn_of_thickness(model.info, contexts)
+        contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
     return dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
 
 

@@ -1,0 +1,118 @@
+"""Which intensities of a volume become black and white."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.window_units import check_window_units
+from tfp_bruno.errors import UserError, warn
+
+# Share of the voxels along the edges of a volume that a background fills at least.
+BACKGROUND_SHARE = 0.5
+# Of the range of the intensities: a background that varies by less is constant but for rounding.
+NOISE = 2e-3
+# Ringing of a spline reaches a few per cent of the range below the background, in few voxels.
+RINGING, RINGING_SHARE = 0.05, 0.01
+# What lies deeper than that is told, however little it is.
+DEEP = 0.2
+
+
+def intensity_range(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray | None],
+    definition: DatasetDefinition,
+    path: pathlib.Path,
+) -> tuple[float, float]:
+    """Returns the intensities of volumes that become 0 and 1.
+
+    With a window they are its ends, once the units are checked. With a percentile, 0 is the background: the value along
+    the edges of the volumes where that is constant, or else 0; what equals it, or is a background's noise, does not
+    count for the percentile.
+
+    Args:
+        images: the voxels, each `[X, Y, Z]`: a volume, or several slices of one subject.
+        masks: of each, bool of the same shape, what counts; None for everything.
+        definition: its window, or its percentile of the voxels that are not background.
+        path: the file, for errors and warnings.
+
+    Returns:
+        (low, high) with low < high.
+
+    Raises:
+        UserError: if nothing is brighter than the background, or so much is darker that it cannot be the background, or
+            the units are not those of the window.
+    """
+    pairs = list(zip(images, masks, strict=True))
+    inside = np.concatenate([image.ravel() if mask is None else image[mask] for image, mask in pairs])
+    edges = np.concatenate([_edges(image) for image in images])
+    is_masked = all(mask is not None for mask in masks)
+    if definition.window is not None:
+        values = np.concatenate([image.ravel() for image in images]) if is_masked else inside
+        background = None if is_masked else _most_frequent(edges)
+        check_window_units(values, inside, background, definition, path)
+        return definition.window
+    return _percentile_range(inside, edges, is_masked, definition.percentile, path)
+
+
+def _edges(image: np.ndarray) -> np.ndarray:
+    """Returns the voxels along the twelve edges of a volume, the four of a slice: the anatomy does not reach them."""
+    ends = [0, -1]
+    lines = image[ends][:, ends], image[ends][:, :, ends], image[:, ends][:, :, ends]
+    return np.concatenate([line.ravel() for line in lines])
+
+
+def _most_frequent(edges: np.ndarray) -> float | None:
+    """Returns the value that fills most of the edges, or None."""
+    values, counts = np.unique(edges, return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() >= BACKGROUND_SHARE * edges.size else None
+
+
+def _percentile_range(
+    values: np.ndarray, edges: np.ndarray, is_masked: bool, percentile: float, path: pathlib.Path
+) -> tuple[float, float]:
+    """Returns the background and the percentile of voxels, those inside the mask if there is one."""
+    background, noise = _find_background(values, edges)
+    lows = [background or 0.0]
+    if is_masked:
+        # What is outside is known, so that the darkest inside may be black.
+        lows += [0.0, float(np.percentile(values, 100 - percentile))]
+    for low in lows:
+        present = values[np.abs(values - np.float32(low)) > noise]
+        high = float(np.percentile(present, percentile)) if present.size else low
+        darker = np.count_nonzero(values < low - RINGING * (high - low))
+        if darker <= RINGING_SHARE * present.size:
+            break
+    else:
+        found = 'no constant background along its edges' if background is None else f'a background of {background:g}'
+        raise UserError(
+            f'{path}: has {found}, but {darker} voxels below {low:g} (down to {values.min():g}), so what is black is '
+            'unknown; shift the intensities so that the background is the lowest, or give a mask.'
+        )
+    # Below the smallest normal float32, intensities could not be divided by it.
+    if high - low < np.finfo(np.float32).tiny:
+        raise UserError(f'{path}: has no intensities above its background, {low:g}, to scale by; write it again.')
+    _tell(values, low, high, is_found=low == background, path=path)
+    return low, high
+
+
+def _find_background(values: np.ndarray, edges: np.ndarray) -> tuple[float | None, float]:
+    """Returns the background, None if it is not constant, and how far from it a voxel still belongs to it."""
+    middle = float(np.median(edges))
+    noise = NOISE * float(np.percentile(np.abs(values - np.float32(middle)), 99.9))
+    background = _most_frequent(edges)
+    if background is not None or np.mean(np.abs(edges - middle) <= noise) < BACKGROUND_SHARE:
+        # Nothing below it: a background of one value, without noise.
+        return background, 0.0 if values.min() >= (background or 0.0) else noise
+    return 0.0 if abs(middle) <= noise else middle, noise
+
+
+def _tell(values: np.ndarray, low: float, high: float, is_found: bool, path: pathlib.Path) -> None:
+    """Warns of a black that is not 0, and of voxels far below it."""
+    if low:
+        what = 'the value of its background' if is_found else 'that of the darkest voxels inside its mask'
+        warn(f'{path}: {low:g}, {what}, is taken for black, not 0.')
+    deep = np.count_nonzero(values < low - DEEP * (high - low))
+    if deep:
+        warn(f'{path}: {deep} voxels are far below black, {low:g}: down to {values.min():g}; they become black.')
