@@ -288,7 +288,8 @@ class Reference:
     def correlation(self, mean, affine, to_plain):
         """Returns the correlation of a completion with that of the plain file, in the anatomy."""
         voxels = nibabel.affines.apply_affine(np.linalg.inv(to_plain @ affine), self.world)
-        values = ndimage.map_coordinates(mean, voxels[:, ::-1].T, order=1)
+        # A point on the last slice may lie outside by rounding.
+        values = ndimage.map_coordinates(mean, voxels[:, ::-1].round(3).T, order=1)
         return float(np.corrcoef(values, self.values)[0, 1]) if values.std() > 0 else 0.0
 
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import extract_stack, get_definition, read_volume
 from tfp_bruno.data.nifti import Volume
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 
 FETAL = get_definition('fetal')
 PATH = pathlib.Path('scan.nii.gz')
@@ -121,3 +121,12 @@ def test_volumes_without_a_third_axis():
     plane = Volume(np.arange(12, dtype=np.float32).reshape(3, 4, 1), np.eye(4), PATH)
     with pytest.raises(UserError, match=r'scan\.nii\.gz: is a single slice \(3 x 4 x 1\)'):
         extract_stack(plane, FETAL)
+
+
+def test_empty_planes_across_the_slices_are_a_warning(smooth_volume):
+    data = smooth_volume.copy()
+    data[:, 10:13] = 0
+    with collect_warnings() as warnings:
+        extract_stack(Volume(data, np.eye(4), PATH), FETAL)
+    assert len(warnings) == 1
+    assert f'scan.nii.gz: 3 of its {data.shape[1]} rows are empty between others' in warnings[0]

@@ -12,7 +12,7 @@ from tfp_bruno.data.frame import TrainingFrame
 from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
-from tfp_bruno.data.placement import FOREGROUND, Box, Placement, check_box, measure_box, place_stack
+from tfp_bruno.data.placement import AXES, FOREGROUND, Box, Placement, check_box, measure_box, place_stack
 from tfp_bruno.errors import UserError, warn
 
 # Where less than this of a slice's weight comes from acquired slices, it is background.
@@ -145,8 +145,16 @@ def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | No
     # Scaled before it is smoothed, so that outliers cannot bleed into their neighbours.
     scaled = (data - np.float32(low)) / np.float32(high - low)
     np.clip(scaled, 0, 1, out=scaled)
-    filled = (scaled > FOREGROUND).any(axis=(0, 1))
-    return _Oriented(scaled, affine, low, high, filled, measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
+    foreground = scaled > FOREGROUND
+    filled = [foreground.any(axis=tuple(np.delete(range(3), axis))) for axis in range(3)]
+    for name, planes in zip(AXES[:2], filled[:2], strict=True):
+        empty = _empty_between(planes)
+        if len(empty):
+            warn(
+                f'{volume.path}: {len(empty)} of its {len(planes)} {name} are empty between others, as if the slices had '
+                f'been acquired across the {definition.plane} planes of the model; the completion may be wrong.'
+            )
+    return _Oriented(scaled, affine, low, high, filled[2], measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
 
 
 def _stack_affine(oriented: _Oriented, definition: DatasetDefinition, frame, path: pathlib.Path) -> np.ndarray:
