@@ -38,7 +38,7 @@ def test_the_cache_gives_what_preprocessing_gives(tmp_path, scan, monkeypatch):
 def test_the_key_is_the_content_and_the_settings(tmp_path, scan, save, smooth_volume):
     folder = tmp_path / 'cache'
     renamed = tmp_path / 'renamed.nii.gz'
-    mask = save(tmp_path / 'scan_mask.nii.gz', (smooth_volume > 500).astype(np.uint8), AFFINE)
+    mask = save(tmp_path / 'scan_mask.nii.gz', (smooth_volume > 100).astype(np.uint8), AFFINE)
 
     def count(*arguments, **settings):
         cache.load_stack(*arguments, cache_dir=folder, **settings)
@@ -66,7 +66,7 @@ def test_a_mask_makes_background(tmp_path, scan, save, smooth_volume):
 
 def test_warnings_are_told_again_with_the_names_of_now(tmp_path, save, smooth_volume):
     scan = save(tmp_path / 'scan.nii.gz', smooth_volume, AFFINE, AFFINE * 1.1)
-    mask = save(tmp_path / 'scan.nii.gz_mask.nii.gz', (smooth_volume > 500).astype(np.uint8), AFFINE, AFFINE * 1.1)
+    mask = save(tmp_path / 'scan.nii.gz_mask.nii.gz', (smooth_volume > 100).astype(np.uint8), AFFINE, AFFINE * 1.1)
 
     def told(path, mask):
         with collect_warnings() as messages:

@@ -226,13 +226,10 @@ def test_masks(tmp_path, save):
         assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize('content', [b'/annex/objects/MD5E-s1\n', b'version https://git-lfs.github.com/spec/v1\noid x'])
-def test_content_that_was_not_fetched_is_told(tmp_path, content):
+def test_content_that_was_not_fetched_is_told(tmp_path):
     (tmp_path / 'link.nii.gz').symlink_to('.git/annex/objects/nowhere')
-    (tmp_path / 'pointer.nii.gz').write_bytes(content)
-    for name, what in (('link', 'a broken link'), ('pointer', 'a pointer')):
-        with pytest.raises(UserError, match=rf'{name}\.nii\.gz: its content is not there: {what}; fetch it'):
-            read_volume(tmp_path / f'{name}.nii.gz')
+    with pytest.raises(UserError, match=r'link\.nii\.gz: its content is not there: a broken link; fetch it'):
+        read_volume(tmp_path / 'link.nii.gz')
 
 
 def test_a_mask_without_orientation_is_taken_as_its_scan_is(tmp_path, save, smooth_volume):

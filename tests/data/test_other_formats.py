@@ -53,6 +53,8 @@ FILES = {
     'metaimage': (with_bytes('a.mhd', b'ObjectType = Image\nNDims = 3\n'), 'is a MetaImage header'),
     'zip': (with_bytes('a.nii.gz', b'PK\3\4' + bytes(99)), 'is a zip archive'),
     'twice': (with_bytes('a.nii.gz', gzip.compress(gzip.compress(b'volume'))), 'is packed with gzip twice'),
+    'lfs': (with_bytes('a.nii.gz', b'version https://git-lfs.github.com/spec/v1\n'), 'is a pointer of Git LFS'),
+    'annex': (with_bytes('a.nii.gz', b'/annex/objects/MD5E-s1--0.nii.gz\n'), 'is a pointer of git-annex'),
     'other': (with_bytes('a.nii', b'a letter'), 'is not a NIfTI file; give a .nii or .nii.gz volume'),
 }
 

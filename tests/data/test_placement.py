@@ -22,7 +22,7 @@ def ellipsoid(radii, centre=(0, 0, 0), shape=SHAPE):
     """An ellipsoid with some structure, radii and centre in voxels of 2 mm from the middle, `[X, Y, Z]` in RAS."""
     grid = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing='ij'), -1) - centre
     inside = ((grid / radii) ** 2).sum(-1) < 1
-    return (inside * (600 + 200 * np.sin(grid @ [0.31, 0.17, 0.23]))).astype(np.float32)
+    return (inside * (450 + 350 * np.sin(grid @ [0.31, 0.17, 0.23]))).astype(np.float32)
 
 
 def volume(data, shift=(0, 0, 0), name='scan.nii.gz', spacing=2.0):

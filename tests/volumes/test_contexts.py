@@ -83,7 +83,8 @@ def upright_scan():
     """An upright box of a fifth of the field of view with structure, whole slices of 1 mm along z."""
     rng = np.random.default_rng(0)
     data = np.zeros((80, 80, 100), np.float32)
-    data[20:60, 20:60, 10:90] = ndimage.gaussian_filter(rng.uniform(0, 1000, (40, 40, 80)), 2) + 200
+    structure = ndimage.gaussian_filter(rng.uniform(-1, 1, (40, 40, 80)), 2)
+    data[20:60, 20:60, 10:90] = np.interp(structure, (structure.min(), structure.max()), (50, 1000))
     return Volume(data, np.diag([1.5, 1.5, 1.0, 1.0]), pathlib.Path('scan.nii.gz'))
 
 

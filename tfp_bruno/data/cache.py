@@ -22,7 +22,7 @@ from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError, collect_warnings, warn
 
 # To be raised whenever the preprocessing changes.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
 LEVELS = 65535
 # A cached stack is found again by content: warnings name the files as they are called now.
@@ -120,8 +120,7 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
         box, (inside, acquired) = Box.from_array(arrays['box']), arrays['slices']
         if levels.shape == shape and levels.dtype == np.uint16 and affine.shape == (4, 4):
             images = levels / np.float32(LEVELS)
-            numbers = float(low), float(high), path, float(thickness)
-            stack = Stack(images, affine, *numbers, box, inside, acquired)
+            stack = Stack(images, affine, float(low), float(high), path, float(thickness), box, inside, acquired)
             about = json.loads(str(arrays['about']))
             return LoadedStack(stack, about['content'], about['warnings'], about['is_label_map'])
     return None
@@ -133,8 +132,9 @@ def _write_stack(cached: pathlib.Path, loaded: LoadedStack, levels: np.ndarray) 
     stack = loaded.stack
     numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)
     box, slices = stack.box.to_array(), np.stack([stack.inside, stack.acquired])
-    about = {'content': loaded.content, 'warnings': loaded.warnings, 'is_label_map': loaded.is_label_map}
-    about = np.array(json.dumps(about))
+    about = np.array(
+        json.dumps({'content': loaded.content, 'warnings': loaded.warnings, 'is_label_map': loaded.is_label_map})
+    )
     np.savez(buffer, levels=levels, affine=stack.affine, numbers=numbers, box=box, slices=slices, about=about)
     try:
         atomic.write_bytes(cached, buffer.getvalue())

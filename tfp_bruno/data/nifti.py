@@ -17,9 +17,6 @@ from tfp_bruno.errors import UserError, warn
 
 # Bytes that hold the header of any file, and the signatures of other formats.
 LONGEST_HEADER = 1024
-# What git-annex and Git LFS leave in the place of a file whose content was not fetched.
-POINTERS = (b'/annex/objects/', b'version https://git-lfs.github.com/spec/')
-NOT_FETCHED = 'its content is not there: {}; fetch it, e.g. with git annex get, datalad get or git lfs pull.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +82,12 @@ def read_file(path: pathlib.Path) -> bytes:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise UserError(f'{path}: is no file but a device or a pipe; give a .nii or .nii.gz file.')
-        content = path.read_bytes()
-        if content.startswith(POINTERS):
-            raise UserError(f'{path}: {NOT_FETCHED.format("a pointer")}')
-        return content
+        return path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():
-            raise UserError(f'{path}: {NOT_FETCHED.format("a broken link")}') from None
+            raise UserError(
+                f'{path}: its content is not there: a broken link; fetch it, e.g. with git annex get or datalad get.'
+            ) from None
         raise UserError(f'{path}: there is no such file; check the path.') from None
     except IsADirectoryError:
         raise UserError(f'{path}: is a folder, not a volume; give a .nii or .nii.gz file.') from None

@@ -124,7 +124,8 @@ def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
         float64 `[4, 4]`, voxel indices to world RAS mm.
 
     Raises:
-        UserError: if there is no orientation, it rests on voxel sizes that had to be mended, or cannot be.
+        OrientationError: if there is no orientation.
+        UserError: if it rests on voxel sizes that had to be mended, or cannot be.
     """
     path, mended = header.path, header.mended
     sform, qform = _valid_affine(mended.get_sform), _valid_affine(mended.get_qform)

@@ -17,6 +17,8 @@ SIGNATURES = (
     (0, b'BZh', 'is packed with bzip2', 'unpack it, or pack it with gzip'),
     (0, b'\xfd7zXZ', 'is packed with xz', 'unpack it, or pack it with gzip'),
     (0, b'\x28\xb5\x2f\xfd', 'is packed with zstd', 'unpack it, or pack it with gzip'),
+    (0, b'version https://git-lfs', 'is a pointer of Git LFS', 'fetch its content with git lfs pull'),
+    (0, b'/annex/objects/', 'is a pointer of git-annex', 'fetch its content with git annex get'),
 )
 PAIR_SUFFIXES = ('.img', '.img.gz')
 HALF_OF_A_PAIR = 'is one half of an Analyze or NIfTI pair (.hdr and .img)'

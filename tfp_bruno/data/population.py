@@ -184,8 +184,8 @@ def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
         except UserError as error:
             return error
         stack, images[index] = loaded.stack, loaded.stack.images
-        box = stack.box.to_array().tolist()
-        return loaded.content, stack.affine.tolist(), stack.slice_thickness, box, loaded.warnings, loaded.is_label_map
+        about = loaded.content, loaded.warnings, loaded.is_label_map
+        return *about, stack.affine.tolist(), stack.slice_thickness, stack.box.to_array().tolist()
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
         # disable=None: a bar on a terminal only.
@@ -193,7 +193,7 @@ def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
     errors = [error for error in described if isinstance(error, UserError)]
     if errors:
         raise one_error(errors, data_dir, len(subjects))
-    names = ('contents', 'affines', 'thicknesses', 'boxes', 'warnings', 'label_maps')
+    names = ('contents', 'warnings', 'label_maps', 'affines', 'thicknesses', 'boxes')
     return dict(zip(names, map(list, zip(*described, strict=True)), strict=True))
 
 
