@@ -45,8 +45,9 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 test: $(VENV)/.installed-tests lint  ## Run ruff and the whole test suite
 	$(BIN)/python -m pytest
 
-damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random
+damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random, and 204 from unusual ones
 	$(BIN)/python benchmarks/damaged_files.py --files=500
+	$(BIN)/python benchmarks/unusual_files.py --files=204
 
 lint: $(VENV)/.installed-tests  ## Run ruff alone
 	$(BIN)/ruff check .

@@ -178,8 +178,11 @@ def qform_only(scan, rng):
 
 
 def units(scan, rng):
-    """Says that the sizes are in another unit, or in none."""
+    """Says that the sizes are in another unit, or in none; some of the files are then in that unit."""
     code = int(rng.choice([0, 1, 3]))
+    if rng.random() < 0.7:
+        factor = np.diag([*[{0: 1.0, 1: 1e-3, 3: 1e3}[code]] * 3, 1.0])
+        scan.affine = factor @ scan.affine
     scan.header.append(lambda raw, at: struct.pack_into('<B', raw, at['xyzt_units'], code))
 
 
