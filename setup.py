@@ -27,7 +27,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['tfp_bruno', 'tfp_bruno.*']),
-    package_data={'tfp_bruno.data': ['datasets/*.toml'], 'tfp_bruno.volumes': ['templates/*.jinja']},
+    package_data={'tfp_bruno.data': ['datasets/*.toml'], 'tfp_bruno.reconstruction': ['templates/*.jinja']},
     python_requires='>=3.10,<3.14',
     install_requires=[
         'Jinja2>=3.1',

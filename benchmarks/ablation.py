@@ -45,8 +45,8 @@ STUDIES = {
     'ingredients': {
         'all of them': [],
         'the start alone, one step': ['--steps=1'],
-        'started from the subjects alone, no bent copies': ['--start_volumes=0'],
-        'no bending in training': ['--bending=0'],
+        'started from the subjects alone, no augmented copies': ['--start_volumes=0'],
+        'no augmentation in training': ['--augmentation=0'],
         "residual's variance as measured": ['--inflation=1'],
         'twice the margin of the logit': ['--logit_alpha=0.2'],
         '400 components of 2500 volumes': ['--factors=400', '--start_volumes=2500'],

@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from tfp_bruno.cli import app
 from tfp_bruno.data import get_definition, read_volume
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import (
+from tfp_bruno.reconstruction import (
     OutputSettings,
     ReconstructionSettings,
     SliceSelection,

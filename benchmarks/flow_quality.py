@@ -75,7 +75,7 @@ def _train(architecture, definition, population, steps, max_minutes):
     from tfp_bruno.data.poses import one_hot_poses
     from tfp_bruno.models import ModelSettings
     from tfp_bruno.training import Trainer, TrainingSettings
-    from tfp_bruno.training.bending import BendingSettings
+    from tfp_bruno.training.augmentation import AugmentationSettings
     from tfp_bruno.training.sequences import make_sequences
 
     flow = dataclasses.replace(ARCHITECTURES[architecture](), alpha=CompactSettings().alpha)
@@ -86,8 +86,8 @@ def _train(architecture, definition, population, steps, max_minutes):
     train = population.subset('train').images
     trainer.initialize(train[..., None], one_hot_poses(np.arange(definition.num_slices), definition.num_slices))
     spacing = definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
-    bending = BendingSettings(probability=0.9)
-    sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, bending, 0)
+    augmentation = AugmentationSettings(probability=0.9)
+    sequences = make_sequences(train, settings.sequence_length, settings.batch_size, spacing, augmentation, 0)
     for step, parts in trainer.train(sequences):
         if step % 25 == 0:
             minutes = float(trainer.seconds) / 60

@@ -29,7 +29,7 @@ from tfp_bruno.cli import app
 from tfp_bruno.data import get_definition, load_population, read_mask, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.phantoms import write_population
-from tfp_bruno.volumes import SliceSelection, complete, contexts_of_scan
+from tfp_bruno.reconstruction import SliceSelection, complete, contexts_of_scan
 
 FILES = flags.DEFINE_integer('files', 200, 'How many files.', lower_bound=1)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the changes.')

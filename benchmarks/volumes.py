@@ -114,7 +114,7 @@ def training(scratch):
     for turn in range(4):
         for name, source in (('cache', mapped), ('memory', images)):
             sizes = settings.sequence_length, settings.batch_size
-            sequences = make_sequences(source, *sizes, spacing, settings.bending, turn, settings.common_slices)
+            sequences = make_sequences(source, *sizes, spacing, settings.augmentation, turn, settings.common_slices)
             steps = trainer.train(sequences)
             for _ in range(5):
                 next(steps)

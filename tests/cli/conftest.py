@@ -25,8 +25,8 @@ BIN = pathlib.Path(__file__).resolve().parents[2] / 'bin'
 WARM = """
 import faulthandler, json, os, resource, runpy, sys, threading, time, traceback
 import matplotlib.pyplot, skimage.metrics, tensorflow, tensorflow_probability
-import tfp_bruno.evaluation, tfp_bruno.phantoms, tfp_bruno.runs, tfp_bruno.training, tfp_bruno.volumes
-import tfp_bruno.volumes.atlas, tfp_bruno.volumes.study
+import tfp_bruno.evaluation, tfp_bruno.phantoms, tfp_bruno.runs, tfp_bruno.training, tfp_bruno.reconstruction
+import tfp_bruno.reconstruction.atlas, tfp_bruno.reconstruction.study
 
 def end_if_idle():
     # A command that waits for nothing uses no processor time, however slow the machine is.

@@ -143,7 +143,7 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--no_such_flag=1'], ['no_such_flag']),
         (['--steps=many'], ['steps', 'many']),
         (['--steps=0'], ['steps']),
-        (['--bending=1.5'], ['bending']),
+        (['--augmentation=1.5'], ['augmentation']),
         (['--preset=huge'], ['preset', 'cpu']),
         (['--preset=gpu', '--model=gqn'], ['--preset=gpu', '--model=gqn', 'cpu or paper']),
         (['--inflation=0'], ['inflation']),

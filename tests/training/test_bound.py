@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfp_bruno import baselines
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.training import Trainer, TrainingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.baseline_presets import BASELINE_PRESETS
-from tfp_bruno.training.bending import BendingSettings
 from tfp_bruno.training.bound import BoundSettings, bound_loss, prediction_error
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.schedules import linear_rate_at, pixel_std_at
@@ -129,7 +129,7 @@ def test_a_short_training_improves_bound_and_prediction(discs, model):
     trainer.initialize(discs[:12, ..., None], one_hot_poses(np.arange(12), 12))
     held_out = HeldOut(discs[12:], TRAINING, SPACING)
     before = held_out.measure(trainer.averaged_model)
-    sequences = make_sequences(discs[:12], 8, 8, SPACING, BendingSettings(), 0)
+    sequences = make_sequences(discs[:12], 8, 8, SPACING, AugmentationSettings(), 0)
     losses = [float(parts['loss']) for _, parts in trainer.train(sequences)]
     assert len(losses) == TRAINING.steps
     after = held_out.measure(trainer.averaged_model)
@@ -143,7 +143,7 @@ def test_micro_batches_and_resuming(discs, tmp_path):
     settings = dataclasses.replace(TRAINING, steps=3, micro_batches=2)
     trainer = Trainer(GQN, settings)
     trainer.initialize(discs[:12, ..., None], one_hot_poses(np.arange(12), 12))
-    batches = make_sequences(discs[:12], 8, 8, SPACING, BendingSettings(), 0)
+    batches = make_sequences(discs[:12], 8, 8, SPACING, AugmentationSettings(), 0)
     assert len(list(trainer.train(batches))) == 3
     path = trainer.checkpoint.save(str(tmp_path / 'state'))
     resumed = Trainer(GQN, dataclasses.replace(settings, steps=4))

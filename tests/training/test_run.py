@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint(make_run, population, tmp_path):
     assert_one_line(caught, 'ckpt-1', 'cannot be restored')
 
 
-@pytest.mark.parametrize('change', [{'objective': None}, {'colour': 'red'}, {'bending': {'colour': 'red'}}])
+@pytest.mark.parametrize('change', [{'objective': None}, {'colour': 'red'}, {'augmentation': {'colour': 'red'}}])
 def test_damaged_settings(make_run, population, tmp_path, change):
     run = make_run(tmp_path)
     changed = {name: value for name, value in {**run.training, **change}.items() if value is not None}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.sequences import dequantise, make_sequences, with_plain_batches
 
 SUBJECTS, SLICES, SIZE = 3, 12, 8
@@ -17,15 +17,15 @@ def images():
     return np.broadcast_to(levels[..., None, None], (SUBJECTS, SLICES, SIZE, SIZE)).copy()
 
 
-def draw(images, bending=None, seed=0, batches=4, **kwargs):
-    bending = bending or BendingSettings()
-    drawn = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), bending, seed, **kwargs).take(batches)
+def draw(images, augmentation=None, seed=0, batches=4, **kwargs):
+    augmentation = augmentation or AugmentationSettings()
+    drawn = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), augmentation, seed, **kwargs).take(batches)
     x, poses = zip(*[(x.numpy(), poses.numpy()) for x, poses in drawn], strict=True)
     return np.concatenate(x), np.concatenate(poses)
 
 
 def test_shapes_and_types(images):
-    dataset = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), BendingSettings(), 0)
+    dataset = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), AugmentationSettings(), 0)
     assert dataset.element_spec == (
         tf.TensorSpec([6, 5, SIZE, SIZE, 1], tf.float32),
         tf.TensorSpec([6, 5, SLICES], tf.float32),
@@ -48,8 +48,8 @@ def test_distinct_slices_of_one_subject_beside_their_poses(images):
 
 
 def test_the_seed_decides(images):
-    bending = BendingSettings(probability=0.5)
-    first, again, other = draw(images, bending, 3), draw(images, bending, 3), draw(images, bending, 4)
+    augmentation = AugmentationSettings(probability=0.5)
+    first, again, other = draw(images, augmentation, 3), draw(images, augmentation, 3), draw(images, augmentation, 4)
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, two)
     assert (first[1] != other[1]).any()
@@ -61,22 +61,22 @@ def test_every_sequence_is_drawn_anew(images):
 
 
 def test_sequences_of_a_batch_at_common_slices(images):
-    x, poses = next(iter(make_sequences(images, 5, 6, (1.0, 1.0, 1.0), BendingSettings(), 0, common_slices=True)))
+    x, poses = next(iter(make_sequences(images, 5, 6, (1.0, 1.0, 1.0), AugmentationSettings(), 0, common_slices=True)))
     assert (poses.numpy() == poses[0].numpy()).all()
     assert len(np.unique(x.numpy().mean((1, 2, 3, 4)))) > 1
     _, poses = draw(images, common_slices=True)
     assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses) / 6
 
 
-def test_only_the_chosen_share_is_bent(images):
-    # A contrast of its own gives a bent sequence intensities that no subject has; the brightest subject shows it well.
-    only = BendingSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
+def test_only_the_chosen_share_is_augmented(images):
+    # A contrast of its own gives an augmented sequence intensities that no subject has; best seen in the brightest.
+    only = AugmentationSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
     x, poses = draw(images[2:], only, batches=10)
     expected = images[2, poses.argmax(-1), 4, 4]
     found = (x[:, :, 4, 4, 0] * 256 - 0.5) / 255
-    bent = np.abs(found - expected).max(-1) > 0.02
+    augmented = np.abs(found - expected).max(-1) > 0.02
     # 60 draws of a fair coin.
-    assert 18 <= bent.sum() <= 42
+    assert 18 <= augmented.sum() <= 42
 
 
 def test_dequantised_intensities_lie_in_their_grey_level():
@@ -94,14 +94,14 @@ def test_dequantised_intensities_lie_in_their_grey_level():
 def test_mapped_images_give_the_same_sequences(images, tmp_path, probability):
     np.save(tmp_path / 'images.npy', images)
     mapped = np.load(tmp_path / 'images.npy', mmap_mode='r')
-    bending = BendingSettings(probability=probability)
+    augmentation = AugmentationSettings(probability=probability)
     # A part of the file, too, as a split is.
     for first in (0, 1):
-        for ours, theirs in zip(draw(mapped[first:], bending), draw(images[first:], bending), strict=True):
+        for ours, theirs in zip(draw(mapped[first:], augmentation), draw(images[first:], augmentation), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
 def test_plain_batches_at_their_steps():
-    bent, plain = (tf.data.Dataset.from_tensors(name).repeat() for name in ('bent', 'plain'))
-    found = [name.decode() for name in with_plain_batches(bent, plain, 3, 5).take(6).as_numpy_iterator()]
-    assert found == ['bent', 'plain', 'bent', 'bent', 'plain', 'bent']
+    augmented, plain = (tf.data.Dataset.from_tensors(name).repeat() for name in ('augmented', 'plain'))
+    found = [name.decode() for name in with_plain_batches(augmented, plain, 3, 5).take(6).as_numpy_iterator()]
+    assert found == ['augmented', 'plain', 'augmented', 'augmented', 'plain', 'augmented']

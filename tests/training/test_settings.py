@@ -20,7 +20,7 @@ def test_the_paper_preset_is_the_papers():
     paper = PRESETS['paper']
     assert (paper.model['process'], paper.training.sequence_length) == ('exchangeable', 9)
     assert (paper.training.objective.joint, paper.training.objective.structural) == (1.0, 0.0)
-    assert paper.training.bending.probability == 0.0
+    assert paper.training.augmentation.probability == 0.0
 
 
 def test_the_gpu_preset_is_the_recipe_of_the_cpu_with_a_larger_flow():

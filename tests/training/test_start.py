@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.start import settings_of_start, starting_volumes
 
 IMAGES = np.random.default_rng(0).random((3, 6, 8, 8)).astype(np.float32)
@@ -19,7 +19,7 @@ SPACING = (1.0, 2.5, 2.5)
     [(3, np.float32, [0, 1, 2], 1e-4), (8, np.float16, [0, 1, 2, 0, 1, 2, 0, 1], 0.0626)],
 )
 def test_subjects_come_first_and_keep_their_grey_levels(count, dtype, subjects, rounding):
-    volumes, found = starting_volumes(IMAGES, count, SPACING, BendingSettings(), seed=1)
+    volumes, found = starting_volumes(IMAGES, count, SPACING, AugmentationSettings(), seed=1)
     assert (volumes.shape, volumes.dtype) == ((count, 6, 8, 8, 1), dtype)
     assert found.tolist() == subjects
     offsets = volumes[:3, ..., 0] * np.float32(256) - IMAGES * 255
@@ -29,44 +29,49 @@ def test_subjects_come_first_and_keep_their_grey_levels(count, dtype, subjects, 
 
 
 def test_copies_are_bent_each_in_its_own_way():
-    volumes, subjects = starting_volumes(IMAGES, 9, SPACING, BendingSettings(), seed=1)
+    volumes, subjects = starting_volumes(IMAGES, 9, SPACING, AugmentationSettings(), seed=1)
     of_first = volumes[subjects == 0]
     differences = [np.abs(of_first[i] - of_first[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))]
     assert min(differences) > 0.02
-    still = BendingSettings(displacement=0, scaling=0, shear=0, shift=0, contrast=0, bias=0)
+    still = AugmentationSettings(displacement=0, scaling=0, shear=0, shift=0, contrast=0, bias=0)
     volumes, _ = starting_volumes(IMAGES, 6, SPACING, still, seed=1)
     np.testing.assert_allclose(volumes[3:], volumes[:3], atol=1.1 / 256)
 
 
 def test_the_same_seed_gives_the_same_volumes():
-    first, again = (starting_volumes(IMAGES, 5, SPACING, BendingSettings(), seed=1)[0] for _ in range(2))
+    first, again = (starting_volumes(IMAGES, 5, SPACING, AugmentationSettings(), seed=1)[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    other, _ = starting_volumes(IMAGES, 5, SPACING, BendingSettings(), seed=2)
+    other, _ = starting_volumes(IMAGES, 5, SPACING, AugmentationSettings(), seed=2)
     assert not np.array_equal(other[4], first[4])
 
 
 def test_of_many_subjects_every_so_many_are_taken():
     images = np.arange(10, dtype=np.float32)[:, None, None, None] / 10 * np.ones([10, 6, 8, 8], np.float32)
-    volumes, subjects = starting_volumes(images, 4, SPACING, BendingSettings(), seed=1)
+    volumes, subjects = starting_volumes(images, 4, SPACING, AugmentationSettings(), seed=1)
     assert subjects.tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(volumes.mean((1, 2, 3, 4)), [0, 0.3, 0.6, 0.9], atol=0.01)
 
 
 @pytest.mark.parametrize('count', [0, 3])
 def test_no_copies_where_there_are_enough(count):
-    volumes, subjects = starting_volumes(IMAGES, count, SPACING, BendingSettings(), seed=1)
+    volumes, subjects = starting_volumes(IMAGES, count, SPACING, AugmentationSettings(), seed=1)
     assert len(volumes) == 3
     assert subjects.tolist() == [0, 1, 2]
 
 
 def test_samples_and_how_often_volumes_are_bent_have_no_part_in_the_start(make_settings):
-    model, training = make_settings(bending=BendingSettings(probability=0.9))
+    model, training = make_settings(augmentation=AugmentationSettings(probability=0.9))
 
     def start(model_changes=None, **changes):
         changed = dataclasses.replace(training, **changes).to_json()
         return json.dumps(settings_of_start(dataclasses.replace(model, **(model_changes or {})), changed))
 
     assert start({'factor_scale': 2.5, 'narrows_factors': False}) == start()
-    assert start(bending=BendingSettings(probability=0.0), learning_rate=1.0) == start()
-    others = {start({'factors': 4}), start(bending=BendingSettings(shift=9.0)), start(start_volumes=7), start(seed=1)}
+    assert start(augmentation=AugmentationSettings(probability=0.0), learning_rate=1.0) == start()
+    others = {
+        start({'factors': 4}),
+        start(augmentation=AugmentationSettings(shift=9.0)),
+        start(start_volumes=7),
+        start(seed=1),
+    }
     assert len(others | {start()}) == 5

@@ -66,7 +66,7 @@ def test_a_second_run_starts_where_the_first_did(discs, make_settings, tmp_path,
     model_settings, training = make_settings(**settings)
     poses = np.eye(12, dtype=np.float32)
     first, second = Trainer(model_settings, training), Trainer(model_settings, training)
-    volumes, subjects = starting_volumes(discs[:4], training.start_volumes, (3.0, 2.0, 2.0), training.bending, 0)
+    volumes, subjects = starting_volumes(discs[:4], training.start_volumes, (3.0, 2.0, 2.0), training.augmentation, 0)
     first.initialize(volumes, poses, subjects)
     cache = StartCache(tmp_path)
     cache.write('key', first.model.variables)

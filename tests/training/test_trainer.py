@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.training import Trainer
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences
 
@@ -19,7 +19,7 @@ SPACING = (3.0, 2.0, 2.0)
 
 
 def sequences_of(images, settings, seed=0):
-    return make_sequences(images, settings.sequence_length, settings.batch_size, SPACING, BendingSettings(), seed)
+    return make_sequences(images, settings.sequence_length, settings.batch_size, SPACING, AugmentationSettings(), seed)
 
 
 def started(discs, model_settings, settings):
@@ -103,7 +103,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfp_bruno.bijectors import CompactSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.training import Trainer, TrainingSettings
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.run import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 
@@ -117,7 +117,7 @@ for devices in ('all', 'one'):
     assert strategy.num_replicas_in_sync == (2 if devices == 'all' else 1), strategy
     trainer = Trainer(ModelSettings((8, 8, 1), 12, flow=flow, factors=2), settings, strategy)
     trainer.initialize(images[..., None], np.eye(12, dtype=np.float32))
-    sequences = make_sequences(images, 3, 4, (1.0, 1.0, 1.0), BendingSettings(), 0)
+    sequences = make_sequences(images, 3, 4, (1.0, 1.0, 1.0), AugmentationSettings(), 0)
     losses = [float(parts['loss']) for _, parts in trainer.train(sequences)]
     assert len(losses) == int(trainer.step) == 3
     for variable in [*trainer.model.variables, *trainer.averaged_model.variables]:

@@ -14,8 +14,8 @@ from absl import flags, logging
 
 from tfp_bruno.cli import app, models
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import OutputSettings, check_output_dir
-from tfp_bruno.volumes.atlas import AtlasSettings, write_atlas
+from tfp_bruno.reconstruction import OutputSettings, check_output_dir
+from tfp_bruno.reconstruction.atlas import AtlasSettings, write_atlas
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')

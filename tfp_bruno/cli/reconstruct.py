@@ -21,7 +21,7 @@ from absl import flags
 from tfp_bruno.cli import app, models
 from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.volumes import (
+from tfp_bruno.reconstruction import (
     Contexts,
     OutputSettings,
     ReconstructionSettings,
@@ -33,13 +33,13 @@ from tfp_bruno.volumes import (
     read_slice_folder,
     reconstruct,
 )
-from tfp_bruno.volumes.input_files import describe_inputs, read_scan
-from tfp_bruno.volumes.intensity import INTENSITIES
-from tfp_bruno.volumes.reconstruction import check_output_settings
-from tfp_bruno.volumes.reference import reference_affine, training_frame
-from tfp_bruno.volumes.slice_folder import list_slices
-from tfp_bruno.volumes.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
-from tfp_bruno.volumes.study_report import write_study_report
+from tfp_bruno.reconstruction.input_files import describe_inputs, read_scan
+from tfp_bruno.reconstruction.intensity import INTENSITIES
+from tfp_bruno.reconstruction.reference import reference_affine, training_frame
+from tfp_bruno.reconstruction.slice_folder import list_slices
+from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
+from tfp_bruno.reconstruction.study_report import write_study_report
+from tfp_bruno.reconstruction.subject import check_output_settings
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 STACK = flags.DEFINE_string('stack', None, 'NIfTI volume that holds the context slices.')

@@ -44,8 +44,8 @@ MICRO_BATCHES = flags.DEFINE_integer(
 SEQUENCE_LENGTH = flags.DEFINE_integer('sequence_length', None, 'Slices of a subject in a step, M.', lower_bound=2)
 LEARNING_RATE = flags.DEFINE_float('learning_rate', None, 'Peak learning rate.', lower_bound=0.0)
 EVALUATE_EVERY = flags.DEFINE_integer('evaluate_every', None, 'Steps between checkpoints.', lower_bound=1)
-BENDING = flags.DEFINE_float(
-    'bending', None, 'Share of the sequences drawn from a bent volume.', lower_bound=0.0, upper_bound=1.0
+AUGMENTATION = flags.DEFINE_float(
+    'augmentation', None, 'Share of the sequences drawn from an augmented volume.', lower_bound=0.0, upper_bound=1.0
 )
 JOINT = flags.DEFINE_float('joint', None, 'Weight of the joint likelihood.', lower_bound=0.0)
 CONDITIONAL = flags.DEFINE_float('conditional', None, 'Weight of the conditional likelihood.', lower_bound=0.0)
@@ -108,7 +108,7 @@ KERNEL = flags.DEFINE_enum(
 START_VOLUMES = flags.DEFINE_integer(
     'start_volumes',
     None,
-    'Volumes that the model is started from: the training subjects, and bent copies of them to make up the number.',
+    'Volumes that the model is started from: the training subjects, and augmented copies to make up the number.',
     lower_bound=0,
 )
 INFLATION = flags.DEFINE_float(

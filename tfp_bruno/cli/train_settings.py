@@ -149,9 +149,9 @@ def _baseline(definition):
 
 def _training(training, objective):
     """Returns the settings of the training with what the flags of all kinds say."""
-    bending = _override(training.bending, probability=given.BENDING)
+    augmentation = _override(training.augmentation, probability=given.AUGMENTATION)
     return _override(
-        dataclasses.replace(training, objective=objective, bending=bending, seed=given.SEED.value),
+        dataclasses.replace(training, objective=objective, augmentation=augmentation, seed=given.SEED.value),
         steps=given.STEPS,
         max_minutes=given.MAX_MINUTES,
         batch_size=given.BATCH_SIZE,

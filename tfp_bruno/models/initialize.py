@@ -47,7 +47,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         poses: float32 array `[K, P]`.
         settings: `StartSettings`. Default value: `None`, the defaults.
         subjects: Integers `[S]`, the subject that each stack is of, as for `fit_factor_moments`: the first of a subject
-            is the subject as it is, the others are bent copies. With an affine map the mean image is that of the
+            is the subject as it is, the others are augmented copies. With an affine map the mean image is that of the
             subjects as they are, for copies would blur it. Default value: `None`, each its own.
         overwrite_images: Whether `images` may be lost, which saves the memory of a second array of that size. Default
             value: `False`.

@@ -13,7 +13,7 @@ from tfp_bruno.version import __version__
 
 __all__ = ['Run', 'read_run', 'write_run']
 
-_FORMAT = 3
+_FORMAT = 4
 # What others read from a run without asking whether it is there.
 _NEEDED = {
     'training': ('sequence_length', 'seed'),

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.bound import BoundSettings
 from tfp_bruno.training.settings import TrainingSettings
 
@@ -41,7 +41,7 @@ def _cpu_training(pixel_std):
         learning_rate=1e-3,
         clip_norm=1000.0,
         objective=BoundSettings(first_std=pixel_std, last_std=pixel_std, std_steps=0, rate_steps=0, max_contexts=8),
-        bending=BendingSettings(probability=0.9),
+        augmentation=AugmentationSettings(probability=0.9),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.tasks import make_task
 
@@ -14,7 +14,7 @@ _SEED = 12345
 
 
 class HeldOut:
-    """A few fixed batches of held-out subjects, without bending; it only watches, nothing is selected by it."""
+    """A few fixed batches of held-out subjects, without augmentation; it only watches, nothing is selected by it."""
 
     def __init__(self, images, settings, spacing):
         """Draws the batches.
@@ -25,7 +25,7 @@ class HeldOut:
             spacing: Three floats, distance between voxels along (K, H, W), mm.
         """
         self._sequences = make_sequences(
-            images, settings.sequence_length, settings.batch_size, spacing, BendingSettings(), _SEED
+            images, settings.sequence_length, settings.batch_size, spacing, AugmentationSettings(), _SEED
         )
         self._task = make_task(settings)
         self._batches = None

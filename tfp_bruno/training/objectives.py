@@ -33,8 +33,9 @@ class ObjectiveSettings:
         max_contexts: Largest number of contexts in training.
         context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
             draws few contexts more often.
-        prior_every: Every so many steps there are no contexts, and volumes are not bent; in the others there is one at
-            least. The mean of bent volumes is more blurred than that of subjects. 0: none is drawn as any other number.
+        prior_every: Every so many steps there are no contexts, and volumes are not augmented; in the others there is
+            one context at least. The mean of augmented volumes is more blurred than that of subjects. 0: no context is
+            as likely as any other number.
         scored_targets: The conditional likelihood is that of so many targets at most, the first, and no others are
             encoded unless `joint` has a weight; all count for what is asked of the decoded mean. `None`: all.
         independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official

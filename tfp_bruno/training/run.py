@@ -73,7 +73,9 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
     settings = trainer.settings
 
     def start():
-        volumes, subjects = starting_volumes(images, settings.start_volumes, spacing, settings.bending, settings.seed)
+        volumes, subjects = starting_volumes(
+            images, settings.start_volumes, spacing, settings.augmentation, settings.seed
+        )
         trainer.initialize(volumes, poses, subjects, overwrite_volumes=True)
 
     if cache_dir is None or not settings.start_volumes:
@@ -91,17 +93,17 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
 def _sequences(images, settings, spacing, step):
     """Returns the batches of a run from a step on."""
 
-    def make(bending, seed):
+    def make(augmentation, seed):
         sizes = settings.sequence_length, settings.batch_size
-        return make_sequences(images, *sizes, spacing, bending, seed, settings.common_slices)
+        return make_sequences(images, *sizes, spacing, augmentation, seed, settings.common_slices)
 
     seed = settings.seed + step
-    sequences = make(settings.bending, seed)
+    sequences = make(settings.augmentation, seed)
     # A deep baseline has no such steps.
     every = getattr(settings.objective, 'prior_every', 0)
     if not every:
         return sequences
-    plain = make(dataclasses.replace(settings.bending, probability=0.0), seed + 1)
+    plain = make(dataclasses.replace(settings.augmentation, probability=0.0), seed + 1)
     return with_plain_batches(sequences, plain, every, step)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
-from tfp_bruno.training.bending import bend_slices
+from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['dequantise', 'make_sequences', 'with_plain_batches']
 
@@ -24,7 +24,7 @@ def dequantise(images, seed=None):
     return (images * (LEVELS - 1) + tf.random.stateless_uniform(tf.shape(images), seed)) / LEVELS
 
 
-def make_sequences(images, sequence_length, batch_size, spacing, bending, seed, common_slices=False):
+def make_sequences(images, sequence_length, batch_size, spacing, augmentation, seed, common_slices=False):
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
     Args:
@@ -32,7 +32,7 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed, 
         sequence_length: `int`, M.
         batch_size: `int`, number of sequences in a batch.
         spacing: Three floats, distance between voxels along (K, H, W), mm.
-        bending: `BendingSettings`.
+        augmentation: `AugmentationSettings`.
         seed: `int`. The same seed gives the same sequences.
         common_slices: Whether all sequences of a batch are drawn at the same positions.
 
@@ -52,10 +52,10 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed, 
         order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
         slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
         volume = read(subject)
-        if bending.probability > 0:
+        if augmentation.probability > 0:
             drawn = tf.cond(
-                tf.random.stateless_uniform([], seeds[2]) < bending.probability,
-                lambda: bend_slices(volume, slices, spacing, bending, seeds[3]),
+                tf.random.stateless_uniform([], seeds[2]) < augmentation.probability,
+                lambda: augment_slices(volume, slices, spacing, augmentation, seeds[3]),
                 lambda: tf.gather(volume, slices),
             )
         else:
@@ -68,17 +68,17 @@ def make_sequences(images, sequence_length, batch_size, spacing, bending, seed, 
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
 
 
-def with_plain_batches(bent, plain, every, step):
-    """Returns batches of bent volumes, but for those of every so many steps: these are of volumes as they are.
+def with_plain_batches(augmented, plain, every, step):
+    """Returns batches of augmented volumes, but for those of every so many steps: these are of volumes as they are.
 
     Args:
-        bent: `tf.data.Dataset` of batches.
+        augmented: `tf.data.Dataset` of batches.
         plain: Another one.
         every: `int`, above 0.
         step: `int`, number of the first batch's step: those of multiples of `every` are plain.
     """
     choice = tf.data.Dataset.counter(step).map(lambda number: tf.cast(number % every == 0, tf.int64))
-    return tf.data.Dataset.choose_from_datasets([bent, plain], choice)
+    return tf.data.Dataset.choose_from_datasets([augmented, plain], choice)
 
 
 def _reader(images):

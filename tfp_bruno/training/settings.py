@@ -4,7 +4,7 @@ import dataclasses
 
 from tfp_bruno.bijectors import CompactSettings, OfficialSettings
 from tfp_bruno.models.initialize import StartSettings
-from tfp_bruno.training.bending import BendingSettings
+from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.bound import BoundSettings
 from tfp_bruno.training.objectives import ObjectiveSettings
 
@@ -31,9 +31,9 @@ class TrainingSettings:
             then, too.
         seed: Seed of weights and data.
         objective: `ObjectiveSettings`, or `BoundSettings` for a deep baseline.
-        bending: `BendingSettings`.
+        augmentation: `AugmentationSettings`.
         start: `StartSettings`, how the model is started in closed form.
-        start_volumes: Volumes that it is started from: where there are fewer subjects, bent copies make up for them.
+        start_volumes: Volumes that it is started from; augmented copies of the subjects make up the number.
     """
 
     steps: int = 2000
@@ -49,7 +49,7 @@ class TrainingSettings:
     evaluate_every: int = 100
     seed: int = 0
     objective: ObjectiveSettings | BoundSettings = dataclasses.field(default_factory=ObjectiveSettings)
-    bending: BendingSettings = dataclasses.field(default_factory=BendingSettings)
+    augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
     start: StartSettings = dataclasses.field(default_factory=StartSettings)
     start_volumes: int = 0
 
@@ -62,7 +62,7 @@ class TrainingSettings:
         """Returns the settings that `to_json` described; `objective` is the class of their objective."""
         nested = {
             'objective': objective(**values['objective']),
-            'bending': BendingSettings(**values['bending']),
+            'augmentation': AugmentationSettings(**values['augmentation']),
             'start': StartSettings(**values['start']),
         }
         return cls(**{**values, **nested})
@@ -122,7 +122,7 @@ _CPU = Preset(
             scored_targets=2,
         ),
         # Brains differ in size and place more than a few templates show.
-        bending=BendingSettings(probability=0.9, displacement=2.0, scaling=0.05, shear=0.035, shift=2.5),
+        augmentation=AugmentationSettings(probability=0.9, displacement=2.0, scaling=0.05, shear=0.035, shift=2.5),
         start=StartSettings(inflation=12.0),
         start_volumes=4000,
     ),

@@ -1,28 +1,28 @@
-"""The volumes that a model starts from: the training subjects, and bent copies of them."""
+"""The volumes that a model starts from: the training subjects, and augmented copies of them."""
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.grey_levels import LEVELS
-from tfp_bruno.training.bending import bend_slices
+from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['settings_of_start', 'starting_volumes']
 
-_BENT_AT_ONCE = 8
-_OF_TRAINING = ('start', 'start_volumes', 'bending', 'seed', 'sequence_length')
+_AUGMENTED_AT_ONCE = 8
+_OF_TRAINING = ('start', 'start_volumes', 'augmentation', 'seed', 'sequence_length')
 
 
-def starting_volumes(images, count, spacing, bending, seed):
-    """Returns the training volumes, and bent copies of them until there are enough.
+def starting_volumes(images, count, spacing, augmentation, seed):
+    """Returns the training volumes, and augmented copies of them until there are enough.
 
-    Few subjects span few shapes. What a copy is bent by is what the model meets in training, too.
+    Few subjects span few shapes. What a copy is augmented by is what the model meets in training, too.
 
     Args:
         images: float32 array `[S, K, H, W]` in [0, 1].
         count: Integer, the number of volumes wanted: of more subjects than that, every so many are taken. 0 for the
             subjects as they are.
         spacing: Three floats, distance between voxels along (K, H, W), mm.
-        bending: `BendingSettings`; its probability does not matter.
+        augmentation: `AugmentationSettings`; its probability does not matter.
         seed: Integer.
 
     Returns:
@@ -43,12 +43,14 @@ def starting_volumes(images, count, spacing, bending, seed):
     stacks, slices = tf.convert_to_tensor(images), tf.range(images.shape[1])
 
     @tf.autograph.experimental.do_not_convert
-    def bend(index):
+    def augment(index):
         seeds = tf.stack([tf.constant(seed, tf.int32), tf.cast(index, tf.int32)])
-        return bend_slices(stacks[index % num_subjects], slices, spacing, bending, seeds)
+        return augment_slices(stacks[index % num_subjects], slices, spacing, augmentation, seeds)
 
-    bent = tf.data.Dataset.range(copies).map(bend, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_BENT_AT_ONCE)
-    for volume, copy in zip(volumes[num_subjects:], bent.as_numpy_iterator(), strict=True):
+    augmented = (
+        tf.data.Dataset.range(copies).map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_AUGMENTED_AT_ONCE)
+    )
+    for volume, copy in zip(volumes[num_subjects:], augmented.as_numpy_iterator(), strict=True):
         volume[...] = _within_level(copy, rng)
     return volumes[..., np.newaxis], subjects
 
@@ -60,10 +62,10 @@ def settings_of_start(model_settings, training):
         model_settings: `ModelSettings`.
         training: Dict that `TrainingSettings.to_json` made.
     """
-    # How samples are drawn changes nothing of it, nor does how often training bends.
+    # How samples are drawn changes nothing of it, nor does how often training augments.
     model = {name: value for name, value in model_settings.to_json().items() if name not in model_settings.sampling}
     parts = {name: training[name] for name in _OF_TRAINING}
-    parts['bending'] = {name: value for name, value in training['bending'].items() if name != 'probability'}
+    parts['augmentation'] = {name: value for name, value in training['augmentation'].items() if name != 'probability'}
     return [model, parts]
 
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import get_definition
-from tfp_bruno.volumes.output_grid import centred_stack_affine, isotropic_grid, to_grid
+from tfp_bruno.reconstruction.output_grid import centred_stack_affine, isotropic_grid, to_grid
 
 
 def stack_affine(seed, shear=0.0):

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfp_bruno.volumes.scores import SliceScores
+from tfp_bruno.reconstruction.scores import SliceScores
 
 COLUMNS = 7
 # Of each plane: its name, the axis of a right-anterior-superior volume that it cuts, and what is left and right in it.

@@ -8,15 +8,15 @@ import numpy as np
 
 from tfp_bruno.data import write_volume
 from tfp_bruno.errors import UserError
+from tfp_bruno.reconstruction import html_report, output_folder
+from tfp_bruno.reconstruction.completion import complete
+from tfp_bruno.reconstruction.contexts import no_contexts
+from tfp_bruno.reconstruction.foreground import foreground_mask
+from tfp_bruno.reconstruction.intensity import IntensityScale
+from tfp_bruno.reconstruction.output_grid import OutputGrid, to_grid
+from tfp_bruno.reconstruction.three_planes import three_planes
+from tfp_bruno.reconstruction.volume_files import OutputSettings, write_volumes
 from tfp_bruno.version import __version__
-from tfp_bruno.volumes import html_report, output_folder
-from tfp_bruno.volumes.completion import complete
-from tfp_bruno.volumes.contexts import no_contexts
-from tfp_bruno.volumes.foreground import foreground_mask
-from tfp_bruno.volumes.intensity import IntensityScale
-from tfp_bruno.volumes.output_grid import OutputGrid, to_grid
-from tfp_bruno.volumes.three_planes import three_planes
-from tfp_bruno.volumes.volume_files import OutputSettings, write_volumes
 
 STALE = ('samples/sample_*.nii.gz', 'modes/mode_*.nii.gz', 'std.nii.gz')
 MOST_PICTURED = 4

@@ -3,8 +3,8 @@
 import matplotlib.image
 import numpy as np
 
-from tfp_bruno.volumes import complete
-from tfp_bruno.volumes.mosaic import choose_columns, write_mosaic
+from tfp_bruno.reconstruction import complete
+from tfp_bruno.reconstruction.mosaic import choose_columns, write_mosaic
 
 
 def test_the_columns_hold_the_contexts_and_spread_slices():

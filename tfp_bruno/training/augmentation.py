@@ -1,17 +1,17 @@
-"""Bends a subject's volume anew each time that slices are drawn from it."""
+"""Augments a subject's volume anew each time that slices are drawn from it."""
 
 import dataclasses
 import math
 
 import tensorflow as tf
 
-__all__ = ['BendingSettings', 'bend_slices']
+__all__ = ['AugmentationSettings', 'augment_slices']
 
 _FEATURES = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class BendingSettings:
+class AugmentationSettings:
     """How strongly volumes are changed; every figure is one standard deviation, 0 leaves that change out.
 
     Attributes:
@@ -35,8 +35,8 @@ class BendingSettings:
     bias: float = 0.05
 
 
-def bend_slices(volume, slices, spacing, settings, seed):
-    """Draws slices of a randomly bent copy of a volume.
+def augment_slices(volume, slices, spacing, settings, seed):
+    """Draws slices of a randomly augmented copy of a volume.
 
     The displacement is a Gaussian process over space with a squared-exponential covariance, in its random-feature
     form (Rahimi and Recht, 2007). Its cosines factor over the three axes, so all points of the slices cost one matrix
@@ -46,11 +46,11 @@ def bend_slices(volume, slices, spacing, settings, seed):
         volume: float32 `Tensor` `[K, H, W]` in [0, 1].
         slices: int32 `Tensor` `[M]`, the slices to draw.
         spacing: Three floats, the distance between neighbouring voxels along (K, H, W), mm.
-        settings: `BendingSettings`.
+        settings: `AugmentationSettings`.
         seed: int32 `Tensor` `[2]`, a stateless seed.
 
     Returns:
-        float32 `Tensor` `[M, H, W]` in [0, 1]. All slices of one call show the same bent subject.
+        float32 `Tensor` `[M, H, W]` in [0, 1]. All slices of one call show the same augmented subject.
     """
     shape = volume.shape.as_list()
     seeds = tf.unstack(tf.random.split(seed, 6))
@@ -63,10 +63,10 @@ def bend_slices(volume, slices, spacing, settings, seed):
     linear += settings.shear * tf.random.stateless_normal([3, 3], seeds[2])
     shift = settings.shift * tf.random.stateless_normal([3], seeds[3])
     points = tf.einsum('mhwc,dc->mhwd', grid, linear) + shift + settings.displacement * fields[..., :3]
-    bent = _interpolate(volume, points / tf.constant(spacing, tf.float32) + tf.constant(centres, tf.float32))
+    augmented = _interpolate(volume, points / tf.constant(spacing, tf.float32) + tf.constant(centres, tf.float32))
     exponent = tf.exp(settings.contrast * tf.random.stateless_normal([], seeds[4]))
-    bent = tf.pow(bent, exponent) * tf.exp(settings.bias * fields[..., 3])
-    return tf.clip_by_value(bent, 0.0, 1.0)
+    augmented = tf.pow(augmented, exponent) * tf.exp(settings.bias * fields[..., 3])
+    return tf.clip_by_value(augmented, 0.0, 1.0)
 
 
 def _smooth_fields(axes, length, seed):

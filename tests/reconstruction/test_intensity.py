@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.data import get_definition
-from tfp_bruno.volumes.intensity import choose_scale
+from tfp_bruno.reconstruction.intensity import choose_scale
 
 FETAL, THORAX = get_definition('fetal'), get_definition('thorax')
 MEAN = np.array([[[0.0, 0.2, 0.4, 0.6]]])

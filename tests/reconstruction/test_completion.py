@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import complete
+from tfp_bruno.reconstruction import complete
 
 
 def test_contexts_are_kept_and_the_rest_is_the_models(model, ellipsoid):

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from tfp_bruno.data import extract_stack, get_definition, read_volume
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import (
+from tfp_bruno.reconstruction import (
     OutputSettings,
     ReconstructionSettings,
     SliceSelection,

@@ -10,15 +10,15 @@ import numpy as np
 
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
+from tfp_bruno.reconstruction import html_report, output_folder
+from tfp_bruno.reconstruction.completion import Completion, complete
+from tfp_bruno.reconstruction.contexts import Contexts
+from tfp_bruno.reconstruction.mosaic import write_mosaic
+from tfp_bruno.reconstruction.positions import plane_coordinates
+from tfp_bruno.reconstruction.scores import SliceScores, score_slices
+from tfp_bruno.reconstruction.three_planes import score_curve, three_planes
+from tfp_bruno.reconstruction.volume_files import CANONICAL, OutputSettings, WrittenVolumes, write_volumes
 from tfp_bruno.version import __version__
-from tfp_bruno.volumes import html_report, output_folder
-from tfp_bruno.volumes.completion import Completion, complete
-from tfp_bruno.volumes.contexts import Contexts
-from tfp_bruno.volumes.mosaic import write_mosaic
-from tfp_bruno.volumes.positions import plane_coordinates
-from tfp_bruno.volumes.scores import SliceScores, score_slices
-from tfp_bruno.volumes.three_planes import score_curve, three_planes
-from tfp_bruno.volumes.volume_files import CANONICAL, OutputSettings, WrittenVolumes, write_volumes
 
 # What an earlier reconstruction may have left and this one may not write again.
 STALE = (

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.volumes import SliceSelection, contexts_of_scan
+from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan
 
 FETAL = get_definition('fetal')
 # Nothing is clipped.

@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from tfp_bruno.data import extract_stack, get_definition
-from tfp_bruno.volumes import (
+from tfp_bruno.reconstruction import (
     Contexts,
     OutputSettings,
     ReconstructionSettings,
@@ -19,9 +19,9 @@ from tfp_bruno.volumes import (
     contexts_of_scan,
     reconstruct,
 )
-from tfp_bruno.volumes.html_report import render
-from tfp_bruno.volumes.scores import score_slices
-from tfp_bruno.volumes.three_planes import three_planes
+from tfp_bruno.reconstruction.html_report import render
+from tfp_bruno.reconstruction.scores import score_slices
+from tfp_bruno.reconstruction.three_planes import three_planes
 
 FETAL = get_definition('fetal')
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tfp_bruno.volumes.foreground import foreground_mask
+from tfp_bruno.reconstruction.foreground import foreground_mask
 
 
 def test_the_largest_part_with_its_holes_filled():

@@ -44,7 +44,7 @@ def encode_path(path: pathlib.PurePath) -> str:
 def _templates() -> jinja2.Environment:
     """Returns the environment of the packaged templates."""
     return jinja2.Environment(
-        loader=jinja2.PackageLoader('tfp_bruno.volumes'),
+        loader=jinja2.PackageLoader('tfp_bruno.reconstruction'),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -3,7 +3,7 @@
 import pytest
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes.output_folder import check_output_dir, staged
+from tfp_bruno.reconstruction.output_folder import check_output_dir, staged
 
 
 def names(folder):

@@ -9,7 +9,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import Volume, get_definition, read_volume
-from tfp_bruno.volumes import OutputSettings, ReconstructionSettings, SliceSelection, contexts_of_scan, reconstruct
+from tfp_bruno.reconstruction import (
+    OutputSettings,
+    ReconstructionSettings,
+    SliceSelection,
+    contexts_of_scan,
+    reconstruct,
+)
 
 FETAL = get_definition('fetal')
 

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfp_bruno.data import atomic
-from tfp_bruno.volumes.completion import Completion
+from tfp_bruno.reconstruction.completion import Completion
 
 MAX_COLUMNS = 12
 SPREAD_COLUMNS = 8

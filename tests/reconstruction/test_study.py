@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from tfp_bruno.data import Subject, find_subjects, get_definition
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import OutputSettings, ReconstructionSettings, SliceSelection
-from tfp_bruno.volumes.study import (
+from tfp_bruno.reconstruction import OutputSettings, ReconstructionSettings, SliceSelection
+from tfp_bruno.reconstruction.study import (
     StudySettings,
     choose_subjects,
     reconstruct_study,
     subject_folders,
 )
-from tfp_bruno.volumes.study_report import write_study_report
+from tfp_bruno.reconstruction.study_report import write_study_report
 
 QUICK = ReconstructionSettings(std_samples=0, report=False, output=OutputSettings(spacing=8.0))
 SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
@@ -101,7 +101,7 @@ def test_what_fails_is_told_and_leaves_nothing(tmp_path, study, model, monkeypat
         raise ZeroDivisionError('two\nlines')
 
     # What nobody thought of, too.
-    monkeypatch.setattr('tfp_bruno.volumes.study.contexts_of_scan', fail)
+    monkeypatch.setattr('tfp_bruno.reconstruction.study.contexts_of_scan', fail)
     outcomes = reconstruct_study(model, subjects, tmp_path / 'other', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['failed'] * 4
     assert 'ZeroDivisionError' in outcomes[0].error

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data import Volume
-from tfp_bruno.volumes.output_grid import OutputGrid
+from tfp_bruno.reconstruction.output_grid import OutputGrid
 
 # In voxels: coordinates that are whole but for rounding read a voxel itself, not a mixture.
 ROUNDING = 4

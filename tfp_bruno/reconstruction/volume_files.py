@@ -9,12 +9,12 @@ import numpy as np
 
 from tfp_bruno.data import DatasetDefinition, write_volume
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes.completion import Completion
-from tfp_bruno.volumes.contexts import Contexts
-from tfp_bruno.volumes.foreground import THRESHOLD, foreground_mask
-from tfp_bruno.volumes.intensity import IntensityScale, choose_scale
-from tfp_bruno.volumes.kept_slices import KeptSlices, find_kept_slices
-from tfp_bruno.volumes.output_grid import OutputGrid, centred_stack_affine, isotropic_grid, to_grid
+from tfp_bruno.reconstruction.completion import Completion
+from tfp_bruno.reconstruction.contexts import Contexts
+from tfp_bruno.reconstruction.foreground import THRESHOLD, foreground_mask
+from tfp_bruno.reconstruction.intensity import IntensityScale, choose_scale
+from tfp_bruno.reconstruction.kept_slices import KeptSlices, find_kept_slices
+from tfp_bruno.reconstruction.output_grid import OutputGrid, centred_stack_affine, isotropic_grid, to_grid
 
 _WRITERS = 2
 CANONICAL = 'canonical'

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfp_bruno.volumes.contexts import Contexts
+from tfp_bruno.reconstruction.contexts import Contexts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Bent volumes: what stays as it was, and by how many millimetres the rest moves."""
+"""Augmented volumes: what stays as it was, and by how many millimetres the rest moves."""
 
 import dataclasses
 
@@ -7,22 +7,22 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from tfp_bruno.training.bending import BendingSettings, bend_slices
+from tfp_bruno.training.augmentation import AugmentationSettings, augment_slices
 
 SHAPE = (20, 24, 28)
 SPACING = (4.0, 2.0, 1.0)
-NOTHING = BendingSettings(1.0, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=0.0, bias=0.0)
+NOTHING = AugmentationSettings(1.0, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=0.0, bias=0.0)
 ALL = tf.range(SHAPE[0])
 
 
-def bend(volume, settings, seed, slices=ALL):
-    return bend_slices(tf.constant(volume), slices, SPACING, settings, tf.constant([seed, 1])).numpy()
+def augment(volume, settings, seed, slices=ALL):
+    return augment_slices(tf.constant(volume), slices, SPACING, settings, tf.constant([seed, 1])).numpy()
 
 
-def bend_often(volume, settings, count):
-    """Bends a volume with many seeds, `[count, K, H, W]`."""
-    bent = tf.function(lambda seed: bend_slices(tf.constant(volume), ALL, SPACING, settings, seed))
-    return np.stack([bent(tf.constant([seed, 7])).numpy() for seed in range(count)])
+def augment_often(volume, settings, count):
+    """Augments a volume with many seeds, `[count, K, H, W]`."""
+    augmented = tf.function(lambda seed: augment_slices(tf.constant(volume), ALL, SPACING, settings, seed))
+    return np.stack([augmented(tf.constant([seed, 7])).numpy() for seed in range(count)])
 
 
 @pytest.fixture(scope='module')
@@ -41,34 +41,34 @@ def blob():
 
 def test_without_strength_the_slices_stay_as_they_are(noise):
     slices = tf.constant([3, 0, 19, 11])
-    np.testing.assert_allclose(bend(noise, NOTHING, 3, slices), noise[slices.numpy()], atol=3e-3)
+    np.testing.assert_allclose(augment(noise, NOTHING, 3, slices), noise[slices.numpy()], atol=3e-3)
     # All but the last slice, row and column sit exactly on the grid.
-    np.testing.assert_allclose(bend(noise, NOTHING, 3)[:-1, :-1, :-1], noise[:-1, :-1, :-1], atol=1e-5)
+    np.testing.assert_allclose(augment(noise, NOTHING, 3)[:-1, :-1, :-1], noise[:-1, :-1, :-1], atol=1e-5)
 
 
 def test_the_seed_decides(noise):
-    strong = BendingSettings(probability=1.0)
-    np.testing.assert_array_equal(bend(noise, strong, 5), bend(noise, strong, 5))
-    assert np.abs(bend(noise, strong, 5) - bend(noise, strong, 6)).mean() > 0.01
+    strong = AugmentationSettings(probability=1.0)
+    np.testing.assert_array_equal(augment(noise, strong, 5), augment(noise, strong, 5))
+    assert np.abs(augment(noise, strong, 5) - augment(noise, strong, 6)).mean() > 0.01
 
 
 def test_a_subset_of_the_slices_shows_the_same_subject(noise):
-    strong = BendingSettings(probability=1.0, displacement=6.0, scaling=0.1, shear=0.1, contrast=0.3, bias=0.2)
+    strong = AugmentationSettings(probability=1.0, displacement=6.0, scaling=0.1, shear=0.1, contrast=0.3, bias=0.2)
     slices = tf.constant([17, 2, 9])
-    np.testing.assert_allclose(bend(noise, strong, 4, slices), bend(noise, strong, 4)[slices.numpy()], atol=2e-5)
+    np.testing.assert_allclose(augment(noise, strong, 4, slices), augment(noise, strong, 4)[slices.numpy()], atol=2e-5)
 
 
 def test_intensities_stay_in_range(noise):
-    wild = BendingSettings(1.0, 20.0, 10.0, scaling=0.5, shear=0.5, shift=20.0, contrast=1.0, bias=1.0)
-    bent = bend_often(noise, wild, 10)
-    assert np.isfinite(bent).all()
-    assert bent.min() >= 0.0
-    assert bent.max() <= 1.0
+    wild = AugmentationSettings(1.0, 20.0, 10.0, scaling=0.5, shear=0.5, shift=20.0, contrast=1.0, bias=1.0)
+    augmented = augment_often(noise, wild, 10)
+    assert np.isfinite(augmented).all()
+    assert augmented.min() >= 0.0
+    assert augmented.max() <= 1.0
 
 
 def test_a_shift_moves_by_millimetres_along_every_axis(blob):
-    shifted = bend_often(blob, dataclasses.replace(NOTHING, shift=2.0), 150)
-    twice = bend_often(blob, dataclasses.replace(NOTHING, shift=4.0), 3)
+    shifted = augment_often(blob, dataclasses.replace(NOTHING, shift=2.0), 150)
+    twice = augment_often(blob, dataclasses.replace(NOTHING, shift=4.0), 3)
     middle = (np.array(SHAPE) - 1) / 2
     moved = (np.array([ndimage.center_of_mass(image) for image in shifted]) - middle) * SPACING
     # 150 draws know a standard deviation within 6 %, and a mean within 0.16 mm.
@@ -84,7 +84,7 @@ def test_displacements_have_their_size_and_length():
     ramp = np.broadcast_to((np.arange(SHAPE[0], dtype=np.float32) / (SHAPE[0] - 1))[:, None, None], SHAPE)
     settings = dataclasses.replace(NOTHING, displacement=3.0, length=10.0)
     # In the middle of a ramp along k, the change of intensity is the displacement along k.
-    moved = (bend_often(ramp.copy(), settings, 300) - ramp)[:, 10, :, 14] * (SHAPE[0] - 1) * SPACING[0]
+    moved = (augment_often(ramp.copy(), settings, 300) - ramp)[:, 10, :, 14] * (SHAPE[0] - 1) * SPACING[0]
     assert moved[:, 12].std() == pytest.approx(3.0, rel=0.15)
     distance = 7 * SPACING[1]
     correlation = np.corrcoef(moved[:, 8], moved[:, 15])[0, 1]
@@ -92,9 +92,9 @@ def test_displacements_have_their_size_and_length():
 
 
 def test_contrast_is_an_exponent(noise):
-    bent = bend(noise, dataclasses.replace(NOTHING, contrast=0.5), 2)[:-1, :-1, :-1]
+    augmented = augment(noise, dataclasses.replace(NOTHING, contrast=0.5), 2)[:-1, :-1, :-1]
     kept = noise[:-1, :-1, :-1]
     middle = (kept > 0.1) & (kept < 0.9)
-    exponents = np.log(bent[middle]) / np.log(kept[middle])
+    exponents = np.log(augmented[middle]) / np.log(kept[middle])
     np.testing.assert_allclose(exponents, exponents.mean(), rtol=1e-3)
     assert abs(np.log(exponents.mean())) > 0.01

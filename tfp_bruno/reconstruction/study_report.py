@@ -10,10 +10,10 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data import atomic, read_volume
+from tfp_bruno.reconstruction import html_report
+from tfp_bruno.reconstruction.study import Outcome
+from tfp_bruno.reconstruction.subject import SIDECAR
 from tfp_bruno.version import __version__
-from tfp_bruno.volumes import html_report
-from tfp_bruno.volumes.reconstruction import SIDECAR
-from tfp_bruno.volumes.study import Outcome
 
 
 def write_study_report(

@@ -10,7 +10,7 @@ import pytest
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
 from tfp_bruno.errors import UserError
-from tfp_bruno.volumes import check_positions, scan_slices_to_positions
+from tfp_bruno.reconstruction import check_positions, scan_slices_to_positions
 
 FETAL = get_definition('fetal')
 
