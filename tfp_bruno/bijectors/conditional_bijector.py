@@ -8,6 +8,7 @@ from tensorflow_probability.python.internal import cache_util
 
 from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_size
 from tfp_bruno.bijectors.composite import BijectorSpec, as_output
+from tfp_bruno.bijectors.flat_batches import broadcast_batches, never_empty, replace_event, replace_event_tensor
 from tfp_bruno.bijectors.sharing import SlicedByTFP, check_slices, construct_with_variables
 
 __all__ = ['ConditionalBijector']
@@ -234,7 +235,7 @@ class ConditionalBijector(tfb.Bijector, tf.__internal__.CompositeTensor, metacla
             condition = None
         else:
             condition = self._check_condition(condition, value)
-            static_batch = _broadcast_static(self.name, value.shape, static_batch, condition.shape)
+            static_batch = broadcast_batches(self.name, value.shape, static_batch, condition.shape)
             batch = tf.broadcast_dynamic_shape(batch, tf.shape(condition)[:-1])
             condition = tf.broadcast_to(condition, tf.concat([batch, [self._condition_size]], 0))
             condition = tf.reshape(condition, [-1, self._condition_size])
@@ -242,7 +243,7 @@ class ConditionalBijector(tfb.Bijector, tf.__internal__.CompositeTensor, metacla
         static_event = value.shape[value.shape.rank - rank :]
         flat = tf.reshape(tf.broadcast_to(value, tf.concat([batch, event], 0)), tf.concat([[-1], event], 0))
         flat = tf.ensure_shape(flat, [None, *static_event])
-        out, log_det = _never_empty(function, flat, condition, static_batch)
+        out, log_det = never_empty(function, flat, condition, static_batch)
         out_shape = tf.concat([batch, tf.shape(out)[1:]], 0)
         out = tf.ensure_shape(tf.reshape(out, out_shape), static_batch.concatenate(out.shape[1:]))
         return out, tf.ensure_shape(tf.reshape(log_det, batch), static_batch)
@@ -280,54 +281,13 @@ class ConditionalBijector(tfb.Bijector, tf.__internal__.CompositeTensor, metacla
         return self.inverse_and_log_det(y, conditional_input)[1]
 
     def _forward_event_shape(self, input_shape):
-        return self._replace_event(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+        return replace_event(self.name, input_shape, self._event_shape_of_x, self._event_shape_of_y)
 
     def _inverse_event_shape(self, output_shape):
-        return self._replace_event(output_shape, self._event_shape_of_y, self._event_shape_of_x)
+        return replace_event(self.name, output_shape, self._event_shape_of_y, self._event_shape_of_x)
 
     def _forward_event_shape_tensor(self, input_shape):
-        return self._replace_event_tensor(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+        return replace_event_tensor(self.name, input_shape, self._event_shape_of_x, self._event_shape_of_y)
 
     def _inverse_event_shape_tensor(self, output_shape):
-        return self._replace_event_tensor(output_shape, self._event_shape_of_y, self._event_shape_of_x)
-
-    def _replace_event(self, shape, old, new):
-        shape = tf.TensorShape(shape)
-        if shape.rank is None:
-            return shape
-        batch_rank = shape.rank - len(old)
-        if batch_rank < 0 or not shape[batch_rank:].is_compatible_with(old):
-            raise ValueError(f'{self.name}: events must have shape {old}, but the shape is {shape}.')
-        return shape[:batch_rank].concatenate(new)
-
-    def _replace_event_tensor(self, shape, old, new):
-        static = tf.get_static_value(shape)
-        if static is not None:
-            self._replace_event(static, old, new)
-        return tf.concat([shape[: tf.size(shape) - len(old)], tf.constant(new, dtype=shape.dtype)], 0)
-
-
-def _never_empty(function, value, condition, static_batch):
-    """Calls a function of a flat batch and its condition, and gives it one element where there is none.
-
-    On CPUs with AVX-512, TensorFlow 2.21 returns a convolution of an empty batch with the wrong number of channels.
-    """
-    if static_batch.is_fully_defined() and static_batch.num_elements() > 0:
-        return function(value, condition)
-    size = tf.shape(value)[0]
-    missing = tf.cast(tf.equal(size, 0), tf.int32)
-    value, condition = (
-        None if part is None else tf.pad(part, [[0, missing], *([[0, 0]] * (part.shape.rank - 1))])
-        for part in (value, condition)
-    )
-    return tuple(part[:size] for part in function(value, condition))
-
-
-def _broadcast_static(name, value_shape, batch, condition_shape):
-    try:
-        return tf.broadcast_static_shape(batch, condition_shape[:-1])
-    except ValueError as error:
-        raise ValueError(
-            f'{name}: the value of shape {value_shape} has batch shape {batch}, which does not broadcast against '
-            f'`conditional_input` of shape {condition_shape}: give one condition per event.'
-        ) from error
+        return replace_event_tensor(self.name, output_shape, self._event_shape_of_y, self._event_shape_of_x)
