@@ -1,5 +1,8 @@
 """One small bijector of every kind, and flows that are not the identity."""
 
+import pathlib
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,6 +31,7 @@ from tfp_bruno.networks import (
     WeightNormDenseConditioner,
 )
 
+DOCS = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'extending.md'
 CONDITION_SIZE = 3
 SETTINGS = CompactSettings(
     first_squeeze=2, couplings=(2, 1), filters=(8, 8), dense_couplings=1, dense_units=16, pose_units=8
@@ -95,6 +99,29 @@ MAKERS = {
     'flow_of_positions': _flow_of_positions,
     'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }
+
+
+def _power(dtype):
+    """The example of `docs/extending.md`, float32: a bijector of a user."""
+    del dtype
+    defined = {}
+    exec(re.findall(r'```python\n(.*?)```', DOCS.read_text(encoding='utf-8'), re.DOTALL)[1], defined)
+    return defined['ConditionalPower']((2, 2, 1), CONDITION_SIZE)
+
+
+ALL = {**MAKERS, 'conditional_power': _power}
+
+
+@pytest.fixture(scope='session')
+def all_makers():
+    """Functions from dtype to a bijector, one of every kind and that of a user."""
+    return ALL
+
+
+@pytest.fixture(params=ALL)
+def make_any(request):
+    """A function from dtype to a bijector of any kind, a user's among them; the test runs once per kind."""
+    return lambda dtype: randomise(ALL[request.param](dtype), scale=0.1)
 
 
 @pytest.fixture(params=MAKERS)

@@ -155,7 +155,7 @@ def test_checkpoint_of_either(make, tmp_path):
     [
         ('glow', (8, 8, 1), "`settings` must be one of 'compact', 'official'.* got 'glow'"),
         ('official', (30, 32, 1), r'`image_shape` \[30, 32, 1\] must be divisible by 4 for 3 scales'),
-        ('compact', (8, 8), r'`image_shape` must be \[H, W, C\], got \[8, 8\]'),
+        ('compact', (8, 8), r'`image_shape` must be \[H, W, C\], three positive integers, got \(8, 8\)'),
     ],
 )
 def test_what_does_not_fit(settings, shape, message):

@@ -31,3 +31,31 @@ def test_the_last_part_is_applied_first():
 def test_neighbours_that_do_not_fit():
     with pytest.raises(ValueError, match=r'image_logit takes events of shape \(4, 4, 1\), but squeeze makes \(8,'):
         ConditionalChain([ImageLogit((4, 4, 1)), Squeeze((8, 8, 1))], 3)
+
+
+def test_the_condition_size_is_that_of_the_parts():
+    logit, affine, squeeze = make_parts()
+    assert ConditionalChain([logit, affine, squeeze]).condition_size == 3
+    assert ConditionalChain([logit, squeeze]).condition_size is None
+    # It may be more than the parts ask for.
+    assert ConditionalChain([logit, squeeze], 5).condition_size == 5
+    chain = ConditionalChain([logit, ConditionalChain([affine, squeeze])])
+    x, condition = np.random.default_rng(1).normal(size=(3, 2, 2, 4)), np.eye(3)
+    expected = logit.forward(affine.forward(squeeze.forward(x), conditional_input=condition))
+    np.testing.assert_allclose(chain.forward(x, conditional_input=condition), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match='needs the argument `conditional_input`'):
+        chain.forward(x)
+
+
+def test_condition_sizes_that_differ():
+    parts = [ConditionalAffine((4,), 3, name='first'), ConditionalAffine((4,), 2, name='second')]
+    with pytest.raises(ValueError, match=r'same condition, but its sizes differ: first 3, second 2\.$'):
+        ConditionalChain(parts)
+    with pytest.raises(ValueError, match=r'sizes differ: `condition_size` 4, first 3\.$'):
+        ConditionalChain(parts[:1], 4)
+
+
+def test_dtypes_that_differ():
+    parts = [ConditionalAffine((4,), 3, name='first'), ConditionalAffine((4,), 3, dtype=tf.float64, name='second')]
+    with pytest.raises(ValueError, match=r'one dtype, but first has float32 and second float64\.$'):
+        ConditionalChain(parts)

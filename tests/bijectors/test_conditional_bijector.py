@@ -172,10 +172,3 @@ def test_gradients_reach_every_weight(make_bijector):
         assert np.all(np.isfinite(gradient)), variable.name
         # Entries outside the triangle of a factor matrix are the only ones without effect.
         assert np.any(gradient != 0), variable.name
-
-
-def test_equality_is_identity(make_bijector):
-    one, other = make_bijector(tf.float32), make_bijector(tf.float32)
-    assert one == one
-    assert one != other
-    assert len({one, other}) == 2

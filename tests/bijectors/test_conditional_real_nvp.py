@@ -242,14 +242,3 @@ def test_equal_seeds_give_equal_rotations():
     value = RNG.normal(size=(2, 4, 4, 1)).astype(np.float32)
     np.testing.assert_array_equal(first.without_couplings(value), same.without_couplings(value))
     assert np.abs(first.without_couplings(value) - other.without_couplings(value)).max() > 1e-2
-
-
-def test_copies_keep_the_weights_but_do_not_share_them(make_flow):
-    flow = make_flow()
-    images = flow.forward(LATENTS, conditional_input=POSES).numpy()
-    for copy in (flow.copy(), flow.copy(name='other', validate_args=True)):
-        np.testing.assert_array_equal(copy.forward(LATENTS, conditional_input=POSES), images)
-        copy.trainable_variables[0].assign_add(tf.ones_like(copy.trainable_variables[0]))
-    np.testing.assert_array_equal(flow.forward(LATENTS, conditional_input=POSES), images)
-    smaller = flow.copy(image_shape=(4, 4, 1))
-    assert smaller.inverse_event_shape([4, 4, 1]) == [16]

@@ -1,11 +1,21 @@
 """The logit against SciPy."""
 
+import hypothesis
 import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
+from hypothesis import strategies
+from tensorflow_probability import distributions as tfd
 
-from tfp_bruno.bijectors import ImageLogit
+from tfp_bruno.bijectors import BoundCondition, ImageLogit
+
+
+@pytest.fixture
+def saturating_flow(make_flow):
+    """A small float32 flow and the values its weights start from."""
+    flow = make_flow(scale=0.0)
+    return flow, [variable.numpy() for variable in flow.trainable_variables]
 
 
 def test_values_are_scipy_logits():
@@ -33,7 +43,7 @@ def test_alpha_outside_its_range(alpha):
 def test_validate_args_refuses_images_outside_the_range(level):
     bijector = ImageLogit((1, 1, 1), alpha=0.2, validate_args=True)
     bijector.inverse(tf.constant([[[-0.12]]]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r'must lie in \(-0.1250, 1.1250\)'):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r'must lie in \(-0.1750, 1.1750\)'):
         bijector.inverse(tf.constant([[[level]]]))
     inverse = tf.function(bijector.inverse)
     with pytest.raises(tf.errors.InvalidArgumentError, match='scale the image'):
@@ -55,3 +65,45 @@ def test_logits_that_saturate_make_images_with_a_latent(dtype):
 def test_validate_args_refuses_nan():
     with pytest.raises(tf.errors.InvalidArgumentError, match='scale the image'):
         ImageLogit((1, 1, 1), alpha=0.2, validate_args=True).inverse(tf.constant([[[np.nan]]]))
+
+
+def test_values_near_the_bounds_follow_a_straight_line():
+    """Where float32 has no numbers to tell logits apart; elsewhere nothing is changed."""
+    bijector = ImageLogit((1, 1, 1), alpha=0.2)
+    logits = np.linspace(-30.0, 30.0, 241, dtype=np.float32)
+    image, log_det = (np.ravel(part) for part in bijector.forward_and_log_det(logits.reshape(-1, 1, 1, 1), None))
+    last = scipy.special.logit(1 - 1024 * np.finfo(np.float32).eps)
+    inside = np.abs(logits) < last
+    p = scipy.special.expit(logits.astype(np.float64))
+    np.testing.assert_allclose(image[inside], (p[inside] - 0.1) / 0.8, atol=2e-7)
+    np.testing.assert_allclose(log_det[inside], np.log(p * (1 - p) / 0.8)[inside], rtol=1e-5)
+    np.testing.assert_allclose(np.diff(image[~inside & (logits > 0)]), 0.25 * np.exp(log_det[-1]), rtol=1e-2)
+    assert np.all(np.diff(image) > 0)
+    back, back_log_det = bijector.inverse_and_log_det(image.reshape(-1, 1, 1, 1))
+    np.testing.assert_allclose(np.ravel(back), logits, atol=5e-3)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=5e-3)
+
+
+@pytest.mark.parametrize('alpha', [0.2, 0.05, 1e-5])
+def test_images_never_reach_the_straight_line(alpha):
+    image = np.random.default_rng(0).uniform(size=(50, 1, 1, 1)).astype(np.float32)
+    image[:2, 0, 0, 0] = 0.0, 1.0
+    x, log_det = ImageLogit((1, 1, 1), alpha).inverse_and_log_det(image)
+    p = (1 - alpha) * image.astype(np.float64) + 0.5 * alpha
+    np.testing.assert_allclose(x, scipy.special.logit(p), rtol=2e-3)
+    np.testing.assert_allclose(log_det, np.log((1 - alpha) / (p * (1 - p))).ravel(), rtol=2e-3)
+
+
+@hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(scale=strategies.floats(0.0, 0.12), seed=strategies.integers(0, 2**16))
+def test_samples_have_the_density_with_which_they_were_drawn(saturating_flow, scale, seed):
+    """Random weights, float32: logits up to 60. The tolerance is that of 192 rounded logits, each worth 0.001."""
+    flow, start = saturating_flow
+    rng = np.random.default_rng(seed)
+    for variable, value in zip(flow.trainable_variables, start, strict=True):
+        variable.assign(value + scale * rng.normal(size=value.shape).astype(np.float32))
+    normal = tfd.Sample(tfd.Normal(0.0, 1.0), [64])
+    distribution = tfd.TransformedDistribution(normal, BoundCondition(flow, np.eye(3, dtype=np.float32)[seed % 3]))
+    images, expected = distribution.experimental_sample_and_log_prob(20, seed=(1, seed))
+    actual = distribution.log_prob(tf.identity(images))
+    np.testing.assert_allclose(actual, expected, rtol=2e-3, atol=0.2)

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.networks.replica_moments import batch_scale, replica_moments
 
@@ -37,8 +38,12 @@ class ActNorm(ConditionalBijector):
             dtype: Dtype of the events. Default value: `tf.float32`.
             validate_args: Unused; for TFP's interface.
             name: Python `str`. Default value: `'actnorm'`.
+
+        Raises:
+            ValueError: if an argument has the wrong type; one line names it.
         """
         parameters = dict(locals())
+        event_shape, dtype = check_event_shape(event_shape), check_dtype(dtype)
         channels = event_shape[-1]
         # All replicas assign the same value.
         same = tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -47,7 +52,14 @@ class ActNorm(ConditionalBijector):
         self._is_initialized = tf.Variable(False, trainable=False, name=f'{name}/is_initialized', aggregation=same)
         self._num_pixels = int(np.prod(event_shape[:-1]))
         super().__init__(
-            event_shape, event_shape, dtype=dtype, validate_args=validate_args, parameters=parameters, name=name
+            event_shape,
+            event_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+            is_constant_jacobian=True,
+            is_elementwise=True,
         )
 
     def _log_det(self, value):

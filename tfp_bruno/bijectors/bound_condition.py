@@ -2,17 +2,17 @@
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
+from tensorflow_probability.python.internal import parameter_properties
 
+from tfp_bruno.bijectors.arguments import check_bijector, shown
 from tfp_bruno.bijectors.conditional_bijector import _NoCache
+from tfp_bruno.bijectors.sharing import check_slices
 
 __all__ = ['BoundCondition']
 
 
-class BoundCondition(tfb.Bijector):
-    """Fixes the condition of a bijector: `y = g(x; c)` with c given once.
-
-    It takes no keyword arguments, so the result works where none can be passed, as in `tfd.JointDistribution`.
-    """
+class _BoundCondition(tfb.Bijector):
+    """`BoundCondition` of a bijector that is no composite tensor."""
 
     _cache = _NoCache()
 
@@ -24,13 +24,17 @@ class BoundCondition(tfb.Bijector):
             conditional_input: `Tensor` of shape `[..., condition_size]`.
             validate_args: Python `bool`. Default value: `False`.
             name: Python `str`. Default value: `'bound_condition'`.
+
+        Raises:
+            ValueError: if an argument has the wrong type or shape; one line names it.
         """
         parameters = dict(locals())
-        self._bijector = bijector
-        self._conditional_input = tf.convert_to_tensor(conditional_input, dtype_hint=bijector.dtype)
+        self._bijector = check_bijector(bijector, 'bijector', tfb.Bijector)
+        self._conditional_input = _as_condition(bijector, conditional_input)
         super().__init__(
             forward_min_event_ndims=bijector.forward_min_event_ndims,
             inverse_min_event_ndims=bijector.inverse_min_event_ndims,
+            is_constant_jacobian=bijector.is_constant_jacobian,
             dtype=bijector.dtype,
             validate_args=validate_args,
             parameters=parameters,
@@ -39,7 +43,15 @@ class BoundCondition(tfb.Bijector):
 
     @classmethod
     def _parameter_properties(cls, dtype):
-        return {}
+        return {'conditional_input': parameter_properties.ParameterProperties(event_ndims=1)}
+
+    @property
+    def _is_permutation(self):
+        return self._bijector._is_permutation
+
+    def __getitem__(self, slices):
+        check_slices(self.name, slices, self._conditional_input.shape.rank - 1)
+        return super().__getitem__(slices)
 
     @property
     def bijector(self):
@@ -82,3 +94,36 @@ class BoundCondition(tfb.Bijector):
 
     def _inverse_event_shape_tensor(self, output_shape):
         return self._bijector.inverse_event_shape_tensor(output_shape)
+
+
+class BoundCondition(_BoundCondition, tfb.AutoCompositeTensorBijector):
+    """Fixes the condition of a bijector: `y = g(x; c)` with c given once.
+
+    It takes no keyword arguments, so the result works where none can be passed, as in `tfd.JointDistribution`.
+
+    Its batch shape is that of the condition, and slices are slices of the condition, with the same bijector. Two are
+    equal where they fix the same bijector at equal conditions.
+
+    It is a composite tensor where the bijector is one: a `tf.function` that takes or returns it is traced once for each
+    bijector and shape of the condition. (Of any other bijector, `BoundCondition(...)` is no composite tensor, as TFP
+    has it for `tfb.Invert`.)
+    """
+
+    def __new__(cls, bijector=None, *args, **kwargs):
+        """Returns a composite tensor where the bijector is one."""
+        if cls is BoundCondition and not isinstance(bijector, tf.__internal__.CompositeTensor):
+            return _BoundCondition(bijector, *args, **kwargs)
+        return super().__new__(cls)
+
+
+def _as_condition(bijector, conditional_input):
+    """Returns the condition as a `Tensor` of the bijector's dtype."""
+    try:
+        condition = tf.convert_to_tensor(conditional_input, dtype_hint=bijector.dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f'`conditional_input` must be an array of numbers, got {shown(conditional_input)}.') from None
+    size = getattr(bijector, 'condition_size', None)
+    if condition.shape.rank == 0 or (size is not None and not condition.shape[-1:].is_compatible_with([size])):
+        expected = '...' if size is None else f'..., {size}'
+        raise ValueError(f'`conditional_input` must have shape [{expected}], got {condition.shape}.')
+    return condition

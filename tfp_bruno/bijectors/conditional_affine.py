@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
 __all__ = ['ConditionalAffine']
@@ -32,8 +33,13 @@ class ConditionalAffine(ConditionalBijector):
             dtype: Dtype of the events. Default value: `tf.float32`.
             validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
             name: Python `str`. Default value: `'conditional_affine'`.
+
+        Raises:
+            ValueError: if an argument has the wrong type; one line names it.
         """
         parameters = dict(locals())
+        event_shape, dtype = check_event_shape(event_shape), check_dtype(dtype)
+        condition_size = check_size(condition_size)
         shape = [condition_size, *event_shape]
         self._loc = tf.Variable(tf.zeros(shape, dtype), name=f'{name}/loc')
         self._log_scale = tf.Variable(tf.zeros(shape, dtype), name=f'{name}/log_scale')
@@ -45,6 +51,8 @@ class ConditionalAffine(ConditionalBijector):
             validate_args=validate_args,
             parameters=parameters,
             name=name,
+            is_constant_jacobian=True,
+            is_elementwise=True,
         )
 
     def initialize(self, loc, scale, conditions, ridge=1e-6):

@@ -6,6 +6,11 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability.python.internal import cache_util
 
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_size
+from tfp_bruno.bijectors.composite import BijectorSpec, as_output
+from tfp_bruno.bijectors.flat_batches import broadcast_batches, never_empty, replace_event, replace_event_tensor
+from tfp_bruno.bijectors.sharing import SlicedByTFP, check_slices, construct_with_variables
+
 __all__ = ['ConditionalBijector']
 
 
@@ -24,7 +29,7 @@ class _NoCache(cache_util.BijectorCache):
         return {}
 
 
-class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
+class ConditionalBijector(tfb.Bijector, tf.__internal__.CompositeTensor, metaclass=abc.ABCMeta):
     """A bijector `y = g(x; c)` of events that depends on a vector of conditions `c`.
 
     #### Mathematical Details
@@ -40,8 +45,15 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
     asks for (leading dimensions, broadcasting, `forward`, `inverse`, both log-determinants, shapes) is derived here.
 
     The public pair `forward_and_log_det`, `inverse_and_log_det` evaluates every network once; densities should use
-    it. There is no cache, so no answer is ever stale. Equality is identity: two flows of equal settings have weights
-    of their own.
+    it. There is no cache, so no answer is ever stale.
+
+    #### Equality, slices, copies, composite tensors
+
+    Equality is identity: two flows of equal settings have weights of their own. The weights have no batch, so
+    `bijector[...]` and `bijector[tf.newaxis]` are the bijector itself, and other indices are errors. `copy` returns a
+    bijector that shares the variables, or raises where the new arguments ask for others. A bijector is a composite
+    tensor: it may be an argument and a result of a `tf.function`, always with its own variables, and a function is
+    traced once for each bijector.
     """
 
     _cache = _NoCache()
@@ -55,6 +67,8 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         validate_args=False,
         parameters=None,
         name=None,
+        is_constant_jacobian=False,
+        is_elementwise=False,
     ):
         """Sets the shapes of one event.
 
@@ -66,15 +80,23 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
             validate_args: Python `bool`: whether values are checked at run time. Default value: `False`.
             parameters: Python `dict` of the subclass' constructor arguments.
             name: Python `str`, the name of the operations.
+            is_constant_jacobian: Python `bool`: whether the Jacobian depends on the condition alone. Default value:
+                `False`.
+            is_elementwise: Python `bool`: whether every element of y depends on one element of x. Default value:
+                `False`.
+
+        Raises:
+            ValueError: if an argument has the wrong type; one line names it.
         """
-        self._event_shape_of_x = tuple(forward_event_shape)
-        self._event_shape_of_y = tuple(inverse_event_shape)
-        self._condition_size = condition_size
+        self._event_shape_of_x = check_event_shape(forward_event_shape, 'forward_event_shape', allow_none=True)
+        self._event_shape_of_y = check_event_shape(inverse_event_shape, 'inverse_event_shape', allow_none=True)
+        self._condition_size = None if condition_size is None else check_size(condition_size)
+        self._is_elementwise = is_elementwise
         super().__init__(
             forward_min_event_ndims=len(self._event_shape_of_x),
             inverse_min_event_ndims=len(self._event_shape_of_y),
-            is_constant_jacobian=False,
-            dtype=dtype,
+            is_constant_jacobian=is_constant_jacobian,
+            dtype=check_dtype(dtype),
             validate_args=validate_args,
             parameters=parameters,
             name=name,
@@ -90,21 +112,52 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
     def _parameter_properties(cls, dtype):
         return {}
 
+    @property
+    def _is_permutation(self):
+        # TFP asks this to know whether standard deviations can be mapped element by element.
+        return self._is_elementwise
+
+    @property
+    def _type_spec(self):
+        return BijectorSpec(self)
+
+    def _shape_invariant_to_type_spec(self, shape):
+        return self._type_spec
+
+    def _convert_variables_to_tensors(self):
+        return as_output(self)
+
+    def _flatten(self, *args, expand_composites=False, **kwargs):
+        # Parts are walked as modules, though they are composite tensors: lists of variables keep their order.
+        return super()._flatten(*args, expand_composites=False, **kwargs)
+
     def _broadcast_parameters_with_batch_shape(self, batch_shape, x_event_ndims=None):
-        # The weights have no batch. TFP would build a bijector with other weights when a distribution is sliced.
+        return self
+
+    @property
+    def _tfp_batch_slice_provenance(self):
+        return SlicedByTFP.of(self), []
+
+    @_tfp_batch_slice_provenance.setter
+    def _tfp_batch_slice_provenance(self, value):
+        """A slice is the bijector itself: there is no history to keep."""
+
+    def __getitem__(self, slices):
+        check_slices(self.name, slices, 0)
         return self
 
     def copy(self, **override_parameters_kwargs):
-        """Returns a bijector of its own with the same weights and some constructor arguments changed.
+        """Returns a bijector with the same variables and some constructor arguments changed.
 
         Args:
-            **override_parameters_kwargs: Constructor arguments to change. Where they change the shape of any weight,
-                all weights start anew.
+            **override_parameters_kwargs: Constructor arguments to change.
+
+        Raises:
+            ValueError: if the variables do not fit the changed arguments.
         """
-        copied = super().copy(**override_parameters_kwargs)
-        if [variable.shape for variable in copied.variables] == [variable.shape for variable in self.variables]:
-            for new, old in zip(copied.variables, self.variables, strict=True):
-                new.assign(tf.cast(old, new.dtype))
+        parameters = {**self.parameters, **override_parameters_kwargs}
+        copied = construct_with_variables(self, parameters)
+        copied._parameters = copied._no_dependency(parameters)
         return copied
 
     @property
@@ -172,7 +225,7 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
     def _flat_call(self, function, value, condition, event_shape):
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype, name='value')
         rank = len(event_shape)
-        if not value.shape[len(value.shape) - rank :].is_compatible_with(_static(event_shape)):
+        if value.shape.rank is None or not value.shape[value.shape.rank - rank :].is_compatible_with(event_shape):
             raise ValueError(
                 f'{self.name}: events must have shape {event_shape}, but the value has shape {value.shape}.'
             )
@@ -182,7 +235,7 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
             condition = None
         else:
             condition = self._check_condition(condition, value)
-            static_batch = _broadcast_static(self.name, value.shape, static_batch, condition.shape)
+            static_batch = broadcast_batches(self.name, value.shape, static_batch, condition.shape)
             batch = tf.broadcast_dynamic_shape(batch, tf.shape(condition)[:-1])
             condition = tf.broadcast_to(condition, tf.concat([batch, [self._condition_size]], 0))
             condition = tf.reshape(condition, [-1, self._condition_size])
@@ -190,7 +243,7 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         static_event = value.shape[value.shape.rank - rank :]
         flat = tf.reshape(tf.broadcast_to(value, tf.concat([batch, event], 0)), tf.concat([[-1], event], 0))
         flat = tf.ensure_shape(flat, [None, *static_event])
-        out, log_det = _never_empty(function, flat, condition, static_batch)
+        out, log_det = never_empty(function, flat, condition, static_batch)
         out_shape = tf.concat([batch, tf.shape(out)[1:]], 0)
         out = tf.ensure_shape(tf.reshape(out, out_shape), static_batch.concatenate(out.shape[1:]))
         return out, tf.ensure_shape(tf.reshape(log_det, batch), static_batch)
@@ -228,54 +281,13 @@ class ConditionalBijector(tfb.Bijector, metaclass=abc.ABCMeta):
         return self.inverse_and_log_det(y, conditional_input)[1]
 
     def _forward_event_shape(self, input_shape):
-        return _replace_event(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+        return replace_event(self.name, input_shape, self._event_shape_of_x, self._event_shape_of_y)
 
     def _inverse_event_shape(self, output_shape):
-        return _replace_event(output_shape, self._event_shape_of_y, self._event_shape_of_x)
+        return replace_event(self.name, output_shape, self._event_shape_of_y, self._event_shape_of_x)
 
     def _forward_event_shape_tensor(self, input_shape):
-        return _replace_event_tensor(input_shape, self._event_shape_of_x, self._event_shape_of_y)
+        return replace_event_tensor(self.name, input_shape, self._event_shape_of_x, self._event_shape_of_y)
 
     def _inverse_event_shape_tensor(self, output_shape):
-        return _replace_event_tensor(output_shape, self._event_shape_of_y, self._event_shape_of_x)
-
-
-def _never_empty(function, value, condition, static_batch):
-    """Calls a function of a flat batch and its condition, and gives it one element where there is none.
-
-    On CPUs with AVX-512, TensorFlow 2.21 returns a convolution of an empty batch with the wrong number of channels.
-    """
-    if static_batch.is_fully_defined() and static_batch.num_elements() > 0:
-        return function(value, condition)
-    size = tf.shape(value)[0]
-    missing = tf.cast(tf.equal(size, 0), tf.int32)
-    value, condition = (
-        None if part is None else tf.pad(part, [[0, missing], *([[0, 0]] * (part.shape.rank - 1))])
-        for part in (value, condition)
-    )
-    return tuple(part[:size] for part in function(value, condition))
-
-
-def _static(event_shape):
-    return tf.TensorShape(event_shape)
-
-
-def _broadcast_static(name, value_shape, batch, condition_shape):
-    try:
-        return tf.broadcast_static_shape(batch, condition_shape[:-1])
-    except ValueError as error:
-        raise ValueError(
-            f'{name}: the value of shape {value_shape} has batch shape {batch}, which does not broadcast against '
-            f'`conditional_input` of shape {condition_shape}: give one condition per event.'
-        ) from error
-
-
-def _replace_event(shape, old, new):
-    shape = tf.TensorShape(shape)
-    if shape.rank is None:
-        return shape
-    return shape[: shape.rank - len(old)].concatenate(new)
-
-
-def _replace_event_tensor(shape, old, new):
-    return tf.concat([shape[: tf.size(shape) - len(old)], tf.constant(new, dtype=shape.dtype)], 0)
+        return replace_event_tensor(self.name, output_shape, self._event_shape_of_y, self._event_shape_of_x)

@@ -4,7 +4,9 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
+from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_event_shape, check_size, shown
 from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.compact import CompactSettings, build_compact
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
@@ -107,12 +109,16 @@ class ConditionalRealNVP(ConditionalBijector):
             name: Python `str`. Default value: `'conditional_real_nvp'`.
 
         Raises:
-            ValueError: if the image cannot be divided as often as the settings ask for, or the settings are unknown.
+            ValueError: if the image cannot be divided as often as the settings ask for, the settings are unknown, or an
+                argument has the wrong type.
         """
         parameters = dict(locals())
-        image_shape = _check_image_shape(image_shape)
+        image_shape = check_event_shape(image_shape, 'image_shape', rank=3)
+        condition_size, dtype = check_size(condition_size), check_dtype(dtype)
+        if make_conditioner is not None:
+            check_callable(make_conditioner, 'make_conditioner', '(shape, condition_size) -> network')
         self._settings = settings = _resolve(settings)
-        self._encoder = make_pose_encoder() if make_pose_encoder else settings.make_pose_encoder(dtype)
+        self._encoder = _make_encoder(make_pose_encoder, settings, dtype)
         # One call creates the weights of any layer, and tells the size of what it gives.
         no_pose = tf.zeros([1, condition_size], dtype)
         encoded_size = self._encoder(no_pose).shape[-1]
@@ -126,8 +132,8 @@ class ConditionalRealNVP(ConditionalBijector):
             settings,
             encoded_size,
             make_conditioner,
-            np.random.default_rng(seed),
-            (dtype, network_dtype or dtype),
+            _make_generator(seed),
+            (dtype, _check_network_dtype(network_dtype) or dtype),
         )
         self._latent_shape = self._core._event_shape_of_x
         super().__init__(
@@ -201,10 +207,33 @@ class ConditionalRealNVP(ConditionalBijector):
         return tf.reshape(x, [-1, *self._event_shape_of_x])
 
 
-def _check_image_shape(image_shape):
-    if len(image_shape) != 3 or any(int(size) < 1 for size in image_shape):
-        raise ValueError(f'`image_shape` must be [H, W, C], got {list(image_shape)}.')
-    return tuple(int(size) for size in image_shape)
+def _make_encoder(make_pose_encoder, settings, dtype):
+    if make_pose_encoder is None:
+        return settings.make_pose_encoder(dtype)
+    signature = '() -> layer from poses [N, P] to features [N, U]'
+    check_callable(make_pose_encoder, 'make_pose_encoder', signature)
+    return check_callable(make_pose_encoder(), 'make_pose_encoder()', '(pose) -> features')
+
+
+def _make_generator(seed):
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f'`seed` must be a non-negative integer, got {shown(seed)}.') from None
+
+
+def _check_network_dtype(network_dtype):
+    """Returns a dtype or policy that tf_keras knows."""
+    if network_dtype is None or isinstance(network_dtype, tf_keras.mixed_precision.Policy):
+        return network_dtype
+    try:
+        tf_keras.mixed_precision.Policy(getattr(network_dtype, 'name', network_dtype))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`network_dtype` must be a dtype or a tf_keras policy such as 'mixed_bfloat16', got "
+            f'{shown(network_dtype)}.'
+        ) from None
+    return network_dtype
 
 
 def _resolve(settings):
@@ -212,7 +241,7 @@ def _resolve(settings):
         return ARCHITECTURES[settings]()
     if type(settings) not in _BUILDERS:
         names = ', '.join(map(repr, ARCHITECTURES))
-        raise ValueError(f'`settings` must be one of {names}, or an instance of their settings, got {settings!r}.')
+        raise ValueError(f'`settings` must be one of {names}, or an instance of their settings, got {shown(settings)}.')
     return settings
 
 

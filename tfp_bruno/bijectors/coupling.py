@@ -2,9 +2,12 @@
 
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_callable, check_event_shape, check_positive, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['AffineCoupling', 'bounded', 'create_weights', 'initialize_conditioner', 'sum_over_event']
+__all__ = ['CONDITIONER', 'AffineCoupling', 'bounded', 'create_weights', 'initialize_conditioner', 'sum_over_event']
+
+CONDITIONER = '(x, conditional_input) -> (shift, log_scale)'
 
 
 class AffineCoupling(ConditionalBijector):
@@ -52,14 +55,15 @@ class AffineCoupling(ConditionalBijector):
             name: Python `str`. Default value: `'affine_coupling'`.
 
         Raises:
-            ValueError: if the number of channels is odd.
+            ValueError: if the number of channels is odd, or an argument has the wrong type.
         """
         parameters = dict(locals())
+        event_shape, condition_size = check_event_shape(event_shape), check_size(condition_size)
         if event_shape[-1] % 2:
             raise ValueError(f'A coupling needs an even number of channels, got `event_shape` {list(event_shape)}.')
-        self._conditioner = conditioner
+        self._conditioner = check_callable(conditioner, 'conditioner', CONDITIONER)
         self._swap = swap
-        self._bound = log_scale_bound
+        self._bound = check_positive(log_scale_bound, 'log_scale_bound')
         super().__init__(
             event_shape,
             event_shape,

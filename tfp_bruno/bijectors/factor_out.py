@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_bijector, check_event_shape, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
 __all__ = ['FactorOut']
@@ -34,13 +35,16 @@ class FactorOut(ConditionalBijector):
             name: Python `str`. Default value: `'factor_out'`.
 
         Raises:
-            ValueError: if C is odd, or the bijector's events have other shapes.
+            ValueError: if C is odd, the bijector has events or conditions of other shapes, or an argument has the
+                wrong type.
         """
         parameters = dict(locals())
-        height, width, channels = event_shape
+        condition_size = check_size(condition_size)
+        check_bijector(bijector, 'bijector', ConditionalBijector)
+        height, width, channels = event_shape = check_event_shape(event_shape, rank=3)
         if channels % 2:
             raise ValueError(f'Factoring out needs an even number of channels, got `event_shape` {list(event_shape)}.')
-        factor = height // bijector._event_shape_of_x[0]
+        factor = max(1, height // bijector._event_shape_of_x[0])
         latent_shape = (height // factor, width // factor, factor * factor * channels // 2)
         if (bijector._event_shape_of_y, bijector._event_shape_of_x) != ((height, width, channels // 2), latent_shape):
             raise ValueError(
@@ -48,16 +52,23 @@ class FactorOut(ConditionalBijector):
                 f'{[height, width, channels // 2]}, but {bijector.name} maps {list(bijector._event_shape_of_x)} to '
                 f'{list(bijector._event_shape_of_y)}.'
             )
+        if bijector.condition_size not in (None, condition_size):
+            raise ValueError(
+                f'`condition_size` is {condition_size}, but {bijector.name} takes conditions of size '
+                f'{bijector.condition_size}.'
+            )
         self._bijector = bijector
         self._factor = factor
         super().__init__(
             (*latent_shape[:2], 2 * latent_shape[2]),
-            tuple(event_shape),
+            event_shape,
             condition_size=condition_size,
             dtype=bijector.dtype,
             validate_args=validate_args,
             parameters=parameters,
             name=name,
+            is_constant_jacobian=bijector.is_constant_jacobian,
+            is_elementwise=bijector._is_elementwise,
         )
 
     @property

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, shown
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
 __all__ = ['InvertibleConvolution']
@@ -35,27 +36,23 @@ class InvertibleConvolution(ConditionalBijector):
 
         Args:
             event_shape: Shape of one event, channels last.
-            initial_matrix: Invertible array of shape `[C, C]`, W at the start, for example `random_rotation(C, seed)`.
+            initial_matrix: Invertible array of shape `[C, C]`, W at the start, for example a rotation.
             dtype: Dtype of the events. Default value: `tf.float32`.
             validate_args: Unused; for TFP's interface.
             name: Python `str`. Default value: `'invertible_convolution'`.
 
         Raises:
-            ValueError: if the matrix has another shape or is singular.
+            ValueError: if the matrix has another shape or is singular, or an argument has the wrong type.
         """
         parameters = dict(locals())
+        event_shape, dtype = check_event_shape(event_shape), check_dtype(dtype)
         channels = event_shape[-1]
-        matrix = np.asarray(initial_matrix, np.float64)
-        if matrix.shape != (channels, channels):
-            raise ValueError(
-                f'`initial_matrix` has shape {matrix.shape}, but `event_shape` {list(event_shape)} asks for '
-                f'{(channels, channels)}.'
-            )
+        matrix = _as_matrix(initial_matrix, channels)
         permutation, lower, upper = scipy.linalg.lu(matrix)
         diagonal = np.diag(upper)
-        if np.abs(diagonal).min() < 1e-6 * np.abs(diagonal).max():
+        if not np.abs(diagonal).min() >= 1e-6 * np.abs(diagonal).max() > 0:
             raise ValueError('`initial_matrix` is singular; give an invertible matrix.')
-        numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
+        numpy_dtype = dtype.as_numpy_dtype
         # Variables, so that a checkpoint holds all of W, whatever matrix the flow was constructed with.
         self._permutation = tf.Variable(permutation.astype(numpy_dtype), trainable=False, name=f'{name}/permutation')
         self._signs = tf.Variable(np.sign(diagonal).astype(numpy_dtype), trainable=False, name=f'{name}/signs')
@@ -64,7 +61,13 @@ class InvertibleConvolution(ConditionalBijector):
         self._log_diagonal = tf.Variable(np.log(np.abs(diagonal)).astype(numpy_dtype), name=f'{name}/log_diagonal')
         self._num_pixels = int(np.prod(event_shape[:-1]))
         super().__init__(
-            event_shape, event_shape, dtype=dtype, validate_args=validate_args, parameters=parameters, name=name
+            event_shape,
+            event_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+            is_constant_jacobian=True,
         )
 
     def _factors(self):
@@ -90,6 +93,21 @@ class InvertibleConvolution(ConditionalBijector):
     def _inverse_and_log_det(self, y, condition):
         lower, upper = self._factors()
         return _mix_channels(y, self._permutation @ lower @ upper), self._log_det(y)
+
+
+def _as_matrix(initial_matrix, channels):
+    """Returns the initial matrix `[C, C]` as float64."""
+    try:
+        matrix = np.asarray(initial_matrix, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f'`initial_matrix` must be an array of numbers, got {shown(initial_matrix)}.') from None
+    if matrix.shape != (channels, channels):
+        raise ValueError(
+            f'`initial_matrix` has shape {matrix.shape}, but `event_shape` asks for {(channels, channels)}.'
+        )
+    if not np.isfinite(matrix).all():
+        raise ValueError('`initial_matrix` holds NaN or infinity; give an invertible matrix.')
+    return matrix
 
 
 def _mix_channels(value, matrix):

@@ -1,13 +1,18 @@
 """Images in [0, 1] to the real line."""
 
 import math
+import numbers
 
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, shown
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
 __all__ = ['ImageLogit']
+
+# How far outside their range images may lie and still have a latent: there the squash is a straight line.
+_OUTSIDE = 0.05
 
 
 class ImageLogit(ConditionalBijector):
@@ -24,6 +29,17 @@ class ImageLogit(ConditionalBijector):
     where `0 < alpha < 1` keeps p away from 0 and 1. So y lies in (-margin, 1 + margin), margin = alpha / (2 (1 -
     alpha)).
 
+    Close to these bounds, where p or 1 - p is less than q, the numbers of the dtype are too far apart to tell logits
+    from each other, and a sample would not have the density with which it was drawn. There the squash goes on as a
+    straight line, with the slope that it has at q, so that a rounded y still determines x to about 0.001:
+
+    ```none
+    q = min(1024 eps, alpha / 4),   eps = 1.2e-7 in float32: |x| > 9 where alpha is above 0.0005
+    ```
+
+    So a y may lie beyond the bounds. Images in [0, 1] have p >= alpha / 2 and are not concerned. What lies 0.05 or more
+    outside the bounds is no image: its logit is NaN.
+
     #### References
 
     [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP, section 4.1. ICLR 2017.
@@ -36,18 +52,30 @@ class ImageLogit(ConditionalBijector):
             event_shape: Shape of one image, for example `[64, 64, 1]`.
             alpha: Python `float` in (0, 1). Default value: `0.05`.
             dtype: Dtype of the images. Default value: `tf.float32`.
-            validate_args: Python `bool`: whether images outside the range are an error. Default value: `False`.
+            validate_args: Python `bool`: whether images that have no logit are an error. Default value: `False`.
             name: Python `str`. Default value: `'image_logit'`.
 
         Raises:
-            ValueError: if alpha is not in (0, 1).
+            ValueError: if alpha is not in (0, 1), or an argument has the wrong type.
         """
         parameters = dict(locals())
-        if not 0 < alpha < 1:
-            raise ValueError(f'`alpha` must be in (0, 1), got {alpha}.')
+        event_shape = check_event_shape(event_shape)
+        if not isinstance(alpha, numbers.Real) or not 0 < alpha < 1:
+            raise ValueError(f'`alpha` must be in (0, 1), got {shown(alpha)}.')
         self._alpha = alpha
+        smallest = min(1024 * float(np.finfo(check_dtype(dtype).as_numpy_dtype).eps), alpha / 4)
+        # The logit and the image where the straight line begins, and its slope; on the other side they are mirrored.
+        self._last_logit = math.log((1.0 - smallest) / smallest)
+        self._last_image = (1.0 - smallest - 0.5 * alpha) / (1.0 - alpha)
+        self._slope = smallest * (1.0 - smallest) / (1.0 - alpha)
         super().__init__(
-            event_shape, event_shape, dtype=dtype, validate_args=validate_args, parameters=parameters, name=name
+            event_shape,
+            event_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+            is_elementwise=True,
         )
 
     @property
@@ -55,39 +83,39 @@ class ImageLogit(ConditionalBijector):
         """The share of the unit interval that is kept free at its two ends."""
         return self._alpha
 
+    def _curved(self, x):
+        """Returns logits, of which those on the straight lines are moved to where these begin."""
+        return tf.clip_by_value(x, -self._last_logit, self._last_logit)
+
     def _log_det(self, x):
         axes = list(range(1, x.shape.rank))
-        log_slope = -tf.nn.softplus(x) - tf.nn.softplus(-x) - math.log1p(-self._alpha)
+        curved = self._curved(x)
+        log_slope = -tf.nn.softplus(curved) - tf.nn.softplus(-curved) - math.log1p(-self._alpha)
         return tf.reduce_sum(log_slope, axes)
 
     def _forward_and_log_det(self, x, condition):
-        y = (tf.sigmoid(x) - 0.5 * self._alpha) / (1.0 - self._alpha)
-        return y, self._log_det(x)
+        curved = self._curved(x)
+        y = (tf.sigmoid(curved) - 0.5 * self._alpha) / (1.0 - self._alpha)
+        return y + self._slope * _excess(x, -self._last_logit, self._last_logit), self._log_det(x)
 
     def _inverse_and_log_det(self, y, condition):
         x = self._inverse(y)
         return x, -self._log_det(x)
 
     def _inverse(self, y, conditional_input=None):
-        p = (1.0 - self._alpha) * y + 0.5 * self._alpha
-        with tf.control_dependencies(self._assertions(p)):
-            p = _off_the_ends(p)
-            return tf.math.log(p / (1.0 - p))
-
-    def _assertions(self, p):
+        curved = tf.clip_by_value(y, 1.0 - self._last_image, self._last_image)
+        excess = _excess(y, 1.0 - self._last_image, self._last_image)
+        p = (1.0 - self._alpha) * curved + 0.5 * self._alpha
+        x = tf.math.log(p / (1.0 - p)) + excess / self._slope
+        margin = 0.5 * self._alpha / (1.0 - self._alpha) + _OUTSIDE
+        is_image = tf.abs(y - 0.5) < 0.5 + margin
         if not self.validate_args:
-            return []
-        margin = 0.5 * self._alpha / (1.0 - self._alpha)
+            return tf.where(is_image, x, math.nan)
         message = f'{self.name}: image values must lie in ({-margin:.4f}, {1 + margin:.4f}); scale the image to [0, 1].'
-        return [
-            tf.debugging.assert_positive(p, message=message),
-            tf.debugging.assert_less(p, tf.ones([], p.dtype), message=message),
-        ]
+        with tf.control_dependencies([tf.debugging.assert_equal(is_image, True, message=message)]):
+            return tf.identity(x)
 
 
-def _off_the_ends(p):
-    """Returns probabilities of which those that rounding took to 0 or 1, or just beyond, have finite logits again."""
-    epsilon = np.finfo(p.dtype.as_numpy_dtype).eps
-    inside = tf.clip_by_value(p, epsilon, 1.0 - epsilon)
-    # What lies farther out was no image, and stays without a logit.
-    return tf.where(tf.abs(p - inside) <= 8.0 * epsilon, inside, p)
+def _excess(value, low, high):
+    """Returns by how much a value lies above `high` or, negative, below `low`; the gradient inside is exactly 0."""
+    return tf.nn.relu(value - high) - tf.nn.relu(low - value)

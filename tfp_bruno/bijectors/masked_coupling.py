@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_event_shape, check_positive, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
-from tfp_bruno.bijectors.coupling import bounded, initialize_conditioner, sum_over_event
+from tfp_bruno.bijectors.coupling import CONDITIONER, bounded, initialize_conditioner, sum_over_event
 
 __all__ = ['MaskedAffineCoupling', 'alternating_mask', 'channel_mask', 'checkerboard_mask']
 
@@ -67,15 +68,17 @@ class MaskedAffineCoupling(ConditionalBijector):
             name: Python `str`. Default value: `'masked_affine_coupling'`.
 
         Raises:
-            ValueError: if the mask holds other numbers than 0 and 1.
+            ValueError: if the mask holds other numbers than 0 and 1, or an argument has the wrong type.
         """
         parameters = dict(locals())
+        condition_size = check_size(condition_size)
         mask = np.asarray(mask)
         if not np.isin(mask, (0, 1)).all():
             raise ValueError(f'`mask` must hold zeros and ones, got {np.setdiff1d(mask, (0, 1))[:3].tolist()}.')
-        self._mask = mask.astype(tf.as_dtype(dtype).as_numpy_dtype)
-        self._conditioner = conditioner
-        self._bound = log_scale_bound
+        check_event_shape(mask.shape, 'mask.shape')
+        self._mask = mask.astype(check_dtype(dtype).as_numpy_dtype)
+        self._conditioner = check_callable(conditioner, 'conditioner', CONDITIONER)
+        self._bound = check_positive(log_scale_bound, 'log_scale_bound')
         super().__init__(
             mask.shape,
             mask.shape,

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfp_bruno.bijectors.arguments import check_event_shape, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
 __all__ = ['Squeeze']
@@ -25,10 +26,11 @@ class Squeeze(ConditionalBijector):
             name: Python `str`. Default value: `'squeeze'`.
 
         Raises:
-            ValueError: if H or W is no multiple of the factor.
+            ValueError: if H or W is no multiple of the factor, or an argument has the wrong type.
         """
         parameters = dict(locals())
-        height, width, channels = image_shape
+        factor = check_size(factor, 'factor')
+        height, width, channels = image_shape = check_event_shape(image_shape, 'image_shape', rank=3)
         if height % factor or width % factor:
             raise ValueError(
                 f'`image_shape` {list(image_shape)} cannot be divided by the squeeze factor {factor}; crop or pad the '
@@ -37,11 +39,13 @@ class Squeeze(ConditionalBijector):
         self._factor = factor
         super().__init__(
             (height // factor, width // factor, channels * factor * factor),
-            tuple(image_shape),
+            image_shape,
             dtype=dtype,
             validate_args=validate_args,
             parameters=parameters,
             name=name,
+            is_constant_jacobian=True,
+            is_elementwise=True,
         )
 
     def _forward_and_log_det(self, x, condition):
