@@ -10,10 +10,10 @@ CORRELATIONS = (0.0, 0.5, 0.9, 0.99, 0.999)
 DEGREES = (2.01, 2.5, 5.0, 1e3, 1e6, 1e8)
 
 
-def two_sums(z, loc, variance, correlation, df=None):
+def two_sums(z, loc, marginal_variance, correlation, df=None):
     """Log-density `[D]` of `[n, D]`, float64, by the two eigenvalues of `a I + b 1 1^T`."""
     n = len(z)
-    a, b = variance * (1 - correlation), variance * correlation
+    a, b = marginal_variance * (1 - correlation), marginal_variance * correlation
     centre = z.mean(0)
     beta = ((z - centre) ** 2).sum(0) / a + n * (centre - loc) ** 2 / (a + n * b)
     log_det = (n - 1) * np.log(a) + np.log(a + n * b)
@@ -40,7 +40,7 @@ def test_float32_of_long_sequences(n, kind, correlation, models):
     common, own = rng.normal(size=6), rng.normal(size=(n, 6))
     z = np.float32(loc + radius * np.sqrt(variance) * (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own))
     model = models(f'Exchangeable{kind}Process')
-    exact = {'loc': np.float64(loc), 'variance': np.float64(variance), 'correlation': np.float64(correlation)}
+    exact = {'loc': np.float64(loc), 'marginal_variance': np.float64(variance), 'correlation': np.float64(correlation)}
     exact |= {'df': df.astype(np.float64)} if kind == 'StudentT' else {}
     expected = two_sums(z.astype(np.float64), **exact)
     # One dimension at a time: a sum over dimensions could hide the error of one.

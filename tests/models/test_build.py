@@ -101,11 +101,11 @@ def test_what_is_trained(settings):
 def test_an_average_predicts_the_average(flow_settings):
     process = build_model(ModelSettings((4, 4, 1), 6, 'average', flow=flow_settings), 4).distribution
     z = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
-    np.testing.assert_allclose(process.posterior(z, 1).mean()[0], z.mean(0), atol=2e-3)
+    np.testing.assert_allclose(process.posterior(z, num_steps=1).mean()[0], z.mean(0), atol=2e-3)
 
 
 def process_kwargs(process):
-    return {'conditional_input': POSES} if process.needs_poses else {}
+    return {'conditional_input': POSES}
 
 
 def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):

@@ -21,8 +21,7 @@ def at(poses):
 def test_log_prob_is_the_process_plus_the_log_determinants(model, poses):
     latents = model.bijector.inverse(IMAGES, conditional_input=poses)
     log_det = model.bijector.inverse_log_det_jacobian(IMAGES, conditional_input=poses)
-    kwargs = {'conditional_input': poses} if model.distribution.needs_poses else {}
-    expected = model.distribution.log_prob(latents, **kwargs) + tf.reduce_sum(log_det, -1)
+    expected = model.distribution.log_prob(latents, conditional_input=poses) + tf.reduce_sum(log_det, -1)
     np.testing.assert_allclose(model.log_prob(IMAGES, **at(poses)), expected, rtol=1e-10)
     encoded = model.encode(IMAGES, poses)
     np.testing.assert_allclose(encoded[0], latents, rtol=1e-10)
@@ -82,7 +81,7 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
     posterior = model.posterior(IMAGES[0, :2], poses[:2], 2)
     samples = posterior.sample(8000, seed=(1, 2), **at(poses[2:]))
     latents = model.encode(samples, poses[2:])[0].numpy()
-    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
+    kwargs = {'conditional_input': poses[2:]}
     mean, variance = posterior.distribution.mean(**kwargs), posterior.distribution.variance(**kwargs).numpy()
     np.testing.assert_allclose(latents.mean(0), mean, atol=0.08)
     np.testing.assert_allclose(latents.var(0), variance, rtol=0.25)
@@ -94,29 +93,29 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
 
 def test_mean_image_decodes_the_mean(model, poses):
     posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
-    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
+    kwargs = {'conditional_input': poses[2:]}
     expected = model.bijector.forward(posterior.distribution.mean(**kwargs), conditional_input=poses[2:])
     images = posterior.mean_image(poses[2:])
     assert images.shape == (3, 2, 4, 4, 1)
     np.testing.assert_allclose(images, expected, rtol=1e-10)
 
 
-def test_condition_on_takes_no_arguments(model, poses):
-    fixed = model.condition_on(poses)
+def test_bound_poses_take_no_arguments(model, poses):
+    fixed = model.at(poses)
     assert fixed.event_shape == [4, 4, 4, 1]
     assert fixed.sample([5, 2], seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
     np.testing.assert_allclose(fixed.log_prob(IMAGES), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
     posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
-    fixed = posterior.condition_on(poses[2:], name='rest')
+    fixed = posterior.at(poses[2:], name='rest')
     assert fixed.name == 'rest'
     assert fixed.batch_shape == [3]
     expected = posterior.log_prob(IMAGES[:, 2:], **at(poses[2:]))
     np.testing.assert_allclose(fixed.log_prob(IMAGES[:, 2:]), expected, rtol=1e-10)
 
 
-def test_condition_on_a_batch_of_poses(model, poses):
+def test_at_a_batch_of_poses(model, poses):
     batch = np.stack([poses, poses[::-1]])
-    fixed = model.condition_on(batch)
+    fixed = model.at(batch)
     assert fixed.batch_shape == [2]
     assert fixed.event_shape == [4, 4, 4, 1]
     assert fixed.sample(5, seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
@@ -128,7 +127,7 @@ def test_in_a_joint_distribution(model, poses):
     def brightness(images):
         return tfd.Normal(tf.reduce_mean(images, [-4, -3, -2, -1]), np.float64(0.1))
 
-    joint = tfd.JointDistributionSequential([model.condition_on(poses), brightness])
+    joint = tfd.JointDistributionSequential([model.at(poses), brightness])
     images, mean = joint.sample(5, seed=(1, 2))
     assert images.shape == (5, 4, 4, 4, 1)
     images = tf.identity(images)
@@ -232,13 +231,13 @@ def test_the_anomaly_score_is_what_the_contexts_add(model, poses):
 
 
 def test_subjects_with_different_numbers_of_contexts(model, poses):
-    mask = np.array([[True, True, True], [True, False, True], [False, False, False]])
-    images = np.where(mask[..., None, None, None], IMAGES[:, :3], 0.5)
-    together = model.posterior(images, poses[:3], 1, mask=mask).mean_image(poses[3:])
-    for subject, kept in enumerate(mask):
+    is_missing = np.array([[False, False, False], [False, True, False], [True, True, True]])
+    images = np.where(is_missing[..., None, None, None], 0.5, IMAGES[:, :3])
+    together = model.posterior(images, poses[:3], 1, is_missing=is_missing).mean_image(poses[3:])
+    for subject, kept in enumerate(~is_missing):
         alone = model.posterior(IMAGES[subject, :3][kept], poses[:3][kept], 1).mean_image(poses[3:])
         np.testing.assert_allclose(together[subject], alone, atol=1e-9)
-    whole = {'distribution_kwargs': {'mask': np.array([True, True, False, True])}, **at(poses)}
+    whole = {'distribution_kwargs': {'is_missing': np.array([False, False, True, False])}, **at(poses)}
     three = model.copy(distribution=model.distribution.copy(num_steps=3))
     expected = three.log_prob(IMAGES[:, [0, 1, 3]], **at(poses[[0, 1, 3]]))
     np.testing.assert_allclose(model.log_prob(IMAGES, **whole), expected, rtol=1e-9)

@@ -6,7 +6,16 @@ import numpy as np
 import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
 
-__all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'originals', 'principal_axes', 'thinning']
+__all__ = [
+    'FactorMoments',
+    'assign_moments',
+    'dimension_variance',
+    'fit_factor_moments',
+    'fit_kernel',
+    'originals',
+    'principal_axes',
+    'thinning',
+]
 
 # Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on
 # every so many slices.
@@ -155,3 +164,15 @@ def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):
     shares = np.clip(shapes @ observed / np.sum(shapes**2, axis=-1), 0.05, 0.97)
     best = np.argmin(np.sum((shares[:, np.newaxis] * shapes - observed) ** 2, axis=-1))
     return float(shares[best]), float(lengths[best])
+
+
+def dimension_variance(samples):
+    """Returns the variance `[D]` of samples `[S, n, D]` about zero, at least 1e-4."""
+    return np.maximum(np.mean(samples**2, axis=(0, 1)), 1e-4)
+
+
+def assign_moments(process, variance, correlation):
+    """Assigns moments `[D]` to the marginal variance of a process, and to its correlation where that is a variable."""
+    process.marginal_variance.assign(variance.astype(np.float32))
+    if hasattr(process.correlation, 'assign'):
+        process.correlation.assign(np.clip(correlation, 0.02, 0.95).astype(np.float32))

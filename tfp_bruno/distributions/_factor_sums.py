@@ -6,8 +6,8 @@ import math
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
-from tfp_bruno.distributions.batches import batch_of, flatten_batch
-from tfp_bruno.distributions.steps import mix_steps
+from tfp_bruno.distributions._shapes import batch_of, flatten_batch
+from tfp_bruno.distributions._steps import mix_steps
 
 __all__ = ['sum_loadings', 'sum_whitened']
 
