@@ -9,8 +9,8 @@ from tfp_bruno.distributions._shapes import broadcast_batch, can_broadcast, conc
 
 __all__ = ['PoseDependence']
 
-# The default of `jitter`, in units in the last place of 1. Entries of the kernel's matrix are rounded by half of one, so
-# its n eigenvalues err by about the root of n.
+# The default of `jitter`, in units in the last place of 1. Entries of the kernel's matrix are rounded by half of one,
+# so its n eigenvalues err by about the root of n.
 _JITTER = 32.0
 
 
