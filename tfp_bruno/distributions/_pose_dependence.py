@@ -148,7 +148,9 @@ class PoseDependence:
     def _similarity(self, poses_a, poses_b):
         """Returns `share + (1 - share) k(v, w)` between two sets of poses, `[..., G, n, m]` for G groups."""
         share = vector(self._constant_share)[..., tf.newaxis, tf.newaxis]
-        smooth = self._kernel.matrix(poses_a[..., tf.newaxis, :, :], poses_b[..., tf.newaxis, :, :])
+        # Not `kernel.matrix`, which takes distances from products: those of near poses are lost to rounding there.
+        pairs = poses_a[..., tf.newaxis, :, tf.newaxis, :], poses_b[..., tf.newaxis, tf.newaxis, :, :]
+        smooth = self._kernel.apply(*pairs, example_ndims=2)
         return share + (1.0 - share) * tf.cast(smooth, self.dtype)
 
     def _own_similarity(self, poses, weights=None):
