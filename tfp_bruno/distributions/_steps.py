@@ -5,7 +5,7 @@ import typing
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
-__all__ = ['Spectrum', 'block_covariance', 'decompose', 'expand_groups', 'groups_last', 'mix_steps']
+__all__ = ['Spectrum', 'block_covariance', 'decompose', 'expand_groups', 'expand_matrices', 'mix_steps', 'steps_first']
 
 
 def mix_steps(matrix, value, event_ndims=2):
@@ -40,12 +40,15 @@ def expand_groups(value, dimension):
     return value if groups == 1 else tf.repeat(value, dimension // groups, axis=-1)
 
 
-def groups_last(matrix, dimension):
-    """Returns the matrices `[..., G, m, n]` of G groups for each dimension, `[..., m, n, D]` (or `[..., m, n, 1]`)."""
+def expand_matrices(matrix, dimension):
+    """Returns the matrices `[..., G, m, n]` of G groups for each of D dimensions, `[..., D, m, n]`."""
+    return tf.repeat(matrix, dimension // matrix.shape[-3], axis=-3)
+
+
+def steps_first(matrix):
+    """Returns matrices `[..., D, m, n]` with the dimensions last, `[..., m, n, D]`."""
     rank = matrix.shape.rank
-    matrix = tf.transpose(matrix, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
-    groups = matrix.shape[-1]
-    return matrix if groups == 1 else tf.repeat(matrix, dimension // groups, axis=-1)
+    return tf.transpose(matrix, [*range(rank - 3), rank - 2, rank - 1, rank - 3])
 
 
 def block_covariance(within):

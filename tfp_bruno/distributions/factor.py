@@ -18,7 +18,8 @@ from tfp_bruno.distributions._factor_algebra import (
 from tfp_bruno.distributions._factor_sums import sum_whitened
 from tfp_bruno.distributions._parameters import NO_BATCH, parameter, per_group, per_sequence, vector
 from tfp_bruno.distributions._pose_dependence import PoseDependence
-from tfp_bruno.distributions._steps import block_covariance, expand_groups, groups_last, mix_steps
+from tfp_bruno.distributions._shapes import broadcast_batch
+from tfp_bruno.distributions._steps import block_covariance, expand_groups, expand_matrices, mix_steps, steps_first
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.one_hot import PoseTable, slice_kernel
@@ -236,8 +237,7 @@ class FactorProcess(PoseDependence, Process):
             return None
         observations, observed_poses, weights = self._observed()
         if poses.shape.rank > observed_poses.shape.rank:
-            batch = ps.shape(poses)[:-2]
-            observed_poses = tf.broadcast_to(observed_poses, ps.concat([batch, ps.shape(observed_poses)], 0))
+            observed_poses = broadcast_batch(observed_poses, 2, ps.shape(poses)[:-2])
         _, whitener, errors = self._whiten(observations, observed_poses, weights)
         table_and_rows = self._table_and_rows(observed_poses)
         sums = self._precisions(*table_and_rows, whitener, errors)
@@ -433,8 +433,7 @@ class FactorProcess(PoseDependence, Process):
         by_factors = tf.matmul(loadings, loadings, transpose_b=True)
         identity = tf.eye(shape[-3], dtype=self.dtype)
         dimension = self._dimension()[0]
-        within = groups_last(tf.cast(predicted.residual, self.dtype), dimension)
-        within = within if within.shape[-1] == dimension else tf.repeat(within, dimension, axis=-1)
+        within = steps_first(expand_matrices(tf.cast(predicted.residual, self.dtype), dimension))
         if self._independent_targets:
             within *= identity[..., tf.newaxis]
             by_factors *= tf.repeat(tf.repeat(identity, shape[-2], axis=0), shape[-2], axis=1)

@@ -16,8 +16,9 @@ from tfp_bruno.distributions._steps import (
     block_covariance,
     decompose,
     expand_groups,
-    groups_last,
+    expand_matrices,
     mix_steps,
+    steps_first,
 )
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import assign_moments, dimension_variance, fit_kernel
@@ -319,23 +320,23 @@ class PoseProcess(PoseDependence, Process):
         """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
         poses = self._broadcast_poses(conditional_input)
         predicted, dimension = self._predict(poses), self._dimension()[0]
-        identity = tf.eye(ps.shape(poses)[-2], dtype=self.dtype)[..., tf.newaxis]
         if self._independent_targets:
+            identity = tf.eye(ps.shape(poses)[-2], dtype=self.dtype)[..., tf.newaxis]
             return block_covariance(identity * self._variance_at(poses, predicted)[..., tf.newaxis, :, :])
         correlation, noise, scales = self._exact_scales(predicted.observed)
-        correlation, noise = correlation[..., tf.newaxis, :], noise[..., tf.newaxis, :]
-        within = groups_last(tf.cast(self._similarity(poses, poses), tf.float64), dimension)
-        within = correlation * within + noise * tf.cast(identity, tf.float64)
+        correlation, noise = (value[..., 0, :, tf.newaxis, tf.newaxis] for value in (correlation, noise))
+        within = expand_matrices(tf.cast(self._similarity(poses, poses), tf.float64), dimension)
+        within = correlation * within + noise * tf.eye(ps.shape(poses)[-2], dtype=tf.float64)
         if scales is not None:
-            cross = groups_last(predicted.cross, dimension)
-            inverse = 1.0 / scales[..., tf.newaxis, :, :]
+            cross = expand_matrices(predicted.cross, dimension)
+            inverse = 1.0 / tf.linalg.matrix_transpose(scales)[..., tf.newaxis, :]
             # To first order in `off`, whose value is zero.
-            off = correlation * groups_last(predicted.observed.exact.off, dimension)
+            off = correlation * expand_matrices(predicted.observed.exact.off, dimension)
             solved = cross * inverse
-            solved -= _product(solved, off) * inverse
-            within -= tf.square(correlation) * _product(solved, tf.einsum('...ikd->...kid', cross))
+            solved -= tf.matmul(solved, off) * inverse
+            within -= tf.square(correlation) * tf.matmul(solved, cross, transpose_b=True)
         scale = (vector(self._marginal_variance) * predicted.inflation)[..., tf.newaxis, tf.newaxis, :]
-        return block_covariance(scale * tf.cast(within, self.dtype))
+        return block_covariance(scale * steps_first(tf.cast(within, self.dtype)))
 
     def _entropy(self, conditional_input=None):
         poses = self._broadcast_poses(conditional_input)
@@ -351,11 +352,6 @@ class PoseProcess(PoseDependence, Process):
         if predicted.observed is not None:
             log_det += steps * tf.math.log(predicted.inflation) - predicted.observed.log_det
         return tf.reduce_sum(radial.entropy(log_det, steps, predicted.df), axis=-1)
-
-
-def _product(matrices_a, matrices_b):
-    """Returns the products of matrices `[..., m, k, D]` and `[..., k, n, D]` of D dimensions, 1 in either for all."""
-    return tf.reduce_sum(matrices_a[..., tf.newaxis, :] * matrices_b[..., tf.newaxis, :, :, :], axis=-3)
 
 
 class PoseGaussianProcess(PoseProcess):
