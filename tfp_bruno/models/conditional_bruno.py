@@ -4,9 +4,11 @@ import functools
 import inspect
 
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.bijectors import composition
 from tensorflow_probability.python.internal import prefer_static as ps
+
+from tfp_bruno.distributions.base import Process
 
 __all__ = ['ConditionalBruno']
 
@@ -60,7 +62,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
         Raises:
             ValueError: if dtypes or shapes of process and bijector do not fit each other, or the bijector is a
-                `tfb.Chain`, which would not hand on `conditional_input`.
+                `tfb.Chain` or another composition of TFP, which would not hand on `conditional_input`.
         """
         parameters = dict(locals())
         _check_parts(distribution, bijector)
@@ -88,12 +90,23 @@ class ConditionalBruno(tfd.TransformedDistribution):
             latents: `Tensor` of shape `[..., n, D]`.
             log_det: `Tensor` of shape `[..., n]`, log |det dz/dx| of each slice.
         """
-        images = tf.convert_to_tensor(images, dtype_hint=self.dtype)
+        return self._inverse_and_log_det(images, _condition(self.bijector, poses))
+
+    def _inverse_and_log_det(self, images, bijector_kwargs):
+        """Inverts in one evaluation where the bijector offers that, through TFP's two calls otherwise."""
+        images, bijector = tf.convert_to_tensor(images, dtype_hint=self.dtype), self.bijector
         if images.dtype != self.dtype:
             raise ValueError(
                 f'{self.name}: the images are {images.dtype.name}, but the model is {self.dtype.name}; cast them.'
             )
-        return _inverse_and_log_det(self.bijector, images, _condition(self.bijector, poses))
+        if hasattr(bijector, 'inverse_and_log_det'):
+            return bijector.inverse_and_log_det(images, **bijector_kwargs)
+        # A fresh tensor: TFP's cache answers for another tape, or another condition, otherwise.
+        images = tf.identity(images)
+        latents = bijector.inverse(images, **bijector_kwargs)
+        log_det = bijector.inverse_log_det_jacobian(images, bijector.forward_event_ndims(1), **bijector_kwargs)
+        # One that is constant may have no axis for the steps.
+        return latents, tf.broadcast_to(log_det, ps.shape(latents)[:-1])
 
     def decode(self, latents, poses):
         """Returns the images `[..., n, H, W, C]` of latent vectors `[..., n, D]` under poses `[..., n, P]`."""
@@ -101,7 +114,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
     def _log_prob(self, value, **kwargs):
         distribution_kwargs, bijector_kwargs = self._kwargs_split_fn(kwargs)
-        latents, log_det = _inverse_and_log_det(self.bijector, value, bijector_kwargs)
+        latents, log_det = self._inverse_and_log_det(value, bijector_kwargs)
         is_missing = distribution_kwargs.get('is_missing')
         if is_missing is not None:
             log_det = tf.where(tf.cast(is_missing, tf.bool), tf.zeros([], log_det.dtype), log_det)
@@ -210,21 +223,29 @@ class ConditionalBruno(tfd.TransformedDistribution):
 
 def _check_parts(process, bijector):
     """Raises a ValueError unless a bijector transforms the vectors of a process."""
-    if isinstance(bijector, tfb.Chain):
+    if not isinstance(process, Process):
         raise ValueError(
-            '`bijector` is a tfb.Chain, which hands keyword arguments to its parts by their names and would drop '
-            '`conditional_input`; use tfp_bruno.bijectors.ConditionalChain.'
+            f'`distribution` must be a process of tfp_bruno.distributions, got {type(process).__name__}: it is asked '
+            'for its posterior and takes poses.'
+        )
+    if isinstance(bijector, composition.Composition):
+        raise ValueError(
+            f'`bijector` {bijector.name} is a composition, such as tfb.Chain, which hands keyword arguments to its '
+            'parts by their names and would drop `conditional_input`; use tfp_bruno.bijectors.ConditionalChain.'
         )
     if None not in (bijector.dtype, process.dtype) and bijector.dtype != process.dtype:
         raise ValueError(
             f'`distribution` is {process.dtype.name}, but `bijector` is {bijector.dtype.name}; make both alike.'
         )
     vector = process.event_shape[-1:]
-    image = bijector.forward_event_shape(vector)
-    if process.event_shape.rank != 2 or not bijector.inverse_event_shape(image).is_compatible_with(vector):
+    try:
+        fits = bijector.inverse_event_shape(bijector.forward_event_shape(vector)).is_compatible_with(vector)
+    except ValueError:
+        fits = False
+    if not fits:
         raise ValueError(
-            f'`distribution` has events of shape {process.event_shape}, but `bijector` {bijector.name} takes '
-            f'vectors [D] with [D] = {bijector.inverse_event_shape(image)}.'
+            f'`distribution` has events of shape {process.event_shape}, but `bijector` {bijector.name} takes no '
+            f'vectors of shape {vector}.'
         )
 
 
@@ -251,16 +272,3 @@ def _split_kwargs(process, bijector, kwargs):
     if not _takes_condition(bijector):
         bijector_kwargs = {key: value for key, value in bijector_kwargs.items() if key != 'conditional_input'}
     return distribution_kwargs, bijector_kwargs
-
-
-def _inverse_and_log_det(bijector, value, kwargs):
-    """Inverts in one evaluation where the bijector offers that, through TFP's two calls otherwise."""
-    if hasattr(bijector, 'inverse_and_log_det'):
-        return bijector.inverse_and_log_det(value, **kwargs)
-    # A fresh tensor: TFP's cache answers for another tape, or another condition, otherwise.
-    value = tf.identity(value)
-    latents = bijector.inverse(value, **kwargs)
-    event_ndims = bijector.forward_event_ndims(1)
-    log_det = bijector.inverse_log_det_jacobian(value, event_ndims, **kwargs)
-    # One that is constant may have no axis for the steps.
-    return latents, tf.broadcast_to(log_det, ps.shape(latents)[:-1])
