@@ -20,7 +20,7 @@ __all__ = [
 
 
 class Energy(typing.NamedTuple):
-    """What the density of some numbers consists of: their number, `beta` and log|K|, each `[...]`."""
+    """Terms of the density of n numbers: n, `beta` and log|K|, each `[...]`."""
 
     n: tf.Tensor
     beta: tf.Tensor
@@ -28,7 +28,7 @@ class Energy(typing.NamedTuple):
 
 
 class Conditioning(typing.NamedTuple):
-    """What conditioning on the observations needs, at whatever poses.
+    """Terms of conditioning on the observations that do not depend on the poses of a prediction.
 
     Attributes:
         poses: `[..., n, P]`.

@@ -24,7 +24,7 @@ class PoseDependence:
     # Names of the parameters whose last axis is that of the groups of dimensions.
     _group_names = ('constant_share',)
 
-    # Whether poses `[n, P]` without a batch stay so, for what many sequences at the same poses have in common.
+    # Whether poses `[n, P]` without a batch are kept so, and what depends on them alone is computed once for a batch.
     _keeps_common_poses = False
 
     @staticmethod

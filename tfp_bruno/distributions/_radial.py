@@ -1,4 +1,4 @@
-"""What sets the Gaussian apart from the Student-t: the distribution of the radius, given the covariance.
+"""The part in which Gaussian and Student-t differ: the distribution of the radius, given the covariance.
 
 Every function takes `df`; `None` is the Gaussian, the limit of infinitely many degrees of freedom.
 """
@@ -29,7 +29,7 @@ def log_density(log_det, beta, n, df=None):
     Args:
         log_det: `Tensor`, log|K| of their covariance K.
         beta: `Tensor`, `(z - loc)^T K^-1 (z - loc)`.
-        n: Floating-point `Tensor`, how many they are.
+        n: Floating-point `Tensor`, how many numbers.
         df: `Tensor` above 2, or `None`.
     """
     if df is None:
@@ -38,7 +38,7 @@ def log_density(log_det, beta, n, df=None):
 
 
 def predictive_scale(beta, n, df=None):
-    """Returns by what the covariance given n numbers exceeds the Gaussian's: `(df + beta - 2) / (df + n - 2)`."""
+    """Returns the factor of the Gaussian's covariance given n numbers, `(df + beta - 2) / (df + n - 2)`."""
     return tf.ones_like(beta) if df is None else (df - 2.0 + beta) / (df - 2.0 + n)
 
 

@@ -7,8 +7,8 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 __all__ = ['StepSums', 'sum_steps']
 
-# Numbers that a block of steps holds at most, if that many steps fit: temporaries of this size stay in the processor's
-# cache, while beyond 32 MiB the allocator maps fresh memory for each, which takes several times as long as the sums.
+# Largest size of a block of steps, unless it would have too few steps: temporaries of this size stay in the processor's
+# cache. Beyond 32 MiB the allocator maps new memory for each, which takes several times as long as the sums.
 _BLOCK = 2**20
 _FEWEST_STEPS = 64
 
@@ -35,12 +35,12 @@ class StepSums(typing.NamedTuple):
 def sum_steps(value, loc, weights=None):
     """Returns the `StepSums` of vectors.
 
-    Those of blocks of steps are merged as in the analysis of variance, as Chan, Golub and LeVeque advise: within blocks
-    and between them. Where the shape of the vectors is not known before they are, they make one block.
+    Sums of blocks are merged as in the analysis of variance, within and between blocks (Chan, Golub, LeVeque, 1983).
+    Vectors whose shape is not static make one block.
 
     Args:
         value: `[..., n, D]`.
-        loc: What the deviations are taken from, `[..., D]`.
+        loc: Origin of the deviations, `[..., D]`.
         weights: `[..., n]`, 0 where a step is missing and 1 elsewhere, or `None`.
     """
     parts, part_weights = [value], [weights]
@@ -57,7 +57,7 @@ def sum_steps(value, loc, weights=None):
 
 
 def _block_sizes(shape):
-    """Returns into how many steps each to split vectors of a static shape `[..., n, D]`."""
+    """Returns the numbers of steps of the blocks of vectors of a static shape `[..., n, D]`."""
     if not shape.is_fully_defined():
         return [None]
     steps = max(_FEWEST_STEPS, _BLOCK * shape[-2] // max(1, shape.num_elements()))

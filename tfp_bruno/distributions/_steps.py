@@ -62,9 +62,9 @@ def block_covariance(within):
 class Spectrum(typing.NamedTuple):
     """The eigendecomposition `S = Q (diag(values) + off) Q^T`.
 
-    The basis is a constant to gradients: those of eigenvectors are infinite where eigenvalues coincide, as they do
-    for a constant correlation. What a change of S does beside the eigenvalues is in `off` instead, whose value is
-    zero. A function of S that is right to first order in `off` has the right value and the right first derivatives.
+    The basis is a constant to gradients: derivatives of eigenvectors are infinite where eigenvalues coincide, as they
+    do for a constant correlation. A change of S that rotates the basis appears in `off` instead, whose value is zero. A
+    function of S that is right to first order in `off` has the right value and the right first derivatives.
 
     Attributes:
         basis: Q, `[..., n, n]`, one eigenvector a column.

@@ -229,7 +229,7 @@ class Process(distribution.AutoCompositeTensorDistribution):
     def log_prob_and_mean(self, value, conditional_input=None, name='log_prob_and_mean'):
         """Returns the log-density of the vectors of the first steps, and the mean of all steps.
 
-        What both have in common is computed once where that saves time.
+        Common terms are computed once where that saves time.
 
         Args:
             value: `Tensor` of shape `[..., n, D]`, n at most the number of all steps.

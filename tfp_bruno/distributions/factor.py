@@ -32,9 +32,9 @@ class FactorProcess(PoseDependence, Process):
 
     A Cholesky factor of the residual's correlation whitens one step after the other, so the first steps' quantities are
     those of the first steps alone; the factors are then integrated out by the matrix inversion lemma. `O(n D q (n +
-    q))`. Of many sequences at the same poses `[n, P]`, all that does not depend on their values is computed once. What
-    is of the size of the steps alone is computed in float64, as conditional variances are differences of nearly equal
-    numbers where the correlation is near 1.
+    q))`. For many sequences at the same poses `[n, P]`, all that does not depend on their values is computed once.
+    Matrices over the steps are float64: conditional variances are differences of nearly equal numbers where the
+    correlation is near 1.
     """
 
     # The correlations belong to groups of dimensions, and the degrees of freedom to all.
@@ -202,7 +202,7 @@ class FactorProcess(PoseDependence, Process):
             return tf.identity(factor)
 
     def _whiten(self, value, poses, weights):
-        """Returns what density and conditioning have in common.
+        """Returns the whitened deviations, which density and conditioning share.
 
         Args:
             value: `[..., n, D]`.
@@ -303,7 +303,7 @@ class FactorProcess(PoseDependence, Process):
         kriging = tf.cast(tf.matmul(of_whitened, given.whitener), self.dtype)
         observed_loadings = tf.gather(*given.table_and_rows)
         residual_loadings = ResidualLoadings(loadings, self._deviation_scale(), kriging, observed_loadings)
-        # What the factors' mean explains of the observations is not the residual's.
+        # The part of the observations that the factors' mean explains does not enter the residual.
         mean = mix_steps(tf.cast(of_whitened, self.dtype), errors) + residual_loadings.apply(factors_mean)
         of_factors = residual_loadings, tf.linalg.matrix_transpose(inverse)
         if df is None:

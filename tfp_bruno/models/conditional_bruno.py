@@ -28,6 +28,8 @@ class ConditionalBruno(tfd.TransformedDistribution):
     Conditioning on some slices conditions the process on their latent vectors, so `posterior` is again a
     `ConditionalBruno`, exactly.
 
+    Poses are bound by `at(poses)`; `bijector_kwargs={'conditional_input': poses}` gives them for one call of a method.
+
     #### Examples
 
     ```python
@@ -36,11 +38,12 @@ class ConditionalBruno(tfd.TransformedDistribution):
         df=10. * tf.ones(4096), loc=tf.zeros(4096), marginal_variance=tf.ones(4096),
         correlation=0.5 * tf.ones(4096), num_steps=9)
     model = tfp_bruno.ConditionalBruno(process, flow)
-    images = model.sample(seed=(1, 2), bijector_kwargs={'conditional_input': poses})        # [9, 64, 64, 1]
-    model.log_prob(images, bijector_kwargs={'conditional_input': poses})                    # []
+    subject = model.at(poses)                                   # a plain distribution
+    images = subject.sample(seed=(1, 2))                        # [9, 64, 64, 1]
+    subject.log_prob(images)                                    # []
     rest = model.posterior(images[:4], poses[:4], num_steps=5)
-    rest.mean_image(poses[4:])                                                              # [5, 64, 64, 1]
-    rest.at(poses[4:]).sample(10, seed=(1, 2))                                              # [10, 5, 64, 64, 1]
+    rest.mean_image(poses[4:])                                  # [5, 64, 64, 1]
+    rest.at(poses[4:]).sample(10, seed=(1, 2))                  # [10, 5, 64, 64, 1]
     ```
 
     #### References
