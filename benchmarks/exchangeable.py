@@ -127,7 +127,7 @@ def _updated(observations, df, loc, variance, correlation):
 
     def take(step, *parameters):
         process = ExchangeableStudentTProcess(*parameters, num_steps=1).update(observations[step])
-        return step + 1, process.df, process.loc, process.variance()[0], process.correlation
+        return step + 1, process.df, process.loc, process.marginal_variance, process.correlation
 
     def is_left(step, *_):
         return step < tf.shape(observations)[0]
@@ -138,7 +138,7 @@ def _updated(observations, df, loc, variance, correlation):
 def _stream():
     arguments = _arguments(1000, 1024)
     tensors = [tf.constant(part) for part in arguments]
-    bulk = ExchangeableStudentTProcess(*tensors[1:], num_steps=1).posterior(tensors[0], 1)
+    bulk = ExchangeableStudentTProcess(*tensors[1:], num_steps=1).posterior(tensors[0], num_steps=1)
     deviation = bulk.stddev()[0]
     figures = []
     for jit in (False, True):
@@ -146,7 +146,7 @@ def _stream():
         apart = (
             (df - bulk.df) / bulk.df,
             (loc - bulk.loc) / deviation,
-            (variance - bulk.variance()[0]) / deviation**2,
+            (variance - bulk.marginal_variance) / deviation**2,
             (correlation - bulk.correlation) / bulk.correlation,
         )
         figures.append(max(float(tf.reduce_max(tf.abs(part))) for part in apart))

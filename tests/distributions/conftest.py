@@ -143,8 +143,16 @@ class Model:
         return 'Factor' in self.name
 
     @property
-    def needs_poses(self):
-        return 'Exchangeable' not in self.name
+    def is_exchangeable(self):
+        return 'Exchangeable' in self.name
+
+    @property
+    def variance_name(self):
+        return 'residual_variance' if self.is_factor else 'marginal_variance'
+
+    @property
+    def variance(self):
+        return self.parameters[self.variance_name]
 
     def with_parameters(self, **changes):
         return dataclasses.replace(self, parameters={**self.parameters, **changes})
@@ -152,7 +160,7 @@ class Model:
     def make(self, num_steps, dtype=np.float64, length=None, **changes):
         """The process; changes are arguments of its constructor, and `length` of its kernel."""
         arguments = {name: np.asarray(value, dtype) for name, value in self.parameters.items()}
-        if self.needs_poses and 'kernel' not in changes:
+        if not self.is_exchangeable and 'kernel' not in changes:
             arguments['kernel'] = make_kernel(self.length if length is None else length, dtype)
         return self.process_class(**{**arguments, 'num_steps': num_steps, **changes})
 
@@ -161,27 +169,26 @@ class Model:
         return np.eye(NUM_POSES, dtype=dtype)[np.asarray(slices, int)]
 
     def at(self, slices, dtype=np.float64):
-        """The keyword argument with which every method is told of the slices, if it must be."""
-        return {'conditional_input': self.poses(slices, dtype)} if self.needs_poses else {}
+        """The keyword argument with which every method is told of the slices."""
+        return {'conditional_input': self.poses(slices, dtype)}
 
     def posterior(self, process, z, slices, num_steps, **kwargs):
-        poses = [self.poses(slices, process.dtype.as_numpy_dtype)] if self.needs_poses else []
-        return process.posterior(z, *poses, num_steps=num_steps, **kwargs)
+        poses = self.poses(slices, process.dtype.as_numpy_dtype)
+        return process.posterior(z, poses, num_steps=num_steps, **kwargs)
 
     def update(self, process, z, at):
-        poses = [self.poses(at, process.dtype.as_numpy_dtype)] if self.needs_poses else []
-        return process.update(z, *poses)
+        return process.update(z, self.poses(at, process.dtype.as_numpy_dtype))
 
     def covariance(self, slices):
         """Covariance `[n D, n D]` of vectors at slices, flattened with the steps outermost."""
-        n, dimension = len(slices), self.parameters['variance'].shape[-1]
+        n, dimension = len(slices), self.variance.shape[-1]
         correlation, share, length = (
             np.repeat(value, dimension // np.size(value))
             for value in (self.parameters['correlation'], self.parameters.get('constant_share', 1.0), self.length)
         )
         distance = np.abs(np.subtract.outer(slices, slices))
         covariance = np.zeros((n, dimension, n, dimension))
-        for d, variance in enumerate(self.parameters['variance']):
+        for d, variance in enumerate(self.variance):
             similarity = share[d] + (1 - share[d]) * np.exp(-distance / length[d])
             covariance[:, d, :, d] = variance * (correlation[d] * similarity + (1 - correlation[d]) * np.eye(n))
         if self.is_factor:
@@ -191,7 +198,7 @@ class Model:
 
     def law(self, wanted, z_seen=(), seen=()):
         """The `Law` of the vectors at slices `wanted` given some at slices `seen`, written out."""
-        dimension = self.parameters['variance'].shape[-1]
+        dimension = self.variance.shape[-1]
         whole = self.covariance([*seen, *wanted])
         z_seen = np.reshape(z_seen, (-1, dimension))
         # Those of one block share a radius; the factor process' numbers all do.
@@ -209,7 +216,8 @@ class Model:
 
 def make_model(name, groups=1):
     rng = np.random.default_rng(0)
-    parameters = {'loc': rng.normal(size=DIMENSION), 'variance': rng.uniform(0.5, 1.5, DIMENSION)}
+    variance = 'residual_variance' if 'Factor' in name else 'marginal_variance'
+    parameters = {'loc': rng.normal(size=DIMENSION), variance: rng.uniform(0.5, 1.5, DIMENSION)}
     parameters['correlation'] = rng.uniform(0.2, 0.95, DIMENSION)
     length = np.float64(2.5) if groups == 1 else np.array([1.0, 4.0])
     if 'Exchangeable' not in name:

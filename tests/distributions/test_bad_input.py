@@ -9,8 +9,8 @@ WANTED = (0, 2)
 OUT_OF_RANGE = [
     ('df', 2.0, '`df` must be greater than 2', '2'),
     ('df', np.nan, '`df` must be greater than 2', 'nan'),
-    ('variance', 0.0, '`variance` must be greater than 0', '0'),
-    ('variance', -1.25, '`variance` must be greater than 0', r'-1\.25'),
+    ('marginal_variance', 0.0, '`marginal_variance` must be greater than 0', '0'),
+    ('residual_variance', -1.25, '`residual_variance` must be greater than 0', r'-1\.25'),
     ('correlation', -0.125, '`correlation` must be at least 0', r'-0\.125'),
     ('correlation', 1.0, '`correlation` must be less than 1', '1'),
     ('constant_share', -0.25, '`constant_share` must be at least 0', r'-0\.25'),
@@ -40,14 +40,14 @@ def test_parameters_out_of_range(name, value, message, shown, student_model, dra
 
 
 def test_parameters_out_of_range_in_graphs(model, draw):
-    z, variable = draw(2, 4), tf.Variable(model.parameters['variance'])
-    process = model.make(2, validate_args=True, variance=variable)
+    z, variable = draw(2, 4), tf.Variable(model.variance)
+    process = model.make(2, validate_args=True, **{model.variance_name: variable})
     variable.assign_sub(variable)
     for method in (
         lambda z: process.log_prob(z, **model.at(WANTED)),
         lambda z: process.sample(seed=(1, 2), **model.at(WANTED)),
     ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match='`variance` must be greater than 0'):
+        with pytest.raises(tf.errors.InvalidArgumentError, match='_variance` must be greater than 0'):
             tf.function(method)(z)
 
 
@@ -99,8 +99,8 @@ def test_kernel_that_is_not_positive_semi_definite(pose_model, draw):
 
 
 def test_parameters_of_wrong_shape(model):
-    for name in ('loc', 'variance'):
-        size = model.parameters['variance'].shape
+    for name in ('loc', model.variance_name):
+        size = model.variance.shape
         with pytest.raises(ValueError, match=rf'(?s)do not broadcast.*`{name}` \(3,\)') as caught:
             model.make(2, **{name: np.ones(3)})
         assert str(size) in str(caught.value)
@@ -109,8 +109,10 @@ def test_parameters_of_wrong_shape(model):
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=rf'(?s)do not broadcast.*`{name}` \(3,\)'):
             model.make(2, **{name: value})
-    with pytest.raises(ValueError, match=r'(?s)do not broadcast.*`loc` \(2, 4\).*`variance` \(3, 4\)'):
-        model.make(2, loc=np.zeros((2, 4)), variance=np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r'do not broadcast: ') as caught:
+        model.make(2, loc=np.zeros((2, 4)), **{model.variance_name: np.ones((3, 4))})
+    assert '`loc` (2, 4)' in str(caught.value)
+    assert f'`{model.variance_name}` (3, 4)' in str(caught.value)
 
 
 def test_groups_that_do_not_divide_the_dimensions(pose_model, models, kernel):
@@ -168,17 +170,17 @@ def test_batches_that_do_not_go_together(model, draw):
             method(draw(2, 2, 4))
 
 
-def test_masks_of_wrong_shape(model, draw):
+def test_is_missing_of_wrong_shape(model, draw):
     process, z = model.make(2), draw(2, 4)
     for method in (
-        lambda mask: process.log_prob(z, mask=mask, **model.at(WANTED)),
-        lambda mask: model.posterior(process, z, WANTED, 1, mask=mask),
+        lambda is_missing: process.log_prob(z, is_missing=is_missing, **model.at(WANTED)),
+        lambda is_missing: model.posterior(process, z, WANTED, 1, is_missing=is_missing),
     ):
-        with pytest.raises(ValueError, match=r'`mask` must have shape .*got \(3,\) for vectors of \(2, 4\)'):
+        with pytest.raises(ValueError, match=r'`is_missing` must have shape .*got \(3,\) for vectors of \(2, 4\)'):
             method(np.ones(3, bool))
     batch = draw(5, 2, 4)
-    with pytest.raises(ValueError, match=r'`mask` must have shape .*got \(3, 2\) for vectors of \(5, 2, 4\)'):
-        process.log_prob(batch, mask=np.ones((3, 2), bool), **model.at(WANTED))
+    with pytest.raises(ValueError, match=r'`is_missing` must have shape .*got \(3, 2\) for vectors of \(5, 2, 4\)'):
+        process.log_prob(batch, is_missing=np.ones((3, 2), bool), **model.at(WANTED))
 
 
 def test_missing_poses(pose_model, draw):
@@ -188,9 +190,11 @@ def test_missing_poses(pose_model, draw):
         lambda: process.sample(seed=(1, 2)),
         lambda: process.mean(),
         lambda: process.entropy(),
-        lambda: process.posterior(z, None),
     ):
         with pytest.raises(ValueError, match='needs `conditional_input`, the poses'):
+            method()
+    for method in (lambda: process.posterior(z), lambda: process.update(z[0])):
+        with pytest.raises(ValueError, match='needs `observed_poses`, the poses'):
             method()
     with pytest.raises(ValueError, match='needs `num_steps`, or `poses`'):
         pose_model.make(None)

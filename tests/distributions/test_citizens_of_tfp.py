@@ -46,8 +46,8 @@ def test_jit_compile(student_model, draw):
 
 def test_crossing_a_function_both_ways(student_model, draw):
     model = student_model
-    variance = tf.Variable(model.parameters['variance'])
-    process, z, z_seen = model.make(2, variance=variance), draw(2, 4), draw(2, 4, seed=1)
+    variance = {model.variance_name: tf.Variable(model.variance)}
+    process, z, z_seen = model.make(2, **variance), draw(2, 4), draw(2, 4, seed=1)
 
     @tf.function
     def condition(process, z):
@@ -72,10 +72,9 @@ def test_unknown_shapes(student_model, draw):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 4], tf.float64), tf.TensorSpec([None, 6], tf.float64)])
     def run(z, poses):
-        where = {'conditional_input': poses} if model.needs_poses else {}
-        given = [poses] if model.needs_poses else []
+        where = {'conditional_input': poses}
         whole = process.copy(num_steps=tf.shape(z)[-2])
-        posterior = process.posterior(z, *given, num_steps=tf.shape(z)[-2])
+        posterior = process.posterior(z, poses, num_steps=tf.shape(z)[-2])
         return whole.log_prob(z, **where), posterior.mean(**where), whole.sample(5, seed=(1, 2), **where)
 
     z = draw(3, 2, 4)
@@ -88,9 +87,10 @@ def test_unknown_shapes(student_model, draw):
 
 def test_slices(model, draw):
     loc, variance = draw(2, 1, 4), 0.5 + draw(3, 4, seed=1) ** 2
-    process, z, at = model.make(2, loc=loc, variance=variance), draw(2, 4, seed=2), model.at(WANTED)
+    process, z = model.make(2, loc=loc, **{model.variance_name: variance}), draw(2, 4, seed=2)
+    at = model.at(WANTED)
     assert process.batch_shape == [2, 3]
-    each = [model.with_parameters(loc=one[0], variance=other) for one in loc for other in variance]
+    each = [model.with_parameters(loc=one[0], **{model.variance_name: other}) for one in loc for other in variance]
     log_prob = np.reshape([one.law(WANTED).log_prob(z) for one in each], (2, 3))
     for index in (
         0,
@@ -139,9 +139,7 @@ def test_joint_distributions(model):
     named = model.is_student
     parts = [
         tfd.Sample(tfd.Normal(np.float64(0.0), np.float64(2.0)), 4),
-        lambda loc: (
-            model.make(None, loc=loc, poses=model.poses(WANTED)) if model.needs_poses else model.make(2, loc=loc)
-        ),
+        lambda loc: model.make(None, loc=loc, poses=model.poses(WANTED)),
     ]
     joint = (
         tfd.JointDistributionNamed({'loc': parts[0], 'z': parts[1]})
@@ -192,7 +190,7 @@ def trainable(model, kernel, kind):
         name: makers[kind](tf.constant(value), constraints[name].default_constraining_bijector_fn())
         for name, value in model.parameters.items()
     }
-    if model.needs_poses:
+    if not model.is_exchangeable:
         length = tfp.util.TransformedVariable(model.length, tfp.bijectors.Softplus())
         arguments['kernel'] = kernel(length)
     return arguments
@@ -237,7 +235,8 @@ def test_checkpoints(model, kernel, draw, tmp_path):
 
 def test_default_constraints_keep_parameters_in_range(model):
     constraints = model.process_class.parameter_properties(tf.float32)
-    bounds = {'df': (2.0, np.inf), 'variance': (0.0, np.inf), 'correlation': (0.0, 1.0), 'constant_share': (0.0, 1.0)}
+    bounds = {'df': (2.0, np.inf), 'correlation': (0.0, 1.0), 'constant_share': (0.0, 1.0)}
+    bounds[model.variance_name] = (0.0, np.inf)
     for name in bounds.keys() & model.parameters.keys():
         low, high = bounds[name]
         value = constraints[name].default_constraining_bijector_fn().forward(tf.constant([-50.0, 0.0, 5.0])).numpy()

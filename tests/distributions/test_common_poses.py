@@ -22,7 +22,7 @@ def test_densities_are_those_of_the_dense_reference(factor_model, draw):
     z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
     process = factor_model.make(len(WANTED))
     common, _ = posteriors(factor_model, process, z)
-    assert common._observed_poses_parameter.shape == [3, 6]
+    assert common.observed_poses.shape == [3, 6]
     assert common.batch_shape == [BATCH]
     laws = [factor_model.law(WANTED, each, SEEN) for each in z]
     at = factor_model.at(WANTED)
@@ -112,7 +112,7 @@ def test_slices_of_the_batch(factor_model, draw):
 
 @pytest.mark.parametrize('compiled', [False, True])
 def test_gradients(compiled, factor_model, draw):
-    names = ('loadings', 'variance', 'correlation')
+    names = ('loadings', 'residual_variance', 'correlation')
     z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
     values = {name: tf.constant(factor_model.parameters[name]) for name in names}
     z = tf.constant(z)

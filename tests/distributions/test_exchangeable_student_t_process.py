@@ -12,7 +12,7 @@ from tfp_bruno.distributions import ExchangeableStudentTProcess
 PARAMETERS = {
     'df': np.array([3.5, 6.0, 40.0]),
     'loc': np.array([-1.0, 0.0, 2.0]),
-    'variance': np.array([0.5, 1.0, 3.0]),
+    'marginal_variance': np.array([0.5, 1.0, 3.0]),
     'correlation': np.array([0.0, 0.4, 0.9]),
 }
 DIMENSION = 3
@@ -27,12 +27,12 @@ def draw(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape) * 1.5 + 0.5
 
 
-def scipy_log_prob(z, df, loc, variance, correlation):
+def scipy_log_prob(z, df, loc, marginal_variance, correlation):
     """Log-density of steps `[n, D]`, one multivariate t per dimension."""
     n = len(z)
     total = 0.0
     for d in range(z.shape[-1]):
-        covariance = variance[d] * ((1 - correlation[d]) * np.eye(n) + correlation[d])
+        covariance = marginal_variance[d] * ((1 - correlation[d]) * np.eye(n) + correlation[d])
         scale = (df[d] - 2) / df[d] * covariance
         total += scipy.stats.multivariate_t(np.full(n, loc[d]), scale, df=df[d]).logpdf(z[:, d])
     return total
@@ -48,7 +48,7 @@ def test_log_prob_is_scipy_multivariate_t(n):
 @pytest.mark.parametrize(('seen', 'wanted'), [(1, 1), (4, 3), (10, 1)])
 def test_posterior_is_joint_over_marginal(seen, wanted):
     z = draw(6, seen + wanted, DIMENSION)
-    posterior = make(seen).posterior(z[:, :seen], wanted)
+    posterior = make(seen).posterior(z[:, :seen], num_steps=wanted)
     assert posterior.event_shape == [wanted, DIMENSION]
     assert posterior.batch_shape == [6]
     expected = make(seen + wanted).log_prob(z) - make(seen).log_prob(z[:, :seen])
@@ -57,10 +57,10 @@ def test_posterior_is_joint_over_marginal(seen, wanted):
 
 def test_conditioning_one_by_one_equals_all_at_once():
     z = draw(5, DIMENSION)
-    once = make(1).posterior(z, 2)
+    once = make(1).posterior(z, num_steps=2)
     process = make(1)
     for step in z:
-        process = process.posterior(step[np.newaxis], 1)
+        process = process.posterior(step[np.newaxis], num_steps=1)
     process = process.copy(num_steps=2)
     for name in ('df', 'loc', 'correlation'):
         np.testing.assert_allclose(getattr(process, name), getattr(once, name), rtol=1e-10)
@@ -68,10 +68,10 @@ def test_conditioning_one_by_one_equals_all_at_once():
 
 
 def test_no_observations_give_the_prior():
-    posterior = make(4).posterior(np.zeros((0, DIMENSION)), 2)
+    posterior = make(4).posterior(np.zeros((0, DIMENSION)), num_steps=2)
     for name in ('df', 'loc', 'correlation'):
         np.testing.assert_allclose(getattr(posterior, name), PARAMETERS[name], rtol=1e-12)
-    np.testing.assert_allclose(posterior.variance()[0], PARAMETERS['variance'], rtol=1e-12)
+    np.testing.assert_allclose(posterior.variance()[0], PARAMETERS['marginal_variance'], rtol=1e-12)
     z = draw(2, DIMENSION)
     np.testing.assert_allclose(posterior.log_prob(z), make(2).log_prob(z), rtol=1e-12)
     np.testing.assert_allclose(make(0).log_prob(np.zeros((0, DIMENSION))), 0.0, atol=1e-12)
@@ -93,7 +93,7 @@ def test_order_does_not_matter(order, dimension, df, variance, correlation, seed
     log_prob = process.log_prob(z)
     np.testing.assert_allclose(process.log_prob(z[list(order)]), log_prob, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(log_prob, scipy_log_prob(z, *parameters), rtol=1e-7, atol=1e-7)
-    one, other = process.posterior(z, 1), process.posterior(z[list(order)], 1)
+    one, other = process.posterior(z, num_steps=1), process.posterior(z[list(order)], num_steps=1)
     np.testing.assert_allclose(other.mean(), one.mean(), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(other.variance(), one.variance(), rtol=1e-9)
 
@@ -103,7 +103,7 @@ def test_sampled_moments():
     samples = process.sample(100_000, seed=(1, 2)).numpy()
     np.testing.assert_allclose(samples.mean((0, 1)), PARAMETERS['loc'], atol=0.02)
     for d in range(DIMENSION):
-        variance, correlation = PARAMETERS['variance'][d], PARAMETERS['correlation'][d]
+        variance, correlation = PARAMETERS['marginal_variance'][d], PARAMETERS['correlation'][d]
         expected = variance * ((1 - correlation) * np.eye(4) + correlation)
         np.testing.assert_allclose(np.cov(samples[:, :, d].T), expected, atol=0.05 * variance)
     # The dimensions are independent of each other.
@@ -115,7 +115,7 @@ def test_samples_are_distributed_as_student_t():
     samples = make(3).sample(4000, seed=(3, 4)).numpy()
     for d in range(DIMENSION):
         df = PARAMETERS['df'][d]
-        scale = np.sqrt(PARAMETERS['variance'][d] * (df - 2) / df)
+        scale = np.sqrt(PARAMETERS['marginal_variance'][d] * (df - 2) / df)
         marginal = scipy.stats.t(df, PARAMETERS['loc'][d], scale)
         assert scipy.stats.kstest(samples[:, 1, d], marginal.cdf).pvalue > 1e-3
 
@@ -131,17 +131,17 @@ def test_moments():
     process = make(2)
     np.testing.assert_array_equal(process.mean(), np.tile(PARAMETERS['loc'], (2, 1)))
     np.testing.assert_array_equal(process.mode(), process.mean())
-    np.testing.assert_array_equal(process.variance(), np.tile(PARAMETERS['variance'], (2, 1)))
+    np.testing.assert_array_equal(process.variance(), np.tile(PARAMETERS['marginal_variance'], (2, 1)))
     np.testing.assert_allclose(process.stddev() ** 2, process.variance(), rtol=1e-12)
     # Steps are outermost in the flattened event.
-    shared = np.diag(PARAMETERS['variance'] * PARAMETERS['correlation'])
-    whole = np.diag(PARAMETERS['variance'])
+    shared = np.diag(PARAMETERS['marginal_variance'] * PARAMETERS['correlation'])
+    whole = np.diag(PARAMETERS['marginal_variance'])
     np.testing.assert_allclose(process.covariance(), np.block([[whole, shared], [shared, whole]]), rtol=1e-12)
 
 
 def test_batches_and_broadcasting():
     loc, variance = draw(2, 1, DIMENSION), 1.0 + draw(4, DIMENSION, seed=1) ** 2
-    process = make(5, df=np.float64(7.0), loc=loc, variance=variance)
+    process = make(5, df=np.float64(7.0), loc=loc, marginal_variance=variance)
     assert process.batch_shape == [2, 4]
     np.testing.assert_array_equal(process.batch_shape_tensor(), [2, 4])
     np.testing.assert_array_equal(process.event_shape_tensor(), [5, DIMENSION])
@@ -150,13 +150,13 @@ def test_batches_and_broadcasting():
     assert process.covariance().shape == (2, 4, 15, 15)
     z = draw(4, 5, DIMENSION, seed=2)
     log_prob = process.log_prob(z).numpy()
-    posterior = process.posterior(z, 2)
+    posterior = process.posterior(z, num_steps=2)
     assert posterior.batch_shape == [2, 4]
     for i in range(2):
         for j in range(4):
-            one = {**PARAMETERS, 'df': np.full(DIMENSION, 7.0), 'loc': loc[i, 0], 'variance': variance[j]}
+            one = {**PARAMETERS, 'df': np.full(DIMENSION, 7.0), 'loc': loc[i, 0], 'marginal_variance': variance[j]}
             np.testing.assert_allclose(log_prob[i, j], scipy_log_prob(z[j], **one), rtol=1e-10)
-            single = make(5, **one).posterior(z[j], 2)
+            single = make(5, **one).posterior(z[j], num_steps=2)
             np.testing.assert_allclose(posterior.loc[i, j], single.loc, rtol=1e-10)
 
 
@@ -190,9 +190,9 @@ def test_gradients_are_finite_differences():
     z = draw(4, DIMENSION)
     observed = draw(3, DIMENSION, seed=1)
 
-    def loss(df, loc, variance, correlation):
-        process = ExchangeableStudentTProcess(df, loc, variance, correlation, num_steps=4)
-        return process.log_prob(z) + 0.5 * process.posterior(observed, 4).log_prob(z)
+    def loss(df, loc, marginal_variance, correlation):
+        process = ExchangeableStudentTProcess(df, loc, marginal_variance, correlation, num_steps=4)
+        return process.log_prob(z) + 0.5 * process.posterior(observed, num_steps=4).log_prob(z)
 
     # A correlation of 0 is at the edge of its range.
     parameters = [
@@ -225,7 +225,7 @@ def test_float32_is_close_to_float64():
     assert rounded.dtype == tf.float32
     assert rounded.sample(seed=(1, 2)).dtype == tf.float32
     np.testing.assert_allclose(rounded.log_prob(z.astype(np.float32)), exact.log_prob(z), rtol=1e-3)
-    one, other = rounded.posterior(z.astype(np.float32), 1), exact.posterior(z, 1)
+    one, other = rounded.posterior(z.astype(np.float32), num_steps=1), exact.posterior(z, num_steps=1)
     np.testing.assert_allclose(one.mean(), other.mean(), rtol=1e-5)
     np.testing.assert_allclose(one.variance(), other.variance(), rtol=1e-3)
 
@@ -237,7 +237,7 @@ def test_a_number_of_steps_known_only_at_run_time():
     def run(z, num_steps):
         process = make(num_steps)
         assert process.event_shape.as_list() == [None, DIMENSION]
-        return process.log_prob(z), process.sample(seed=(1, 2)), process.posterior(z, num_steps).mean()
+        return process.log_prob(z), process.sample(seed=(1, 2)), process.posterior(z, num_steps=num_steps).mean()
 
     log_prob, sample, mean = run(z, 5)
     np.testing.assert_allclose(log_prob, scipy_log_prob(z, **PARAMETERS), rtol=1e-10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.distributions import factor_sums
+from tfp_bruno.distributions import _factor_sums as factor_sums
 
 NAMES = ('table', 'scale', 'mixing', 'residuals')
 ROWS = np.array([[0, 3, 3], [4, 1, 0]])

@@ -80,7 +80,7 @@ def test_from_samples_recovers_a_process(process):
     truth = {
         'loc': rng.normal(size=dimension).astype(np.float32),
         'loadings': loadings,
-        'variance': rng.uniform(0.2, 0.6, dimension).astype(np.float32),
+        'residual_variance': rng.uniform(0.2, 0.6, dimension).astype(np.float32),
         'correlation': np.float32(0.8),
         'kernel': slice_kernel(np.float32(5.0), slices),
         'poses': np.eye(slices, dtype=np.float32),
@@ -96,7 +96,7 @@ def test_from_samples_recovers_a_process(process):
     gram = np.einsum('idq,jeq->idje', loadings, loadings)
     fitted_gram = np.einsum('idq,jeq->idje', fitted.loadings, fitted.loadings)
     assert np.linalg.norm(fitted_gram - gram) < 0.25 * np.linalg.norm(gram)
-    np.testing.assert_allclose(fitted.parameters['variance'], truth['variance'], rtol=0.25)
+    np.testing.assert_allclose(fitted.residual_variance, truth['residual_variance'], rtol=0.25)
     np.testing.assert_allclose(fitted.correlation, 0.8, atol=0.1)
     unseen = true.sample(200, seed=(3, 4))
     gap = true.log_prob(unseen) - fitted.log_prob(unseen, conditional_input=poses)

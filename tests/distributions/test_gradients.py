@@ -50,7 +50,7 @@ def assert_gradients(function, reference, values):
 
 def values_of(model, draw):
     values = {**model.parameters, 'z_seen': draw(3, 4, seed=1), 'z': draw(2, 4)}
-    return {**values, 'length': model.length} if model.needs_poses else values
+    return values if model.is_exchangeable else {**values, 'length': model.length}
 
 
 def both(model, values):

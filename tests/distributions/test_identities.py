@@ -37,7 +37,7 @@ def test_constant_share_of_one_is_the_exchangeable_process(kind, dtype, toleranc
     of_poses, plain = pose.make(2, dtype, constant_share=dtype(1.0)), exchangeable.make(2, dtype)
     for one, other in (
         (of_poses, plain),
-        (pose.posterior(of_poses, z_seen, [1, 4, 5], 2), plain.posterior(z_seen, 2)),
+        (pose.posterior(of_poses, z_seen, [1, 4, 5], 2), plain.posterior(z_seen, num_steps=2)),
     ):
         assert_same(figures(one, z, at), figures(other, z, {}), rtol=tolerance, atol=tolerance)
 
@@ -49,12 +49,14 @@ def test_zero_loadings_are_the_pose_process(kind, dimension, groups, models, dra
     if groups > dimension:
         groups = 1
     pose, factor = models(f'Pose{kind}Process', groups), models(f'Factor{kind}Process', groups)
-    cut = {name: value[:dimension] for name, value in factor.parameters.items() if name in ('loc', 'variance')}
+    loc, variance = factor.parameters['loc'][:dimension], factor.variance[:dimension]
     correlation = np.array([0.5, 0.9])[:groups]
-    factor = factor.with_parameters(correlation=correlation, loadings=np.zeros((6, dimension, 2)), **cut)
+    factor = factor.with_parameters(
+        correlation=correlation, loadings=np.zeros((6, dimension, 2)), loc=loc, residual_variance=variance
+    )
     repeated = np.repeat(correlation, dimension // groups)
     df = {'df': factor.parameters['df'].reshape(1)} if kind == 'StudentT' else {}
-    pose = pose.with_parameters(correlation=repeated, **cut, **df)
+    pose = pose.with_parameters(correlation=repeated, loc=loc, marginal_variance=variance, **df)
     z, z_seen, at = draw(2, dimension), draw(3, dimension, seed=1), pose.at([0, 2])
     for make in (
         lambda model: model.make(2),
@@ -91,7 +93,7 @@ def test_loadings_that_are_linear_in_the_pose(models, draw):
     process = model.make(1, loadings=lambda poses: tf.einsum('...p,pdq->...dq', poses, table))
     poses = model.poses([1, 2]).mean(0, keepdims=True)
     loadings = model.parameters['loadings'][1:3].mean(0)
-    covariance = loadings @ loadings.T + np.diag(model.parameters['variance'])
+    covariance = loadings @ loadings.T + np.diag(model.variance)
     np.testing.assert_allclose(process.covariance(conditional_input=poses), covariance, rtol=1e-10)
     expected = scipy.stats.multivariate_normal(model.parameters['loc'], covariance).logpdf(z[0])
     np.testing.assert_allclose(process.log_prob(z, conditional_input=poses), expected, rtol=1e-10)
@@ -106,7 +108,8 @@ def pairs(draw):
     groups, size = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     dimension, n = groups * size, len(order)
     poses, correlation = rng.uniform(0, 5, (n, 2)), draw(st.floats(0.0, 0.99))
-    parameters = {'loc': rng.normal(size=dimension), 'variance': np.exp(rng.normal(size=dimension))}
+    variance = 'residual_variance' if 'Factor' in name else 'marginal_variance'
+    parameters = {'loc': rng.normal(size=dimension), variance: np.exp(rng.normal(size=dimension))}
     parameters['correlation'] = np.full(groups if 'Factor' in name else dimension, correlation)
     if 'StudentT' in name:
         parameters['df'] = np.full([] if 'Factor' in name else dimension, draw(st.floats(2.1, 1e3)))
@@ -125,14 +128,12 @@ def pairs(draw):
 @hypothesis.given(pairs())
 def test_the_order_of_pairs_does_not_matter(pair):
     process, z, poses, order = pair
-    where, reordered, given, given_reordered = (
-        (({'conditional_input': poses}, {'conditional_input': poses[order]}, [poses], [poses[order]]))
-        if process.needs_poses
-        else ({}, {}, [], [])
-    )
+    where = {'conditional_input': poses}
     log_prob = process.log_prob(z, **where)
     assert np.isfinite(log_prob)
-    np.testing.assert_allclose(process.log_prob(z[order], **reordered), log_prob, rtol=1e-8, atol=1e-8)
-    one = process.posterior(z, *given, num_steps=len(z))
-    other = process.posterior(z[order], *given_reordered, num_steps=len(z))
+    np.testing.assert_allclose(
+        process.log_prob(z[order], conditional_input=poses[order]), log_prob, rtol=1e-8, atol=1e-8
+    )
+    one = process.posterior(z, poses, num_steps=len(z))
+    other = process.posterior(z[order], poses[order], num_steps=len(z))
     np.testing.assert_allclose(other.log_prob(z + 1.0, **where), one.log_prob(z + 1.0, **where), rtol=1e-8, atol=1e-8)

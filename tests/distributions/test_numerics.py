@@ -5,15 +5,18 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfp_bruno import distributions
 
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99, 0.999)
 DEGREES = (2.01, 2.5, 5.0, 1e3, 1e6, 1e8)
 
 
-def two_sums(z, loc, variance, correlation, df=None):
+def two_sums(z, loc, marginal_variance, correlation, df=None):
     """Log-density `[D]` of `[n, D]`, float64, by the two eigenvalues of `a I + b 1 1^T`."""
     n = len(z)
-    a, b = variance * (1 - correlation), variance * correlation
+    a, b = marginal_variance * (1 - correlation), marginal_variance * correlation
     centre = z.mean(0)
     beta = ((z - centre) ** 2).sum(0) / a + n * (centre - loc) ** 2 / (a + n * b)
     log_det = (n - 1) * np.log(a) + np.log(a + n * b)
@@ -40,7 +43,7 @@ def test_float32_of_long_sequences(n, kind, correlation, models):
     common, own = rng.normal(size=6), rng.normal(size=(n, 6))
     z = np.float32(loc + radius * np.sqrt(variance) * (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own))
     model = models(f'Exchangeable{kind}Process')
-    exact = {'loc': np.float64(loc), 'variance': np.float64(variance), 'correlation': np.float64(correlation)}
+    exact = {'loc': np.float64(loc), 'marginal_variance': np.float64(variance), 'correlation': np.float64(correlation)}
     exact |= {'df': df.astype(np.float64)} if kind == 'StudentT' else {}
     expected = two_sums(z.astype(np.float64), **exact)
     # One dimension at a time: a sum over dimensions could hide the error of one.
@@ -117,3 +120,100 @@ def test_equal_poses_and_no_noise_to_speak_of(validate_args, pose_model, draw):
         samples = process.sample(3, seed=(1, 2), **model.at(slices, dtype))
         assert np.all(np.isfinite(samples))
         assert samples.dtype == tf.as_dtype(dtype)
+
+
+def near_pairs(name, kernel, correlation, dtype, **changes):
+    """The posterior at 5 poses of 60 observations, in 30 pairs of poses 1e-7 apart, and its dense float64 moments.
+
+    Returns:
+        The posterior, and what it must give: mean and variance `[5, 2]`, covariance of the flattened event.
+    """
+    rng, size = np.random.default_rng(0), 2
+    centres = rng.uniform(0.1, 1.0, 30).astype(np.float32)
+    seen = np.concatenate([centres, centres + np.float32(1e-7)])[:, np.newaxis]
+    wanted = centres[:5, np.newaxis] + np.float32(0.003)
+    variance, weights = np.array([0.5, 1.5], np.float32), rng.normal(size=(size, 2)).astype(np.float32)
+    is_factor, is_student = 'Factor' in name, 'StudentT' in name
+    correlation = np.float32(correlation)
+    parameters = {'residual_variance' if is_factor else 'marginal_variance': variance.astype(dtype)}
+    parameters['correlation'] = dtype(correlation) if is_factor else np.full(size, dtype(correlation))
+    parameters['kernel'] = getattr(tfp.math.psd_kernels, kernel)(length_scale=dtype(0.5))
+    if is_factor:
+        parameters['loadings'] = lambda poses: weights.astype(dtype) * (1 + poses[..., tf.newaxis])
+    if is_student:
+        parameters['df'] = dtype(7.0) if is_factor else np.full(size, dtype(7.0))
+    # Dense.
+    points = np.concatenate([seen, wanted])[:, 0].astype(np.float64)
+    distance = np.abs(np.subtract.outer(points, points)) / 0.5
+    similarity = np.exp(-distance if kernel == 'MaternOneHalf' else -0.5 * distance**2)
+    residual = np.float64(correlation) * similarity + (1 - np.float64(correlation)) * np.eye(65)
+    covariance = np.einsum('ij,d,de->idje', residual, variance.astype(np.float64), np.eye(size))
+    if is_factor:
+        loadings = weights.astype(np.float64) * (1 + points[:, np.newaxis, np.newaxis])
+        covariance += np.einsum('idq,jeq->idje', loadings, loadings)
+    covariance = covariance.reshape(130, 130)
+    z = (np.linalg.cholesky(covariance[:120, :120]) @ rng.normal(size=120)).astype(np.float32).reshape(60, size)
+    blocks = [np.arange(130)] if is_factor else [np.arange(d, 130, size) for d in range(size)]
+    mean, rest = np.zeros(10), np.zeros((10, 10))
+    for block in blocks:
+        old, new = block[block < 120], block[block >= 120]
+        gain = np.linalg.solve(covariance[np.ix_(old, old)], covariance[np.ix_(old, new)]).T
+        error = z.astype(np.float64).ravel()[old]
+        scale = 1.0
+        if is_student:
+            beta = error @ np.linalg.solve(covariance[np.ix_(old, old)], error)
+            scale = (7.0 + beta - 2) / (7.0 + len(old) - 2)
+        mean[new - 120] = gain @ error
+        rest[np.ix_(new - 120, new - 120)] = scale * (
+            covariance[np.ix_(new, new)] - gain @ covariance[np.ix_(old, new)]
+        )
+    process = getattr(distributions, name)(loc=dtype(0.0), num_steps=5, **parameters, **changes)
+    posterior = process.posterior(z.astype(dtype), seen.astype(dtype), poses=wanted.astype(dtype))
+    return posterior, mean.reshape(5, size), np.diag(rest).reshape(5, size), rest
+
+
+OVER_POSES = [name for name in distributions.__all__ if name.endswith('Process') and 'Exchangeable' not in name]
+
+
+@pytest.mark.parametrize('kernel', ['MaternOneHalf', 'ExponentiatedQuadratic'])
+@pytest.mark.parametrize('name', OVER_POSES)
+def test_float32_where_vectors_nearly_repeat_each_other(name, kernel):
+    posterior, mean, variance, covariance = near_pairs(name, kernel, 0.99999, np.float32)
+    deviation = np.sqrt(variance)
+    np.testing.assert_allclose(posterior.variance(), variance, rtol=0.03)
+    np.testing.assert_allclose(np.diag(posterior.covariance()).reshape(5, 2), variance, rtol=0.03)
+    np.testing.assert_allclose(posterior.covariance(), covariance, atol=0.03 * variance.max())
+    # Rounding of the kernel itself moves the mean by a part of its deviation.
+    np.testing.assert_array_less(np.abs(posterior.mean() - mean) / deviation, 0.3)
+    samples = posterior.sample(2000, seed=(1, 2)).numpy()
+    np.testing.assert_allclose(samples.std(0), deviation, rtol=0.1)
+    exact = near_pairs(name, kernel, 0.99999, np.float64)[0]
+    np.testing.assert_allclose(posterior.entropy(), exact.entropy(), atol=0.2)
+
+
+@pytest.mark.parametrize('name', OVER_POSES)
+def test_jitter_is_the_smallest_noise(name):
+    """By default too small to change what float64 can factorise; a larger one is as a smaller correlation."""
+    posterior, mean, variance, _ = near_pairs(name, 'ExponentiatedQuadratic', 0.99999, np.float64)
+    np.testing.assert_allclose(posterior.mean(), mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(posterior.variance(), variance, rtol=1e-5)
+    posterior, _, variance, _ = near_pairs(name, 'ExponentiatedQuadratic', 1.0 - 1e-7, np.float32)
+    assert np.all(posterior.variance() > variance)
+    assert np.all(np.isfinite(posterior.sample(3, seed=(1, 2))))
+    assert np.isfinite(posterior.entropy())
+    wider, _, _, _ = near_pairs(name, 'ExponentiatedQuadratic', 0.99999, np.float64, jitter=1e-3)
+    assert np.all(wider.variance() > 10 * near_pairs(name, 'ExponentiatedQuadratic', 0.99999, np.float64)[2])
+    assert wider.copy(num_steps=5).jitter == 1e-3
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_a_covariance_without_factorisation_is_an_error_and_no_nan(compiled, pose_model, draw):
+    class Indefinite(tfp.math.psd_kernels.MaternOneHalf):
+        def _apply(self, *args, **kwargs):
+            return 1.5 - 2.0 * super()._apply(*args, **kwargs)
+
+    process = pose_model.make(2, kernel=Indefinite(length_scale=np.float64(1.0)), constant_share=0.0)
+    at, posterior = pose_model.at([0, 2]), pose_model.posterior(process, draw(2, 4), [1, 4], 2)
+    for method in (lambda: process.log_prob(draw(2, 4), **at), lambda: posterior.mean(**at)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r'not positive definite in float64.*larger `jitter`'):
+            (tf.function(method) if compiled else method)()

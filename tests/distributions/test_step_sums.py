@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.distributions import step_sums
+from tfp_bruno.distributions import _step_sums as step_sums
 
 
 @pytest.fixture
@@ -14,9 +14,9 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(step_sums, '_FEWEST_STEPS', 4)
 
 
-def expected_sums(z, loc, mask):
+def expected_sums(z, loc, weights):
     """(n, total, spread) of one sequence `[n, D]`, written out."""
-    z = np.asarray(z)[mask]
+    z = np.asarray(z)[weights]
     spread = ((z - z.mean(0)) ** 2).sum(0) if len(z) else np.zeros(z.shape[1])
     return len(z), (z - loc).sum(0), spread
 
@@ -29,14 +29,14 @@ def test_sums(n, small_blocks, draw):
             np.testing.assert_allclose(part, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_masks_of_a_batch(small_blocks, draw):
+def test_weightss_of_a_batch(small_blocks, draw):
     """Sequences of different lengths, one of them empty, and a block of which nothing counts."""
     z, loc = draw(5, 11, 3), draw(5, 3, seed=1)
-    mask = np.arange(11) < np.array([11, 6, 4, 1, 0])[:, np.newaxis]
-    mask[0, 4:8] = False
-    padded = tf.constant(np.where(mask[..., np.newaxis], z, np.nan))
-    sums = step_sums.sum_steps(padded, loc, mask.astype(float))
-    each = [expected_sums(*one) for one in zip(z, loc, mask, strict=True)]
+    weights = np.arange(11) < np.array([11, 6, 4, 1, 0])[:, np.newaxis]
+    weights[0, 4:8] = False
+    padded = tf.constant(np.where(weights[..., np.newaxis], z, np.nan))
+    sums = step_sums.sum_steps(padded, loc, weights.astype(float))
+    each = [expected_sums(*one) for one in zip(z, loc, weights, strict=True)]
     for part, expected in zip(sums, zip(*each, strict=True), strict=True):
         expected = np.reshape(expected, part.shape)
         np.testing.assert_allclose(part, expected, rtol=1e-12, atol=1e-12)

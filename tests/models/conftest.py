@@ -54,7 +54,8 @@ def poses():
 def _process(kind):
     rng = np.random.default_rng(1)
     size = SIDE * SIDE
-    parts = {'loc': rng.normal(size=size), 'variance': rng.uniform(0.5, 1.5, size), 'num_steps': 4}
+    variance = 'residual_variance' if 'factor' in kind else 'marginal_variance'
+    parts = {'loc': rng.normal(size=size), variance: rng.uniform(0.5, 1.5, size), 'num_steps': 4}
     df, correlation = rng.uniform(5.0, 20.0, size), rng.uniform(0.1, 0.8, size)
     if kind == 'exchangeable':
         return ExchangeableStudentTProcess(df=df, correlation=correlation, **parts)

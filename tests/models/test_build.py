@@ -98,14 +98,23 @@ def test_what_is_trained(settings):
         assert len(process.variables) == 5 + (settings.law == 'student_t')
 
 
+def test_checkpoints_list_the_variables_of_a_process_in_one_order(settings):
+    """Weights are written by position: an order of their own would load the mean as a variance."""
+    process = build_model(settings, num_steps=4).distribution
+    names = [variable.name.split(':')[0] for variable in process.variables]
+    order = ['constant_share', 'correlation', 'df', 'length_scale', 'loadings', 'loc']
+    order += ['marginal_variance', 'residual_variance']
+    assert names == [name for name in order if name in names]
+
+
 def test_an_average_predicts_the_average(flow_settings):
     process = build_model(ModelSettings((4, 4, 1), 6, 'average', flow=flow_settings), 4).distribution
     z = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
-    np.testing.assert_allclose(process.posterior(z, 1).mean()[0], z.mean(0), atol=2e-3)
+    np.testing.assert_allclose(process.posterior(z, num_steps=1).mean()[0], z.mean(0), atol=2e-3)
 
 
 def process_kwargs(process):
-    return {'conditional_input': POSES} if process.needs_poses else {}
+    return {'conditional_input': POSES}
 
 
 def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):

@@ -21,8 +21,7 @@ def at(poses):
 def test_log_prob_is_the_process_plus_the_log_determinants(model, poses):
     latents = model.bijector.inverse(IMAGES, conditional_input=poses)
     log_det = model.bijector.inverse_log_det_jacobian(IMAGES, conditional_input=poses)
-    kwargs = {'conditional_input': poses} if model.distribution.needs_poses else {}
-    expected = model.distribution.log_prob(latents, **kwargs) + tf.reduce_sum(log_det, -1)
+    expected = model.distribution.log_prob(latents, conditional_input=poses) + tf.reduce_sum(log_det, -1)
     np.testing.assert_allclose(model.log_prob(IMAGES, **at(poses)), expected, rtol=1e-10)
     encoded = model.encode(IMAGES, poses)
     np.testing.assert_allclose(encoded[0], latents, rtol=1e-10)
@@ -82,7 +81,7 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
     posterior = model.posterior(IMAGES[0, :2], poses[:2], 2)
     samples = posterior.sample(8000, seed=(1, 2), **at(poses[2:]))
     latents = model.encode(samples, poses[2:])[0].numpy()
-    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
+    kwargs = {'conditional_input': poses[2:]}
     mean, variance = posterior.distribution.mean(**kwargs), posterior.distribution.variance(**kwargs).numpy()
     np.testing.assert_allclose(latents.mean(0), mean, atol=0.08)
     np.testing.assert_allclose(latents.var(0), variance, rtol=0.25)
@@ -94,29 +93,29 @@ def test_samples_are_joint_and_follow_the_process(model, poses):
 
 def test_mean_image_decodes_the_mean(model, poses):
     posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
-    kwargs = {'conditional_input': poses[2:]} if model.distribution.needs_poses else {}
+    kwargs = {'conditional_input': poses[2:]}
     expected = model.bijector.forward(posterior.distribution.mean(**kwargs), conditional_input=poses[2:])
     images = posterior.mean_image(poses[2:])
     assert images.shape == (3, 2, 4, 4, 1)
     np.testing.assert_allclose(images, expected, rtol=1e-10)
 
 
-def test_condition_on_takes_no_arguments(model, poses):
-    fixed = model.condition_on(poses)
+def test_bound_poses_take_no_arguments(model, poses):
+    fixed = model.at(poses)
     assert fixed.event_shape == [4, 4, 4, 1]
     assert fixed.sample([5, 2], seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
     np.testing.assert_allclose(fixed.log_prob(IMAGES), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
     posterior = model.posterior(IMAGES[:, :2], poses[:2], 2)
-    fixed = posterior.condition_on(poses[2:], name='rest')
+    fixed = posterior.at(poses[2:], name='rest')
     assert fixed.name == 'rest'
     assert fixed.batch_shape == [3]
     expected = posterior.log_prob(IMAGES[:, 2:], **at(poses[2:]))
     np.testing.assert_allclose(fixed.log_prob(IMAGES[:, 2:]), expected, rtol=1e-10)
 
 
-def test_condition_on_a_batch_of_poses(model, poses):
+def test_at_a_batch_of_poses(model, poses):
     batch = np.stack([poses, poses[::-1]])
-    fixed = model.condition_on(batch)
+    fixed = model.at(batch)
     assert fixed.batch_shape == [2]
     assert fixed.event_shape == [4, 4, 4, 1]
     assert fixed.sample(5, seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
@@ -124,11 +123,60 @@ def test_condition_on_a_batch_of_poses(model, poses):
     np.testing.assert_allclose(fixed.log_prob(IMAGES[0]), expected, rtol=1e-9)
 
 
+def test_slices_of_a_batch_of_poses_have_their_own(model, poses):
+    batch = np.stack([poses, poses[::-1], poses[[1, 0, 3, 2]]])
+    fixed = model.at(batch)
+    expected = np.array([model.log_prob(IMAGES[0], **at(each)) for each in batch])
+    for index in (0, 2, slice(None, None, -1)):
+        assert fixed[index].batch_shape == expected[index].shape
+        np.testing.assert_allclose(fixed[index].log_prob(IMAGES[0]), expected[index], rtol=1e-9)
+        np.testing.assert_allclose(fixed[index].mean_image(), fixed.mean_image().numpy()[index], atol=1e-9)
+
+
+def test_unbound_poses_of_a_batch_are_no_samples_of_one_subject(model, poses):
+    """A sample of a model without a batch is one subject, not one per set of poses."""
+    batch = np.stack([poses, poses[::-1]])
+    for shape in ((), 2):
+        with pytest.raises(ValueError, match=r'batch shape \(\) at poses \(2, 4, 6\); bind the poses first') as caught:
+            model.sample(shape, seed=(1, 2), **at(batch))
+        assert '\n' not in str(caught.value)
+    samples = model.at(batch).sample(3000, seed=(1, 2))
+    assert samples.shape == (3000, 2, 4, 4, 4, 1)
+    # The sets have nothing in common: two subjects.
+    latents = model.encode(samples, batch)[0].numpy()
+    together = [np.corrcoef(latents[:, 0, 0, d], latents[:, 1, 3, d])[0, 1] for d in range(16)]
+    assert np.abs(together).max() < 0.15
+
+
+def test_a_bound_model_crosses_a_function_without_a_new_trace(model, poses):
+    traces = []
+
+    @tf.function(autograph=False)
+    def bind(poses):
+        traces.append('bind')
+        return model.at(poses)
+
+    @tf.function(autograph=False)
+    def score(bound, images):
+        traces.append('score')
+        return bound.log_prob(images)
+
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        expected = model.log_prob(IMAGES, **at(poses[order]))
+        for bound in (bind(tf.constant(poses[order])), model.at(poses[order])):
+            assert isinstance(bound, ConditionalBruno)
+            # The same weights, not fresh ones.
+            for variable, own in zip(bound.bijector.variables, model.bijector.variables, strict=True):
+                np.testing.assert_array_equal(variable, own)
+            np.testing.assert_allclose(score(bound, IMAGES), expected, rtol=1e-9)
+    assert sorted(traces) == ['bind', 'score']
+
+
 def test_in_a_joint_distribution(model, poses):
     def brightness(images):
         return tfd.Normal(tf.reduce_mean(images, [-4, -3, -2, -1]), np.float64(0.1))
 
-    joint = tfd.JointDistributionSequential([model.condition_on(poses), brightness])
+    joint = tfd.JointDistributionSequential([model.at(poses), brightness])
     images, mean = joint.sample(5, seed=(1, 2))
     assert images.shape == (5, 4, 4, 4, 1)
     images = tf.identity(images)
@@ -232,13 +280,13 @@ def test_the_anomaly_score_is_what_the_contexts_add(model, poses):
 
 
 def test_subjects_with_different_numbers_of_contexts(model, poses):
-    mask = np.array([[True, True, True], [True, False, True], [False, False, False]])
-    images = np.where(mask[..., None, None, None], IMAGES[:, :3], 0.5)
-    together = model.posterior(images, poses[:3], 1, mask=mask).mean_image(poses[3:])
-    for subject, kept in enumerate(mask):
+    is_missing = np.array([[False, False, False], [False, True, False], [True, True, True]])
+    images = np.where(is_missing[..., None, None, None], 0.5, IMAGES[:, :3])
+    together = model.posterior(images, poses[:3], 1, is_missing=is_missing).mean_image(poses[3:])
+    for subject, kept in enumerate(~is_missing):
         alone = model.posterior(IMAGES[subject, :3][kept], poses[:3][kept], 1).mean_image(poses[3:])
         np.testing.assert_allclose(together[subject], alone, atol=1e-9)
-    whole = {'distribution_kwargs': {'mask': np.array([True, True, False, True])}, **at(poses)}
+    whole = {'distribution_kwargs': {'is_missing': np.array([False, False, True, False])}, **at(poses)}
     three = model.copy(distribution=model.distribution.copy(num_steps=3))
     expected = three.log_prob(IMAGES[:, [0, 1, 3]], **at(poses[[0, 1, 3]]))
     np.testing.assert_allclose(model.log_prob(IMAGES, **whole), expected, rtol=1e-9)
@@ -262,3 +310,67 @@ def test_any_conditional_bijector_will_do(poses):
     images = IMAGES[:, :, :2, :2]
     expected = process.log_prob(images.reshape(3, 4, 4) / 2.0) - 16 * np.log(2.0)
     np.testing.assert_allclose(ConditionalBruno(process, shift).log_prob(images, **at(poses)), expected, rtol=1e-10)
+
+
+def test_a_bijector_that_takes_no_condition(model, poses):
+    """An affine map of TFP is a flow like any other: the poses go to the process alone."""
+    shift = tf.Variable(np.arange(16.0))
+    affine = ConditionalBruno(model.distribution, tfb.Shift(shift))
+    vectors = RNG.normal(size=(3, 4, 16))
+    expected = model.distribution.log_prob(vectors - shift, conditional_input=poses)
+    np.testing.assert_allclose(affine.log_prob(vectors, **at(poses)), expected, rtol=1e-10)
+    bound = tf.function(lambda poses: affine.at(poses))(poses)
+    np.testing.assert_allclose(bound.log_prob(vectors), expected, rtol=1e-10)
+    np.testing.assert_allclose(bound.mean(), model.distribution.mean(conditional_input=poses) + shift, rtol=1e-10)
+    posterior = affine.posterior(vectors[:, :2], poses[:2], 2)
+    given = model.distribution.posterior(vectors[:, :2] - shift, poses[:2], poses=poses[2:])
+    np.testing.assert_allclose(posterior.mean_image(poses[2:]), given.mean() + shift, rtol=1e-9)
+    scaled = ConditionalBruno(model.distribution, tfb.Scale(np.float64(2.0)))
+    expected = model.distribution.log_prob(vectors / 2, conditional_input=poses) - 64 * np.log(2.0)
+    np.testing.assert_allclose(scaled.log_prob(vectors, **at(poses)), expected, rtol=1e-10)
+
+
+def test_parts_that_do_not_fit_each_other(model, poses):
+    size = np.ones(12)
+    cases = [
+        (
+            '`distribution` must be a process.*got Normal',
+            lambda: ConditionalBruno(tfd.Normal(np.zeros([4, 16]), 1.0), model.bijector),
+        ),
+        ('tfb.Chain.*ConditionalChain', lambda: ConditionalBruno(model.distribution, tfb.Chain([model.bijector]))),
+        (
+            r'events of shape \(4, 12\), but `bijector`',
+            lambda: ConditionalBruno(
+                ExchangeableStudentTProcess(5 * size, 0 * size, size, 0.5 * size, 4), model.bijector
+            ),
+        ),
+        (
+            '`distribution` is float32, but `bijector` is float64',
+            lambda: ConditionalBruno(
+                ExchangeableStudentTProcess(5 * tf.ones(16), tf.zeros(16), tf.ones(16), 0.5 * tf.ones(16), 4),
+                model.bijector,
+            ),
+        ),
+        (
+            r'float32 or float64, all the same, got `df` float16',
+            lambda: ExchangeableStudentTProcess(*[np.ones(16, np.float16)] * 4, num_steps=4),
+        ),
+        (
+            'images are float16, but the model is float64',
+            lambda: model.encode(tf.zeros([4, 4, 4, 1], tf.float16), poses),
+        ),
+        (
+            'images are float32, but the model is float64',
+            lambda: model.posterior(tf.zeros([2, 4, 4, 1]), poses[:2], 2),
+        ),
+        (
+            'images are float32, but the model is float64',
+            lambda: model.log_prob(tf.zeros([4, 4, 4, 1]), **at(poses)),
+        ),
+        (r'events must have shape .*\(2, 4, 5, 1\)', lambda: model.posterior(np.zeros([2, 4, 5, 1]), poses[:2], 2)),
+        (r'\[\.\.\., n, 16\], got', lambda: model.latent_posterior(np.zeros([2, 15]), poses[:2], 2)),
+    ]
+    for message, use in cases:
+        with pytest.raises(ValueError, match=message) as caught:
+            use()
+        assert '\n' not in str(caught.value)

@@ -70,7 +70,7 @@ def test_half_precision_gives_the_same_but_for_its_rounding(flow_settings):
         initialize_model(model, make_images().astype(dtype), POSES)
     images = [flow_logits(model.mean_image(POSES).numpy()) for model in models]
     np.testing.assert_allclose(*images, atol=1e-3)
-    for name in ('variance', 'correlation'):
+    for name in ('residual_variance', 'correlation'):
         np.testing.assert_allclose(*[model.distribution.parameters[name] for model in models], rtol=5e-3)
     # Components may change signs, and those of like size turn.
     loadings = [model.distribution.loadings.numpy().reshape(-1, 4) for model in models]
@@ -145,7 +145,7 @@ def test_factor_loadings_are_the_principal_components(flow_settings):
     expected = axes.T * (singular[:4] ** 2 / SUBJECTS) @ axes
     loadings = model.distribution.loadings.numpy().reshape(-1, 4)
     np.testing.assert_allclose(loadings @ loadings.T, expected, atol=1e-3)
-    assert np.all(model.distribution.parameters['variance'] > 0)
+    assert np.all(model.distribution.residual_variance.numpy() > 0)
 
 
 def test_inflation_scales_the_residual_alone(flow_settings):
@@ -154,7 +154,7 @@ def test_inflation_scales_the_residual_alone(flow_settings):
         models.append(build_model(settings_of('factor', flow_settings), SLICES))
         initialize_model(models[-1], make_images(), POSES, StartSettings(inflation=inflation))
     one, three = (model.distribution.parameters for model in models)
-    np.testing.assert_allclose(three['variance'], 3.0 * one['variance'].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(three['residual_variance'], 3.0 * one['residual_variance'].numpy(), rtol=1e-5)
     np.testing.assert_array_equal(three['loadings'], one['loadings'])
 
 

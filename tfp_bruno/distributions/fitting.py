@@ -1,4 +1,4 @@
-"""Moments of samples that a process starts from, in NumPy."""
+"""Parameters of processes fitted to samples in closed form, in NumPy."""
 
 import dataclasses
 
@@ -6,16 +6,24 @@ import numpy as np
 import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
 
-__all__ = ['FactorMoments', 'fit_factor_moments', 'fit_kernel', 'originals', 'principal_axes', 'thinning']
+__all__ = [
+    'FactorMoments',
+    'assign_moments',
+    'dimension_variance',
+    'fit_factor_moments',
+    'fit_kernel',
+    'originals',
+    'principal_axes',
+    'thinning',
+]
 
-# Every so many subjects are left out to measure what the components leave of a subject that they have not seen, on
-# every so many slices.
+# One subject in five is held out to measure the residual of the components, on every second slice.
 _LEFT_OUT = 5
 _THINNING = 2
-# Correlations between slices are fitted at so many distances, with length scales of so many sizes.
+# Numbers of distances at which the correlation between slices is fitted, and of length scales that are tried.
 _DISTANCES = 3
 _LENGTHS = 200
-# Components of whole volumes, which are large.
+# Number of components, each a whole volume, that are transformed together.
 _TRANSFORMED_AT_ONCE = 50
 
 
@@ -25,10 +33,10 @@ class FactorMoments:
 
     Attributes:
         loadings: `[K, D, q]`, principal components times their standard deviations.
-        variance: `[D]`, of what the components leave of subjects that they were not fitted to.
-        correlation: Share of it that falls off with the distance between slices; the rest is noise.
+        variance: `[D]`, residual variance of held-out subjects.
+        correlation: Share of the residual variance that is correlated between slices; the rest is noise.
         length: Length scale of the kernel, in slices.
-        df: Degrees of freedom that the spread of its energy over the subjects suggests, in [4.5, 1000].
+        df: Degrees of freedom, from the spread of the residual's energy over the subjects, in [4.5, 1000].
     """
 
     loadings: np.ndarray
@@ -39,7 +47,7 @@ class FactorMoments:
 
 
 def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_kernels.MaternOneHalf, subjects=None):
-    """Fits a factor process to vectors that are given about the mean of the subjects themselves.
+    """Fits the parameters of a factor process to samples whose mean over the subjects is zero.
 
     Args:
         samples: float32 or float16 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions
@@ -59,7 +67,7 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     num_samples, slices, dimension = samples.shape
     subjects = np.arange(num_samples) if subjects is None else np.asarray(subjects)
     step = thinning(slices)
-    # Thousands of volumes: nothing here copies them.
+    # There may be thousands of volumes: nothing here copies them.
     products = _inner_products(samples, range(0, slices, step))
     left_out = subjects % _LEFT_OUT == 0
     axes, _ = principal_axes(samples[:, ::step], num_factors, products, ~left_out)
@@ -72,8 +80,7 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     correlation, length = fit_kernel(residual, step, make_kernel)
     variance = np.maximum(np.mean(transform(residual) ** 2, axis=(0, 1)), 1e-4)
     energy = np.mean(residual**2, axis=(1, 2))
-    # Of a Student-t, the energy of many numbers is spread like an inverse gamma variable: its relative variance is
-    # 2 / (df - 4).
+    # Under a Student-t, the energy of many numbers is inverse-gamma distributed, with relative variance 2 / (df - 4).
     spread = np.var(energy) / np.mean(energy) ** 2
     df = float(np.clip(4.0 + 2.0 / max(spread, 1e-9), 4.5, 1000.0))
     products += _inner_products(samples, [index for index in range(slices) if index % step])
@@ -91,18 +98,18 @@ def originals(subjects):
 
 
 def thinning(num_slices):
-    """Returns the distance between the slices that are looked at; three are left of the shortest stack."""
+    """Returns the distance between the slices that are used; three remain of the shortest stack."""
     return max(1, min(_THINNING, (num_slices - 1) // 2))
 
 
 def principal_axes(samples, count, products=None, chosen=None):
-    """Returns the principal components of samples about zero, which need not be quite their mean.
+    """Returns the principal components of samples about zero, which may differ from their mean.
 
     Args:
         samples: float32 or float16 array `[S, K, D]`, S much smaller than K D.
         count: Integer; at most S - 1 components are returned.
         products: float64 array `[S, S]`, the samples' inner products. Default value: `None`, computed here.
-        chosen: Boolean array `[S]`, the samples that count; S is then their number. Default value: `None`, all.
+        chosen: Boolean array `[S]`, the samples to use; S is then their number. Default value: `None`, all.
 
     Returns:
         axes: float32 array `[min(count, S - 1), K, D]`, orthonormal, the largest first.
@@ -155,3 +162,15 @@ def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):
     shares = np.clip(shapes @ observed / np.sum(shapes**2, axis=-1), 0.05, 0.97)
     best = np.argmin(np.sum((shares[:, np.newaxis] * shapes - observed) ** 2, axis=-1))
     return float(shares[best]), float(lengths[best])
+
+
+def dimension_variance(samples):
+    """Returns the variance `[D]` of samples `[S, n, D]` about zero, at least 1e-4."""
+    return np.maximum(np.mean(samples**2, axis=(0, 1)), 1e-4)
+
+
+def assign_moments(process, variance, correlation):
+    """Assigns moments `[D]` to the marginal variance of a process, and to its correlation where that is a variable."""
+    process.marginal_variance.assign(variance.astype(np.float32))
+    if hasattr(process.correlation, 'assign'):
+        process.correlation.assign(np.clip(correlation, 0.02, 0.95).astype(np.float32))

@@ -129,7 +129,7 @@ def _average_process(settings, size, num_steps):
     # Its predictive mean is the plain average of the contexts, but for a thousandth.
     return ExchangeableGaussianProcess(
         loc=tf.Variable(tf.zeros([size]), name='loc'),
-        variance=_trainable(ExchangeableGaussianProcess, 'variance', tf.ones([size])),
+        marginal_variance=_trainable(ExchangeableGaussianProcess, 'marginal_variance', tf.ones([size])),
         correlation=tf.fill([size], 0.999),
         num_steps=num_steps,
     )
@@ -159,7 +159,7 @@ def _factor_process(settings, size, num_steps):
     return process(
         loc=_fitted(tf.zeros([size]), 'loc'),
         loadings=_fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
-        variance=_fitted(tf.ones([size]), 'variance'),
+        residual_variance=_fitted(tf.ones([size]), 'residual_variance'),
         correlation=_fitted(0.9, 'correlation'),
         kernel=slice_kernel(_fitted(settings.length, 'length_scale'), settings.num_slices, settings.kernel),
         num_steps=num_steps,
@@ -178,7 +178,7 @@ def _with_law(settings, student_t, gaussian, df_shape, trainable=True):
 def _dimension_parameters(process, settings, size):
     return {
         'loc': tf.Variable(tf.zeros([size]), name='loc'),
-        'variance': _trainable(process, 'variance', tf.ones([size])),
+        'marginal_variance': _trainable(process, 'marginal_variance', tf.ones([size])),
         'correlation': _trainable(process, 'correlation', tf.fill([size], settings.correlation)),
     }
 

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tfp_bruno.distributions.factor_process import FactorProcess
-from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, originals, thinning
-from tfp_bruno.distributions.pose_process import PoseProcess
+from tfp_bruno.distributions.factor import FactorProcess
+from tfp_bruno.distributions.fitting import originals, thinning
 
 __all__ = ['StartSettings', 'initialize_model']
 
@@ -62,7 +61,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         if is_factor:
             raise ValueError('A factor process needs a flow with `pose_affine=True`, which starts in closed form.')
         flow.initialize_from_data(*_spread(images, poses))
-        _initialize_dimensions(model, _encoded(model, images[:, ::step], poses[::step]), step)
+        model.distribution.fit(_encoded(model, images[:, ::step], poses[::step]), step)
         return
     spread = _spread(images, poses)
     logits = images if overwrite_images else np.empty_like(images)
@@ -70,13 +69,18 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
     flow.initialize(mean, scale, poses)
     flow.initialize_from_data(*spread)
     # What the flow makes of the mean image.
-    model.distribution.parameters['loc'].assign(_centre(flow, images.shape[2:]))
+    model.distribution.loc.assign(_centre(flow, images.shape[2:]))
     if is_factor:
-        _initialize_factors(model, logits, settings.inflation, subjects)
+        model.distribution.fit(
+            logits.reshape(*logits.shape[:2], -1),
+            lambda vectors: _linear_latents(flow, vectors, images.shape[2:]),
+            subjects,
+            settings.inflation,
+        )
     else:
         thinned = logits[:, ::step].astype(np.float32)
         latents = _linear_latents(flow, thinned.reshape(*thinned.shape[:2], -1), images.shape[2:])
-        _initialize_dimensions(model, latents, step)
+        model.distribution.fit(latents, step)
 
 
 def _spread(images, poses):
@@ -94,7 +98,7 @@ def _encoded(model, images, poses):
     every = -(-images.shape[0] * images.shape[1] // _ENCODED_AT_MOST)
     latents = np.stack([model.encode(subject.astype(np.float32), poses)[0].numpy() for subject in images[::every]])
     mean = latents.mean((0, 1))
-    model.distribution.parameters['loc'].assign(mean)
+    model.distribution.loc.assign(mean)
     return latents - mean
 
 
@@ -136,50 +140,3 @@ def _linear_latents(flow, vectors, image_shape):
     flat = vectors.reshape(-1, *image_shape)
     parts = np.array_split(flat, -(-len(flat) // _MAPPED_AT_ONCE))
     return np.concatenate([flow.without_couplings(part).numpy() - centre for part in parts]).reshape(vectors.shape)
-
-
-def _initialize_factors(model, logits, inflation, subjects):
-    process, image_shape = model.distribution, logits.shape[2:]
-    moments = fit_factor_moments(
-        logits.reshape(*logits.shape[:2], -1),
-        process.loadings.shape[-1],
-        lambda vectors: _linear_latents(model.bijector, vectors, image_shape),
-        type(process.kernel.kernel),
-        subjects,
-    )
-    moments = dataclasses.replace(moments, variance=inflation * moments.variance)
-    _assign(process, moments, ('loadings', 'variance', 'correlation', 'df'))
-    process.kernel.kernel.length_scale.assign(moments.length)
-
-
-def _assign(process, values, names):
-    parameters = process.parameters
-    for name in names:
-        if name in parameters:
-            parameters[name].assign(getattr(values, name))
-
-
-def _initialize_dimensions(model, latents, step):
-    """Sets variance and correlation of every latent dimension.
-
-    Args:
-        model: The model.
-        latents: `[S, n, D]` of slices that lie `step` apart, about the mean.
-        step: Distance between them.
-    """
-    steps = latents.shape[1]
-    variance = np.maximum(np.mean(latents**2, axis=(0, 1)), 1e-4)
-    process = model.distribution
-    process.parameters['variance'].assign(variance.astype(np.float32))
-    if isinstance(process, PoseProcess):
-        _, length = fit_kernel(latents, step, type(process.kernel.kernel))
-        process.kernel.kernel.length_scale.assign(length)
-        # Neighbours' products, as the kernel and the constant share have it.
-        share = np.asarray(process.constant_share)
-        neighbours = float(process.kernel.kernel.apply([[0.0]], [[float(step)]])[0])
-        products = np.mean(latents[:, 1:] * latents[:, :-1], axis=(0, 1)) / (share + (1 - share) * neighbours)
-    else:
-        # The mean product of two different slices of a subject.
-        products = np.mean(latents.sum(1) ** 2 - (latents**2).sum(1), axis=0) / (steps * (steps - 1))
-    if hasattr(process.correlation, 'assign'):
-        process.correlation.assign(np.clip(products / variance, 0.02, 0.95).astype(np.float32))

@@ -43,8 +43,7 @@ class SliceScorer:
         bruno = self._model.bruno
         latents, log_det = bruno.encode(images, poses)
         given = bruno.posterior(contexts, context_poses, tf.shape(poses)[0]).distribution
-        kwargs = {'conditional_input': poses} if given.needs_poses else {}
-        log_prob = given.marginal_log_prob(latents, **kwargs) + log_det
+        log_prob = given.marginal_log_prob(latents, poses) + log_det
         return log_prob, bruno.anomaly_score(images, poses, contexts, context_poses)
 
 

@@ -93,10 +93,9 @@ class TrainedModel(NumpyModel):
     def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         process = posterior.distribution
-        kwargs = {'conditional_input': query_poses} if process.needs_poses else {}
-        latents = process.sample(num_samples, seed=seed, **kwargs, **self.sampling)
+        latents = process.sample(num_samples, seed=seed, conditional_input=query_poses, **self.sampling)
         if self.temperature != 1.0:
-            mean = process.mean(**kwargs)
+            mean = process.mean(conditional_input=query_poses)
             latents = mean + self.temperature * (latents - mean)
         # One sample after the other: that stays in the caches of a processor, and in less memory.
         return tf.map_fn(lambda latent: posterior.decode(latent, query_poses), latents, parallel_iterations=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.distributions import factor_sums
+from tfp_bruno.distributions import _factor_sums as factor_sums
 
 LENGTHS = (4, 1, 0, 3)
 SLICES = np.array([[0, 1, 2, 3], [5, 0, 0, 0], [1, 1, 1, 1], [4, 2, 0, 0]])
@@ -13,44 +13,48 @@ WANTED = (1, 5)
 
 @pytest.fixture
 def padded(draw):
-    """(vectors `[4, 4, 4]` that end in NaN, mask)."""
+    """(vectors `[4, 4, 4]` that end in NaN, where they do)."""
     z = draw(4, 4, 4)
-    mask = np.arange(4) < np.array(LENGTHS)[:, np.newaxis]
-    return np.where(mask[..., np.newaxis], z, np.nan), mask
+    is_missing = np.arange(4) >= np.array(LENGTHS)[:, np.newaxis]
+    return np.where(is_missing[..., np.newaxis], np.nan, z), is_missing
 
 
 @pytest.mark.parametrize('validate_args', [False, True])
-def test_masked_density_is_that_of_each_sequence(validate_args, model, padded):
-    z, mask = padded
+def test_density_with_missing_steps_is_that_of_each_sequence(validate_args, model, padded):
+    z, is_missing = padded
     laws = [model.law(slices[:n]) for n, slices in zip(LENGTHS, SLICES, strict=True)]
     joint = [law.log_prob(one[:n]) for n, law, one in zip(LENGTHS, laws, z, strict=True)]
     each = [law.marginal_log_prob(one[:n]).sum() for n, law, one in zip(LENGTHS, laws, z, strict=True)]
     process = model.make(4, validate_args=validate_args)
-    log_prob = process.log_prob(z, mask=mask, **model.at(SLICES))
+    log_prob = process.log_prob(z, is_missing=is_missing, **model.at(SLICES))
     np.testing.assert_allclose(log_prob, joint, rtol=1e-9, atol=1e-12)
     independent = process.copy(independent_targets=True)
-    np.testing.assert_allclose(independent.log_prob(z, mask=mask, **model.at(SLICES)), each, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        independent.log_prob(z, is_missing=is_missing, **model.at(SLICES)), each, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize('name', ['FactorGaussianProcess', 'FactorStudentTProcess'])
 def test_loadings_in_blocks_of_dimensions(name, models, padded, draw, monkeypatch):
-    model, (z, mask), z_seen = models(name), padded, draw(1, 4, seed=6)
+    model, (z, is_missing), z_seen = models(name), padded, draw(1, 4, seed=6)
     monkeypatch.setattr(factor_sums, '_BLOCK', 0)
     monkeypatch.setattr(factor_sums, '_FEWEST_DIMENSIONS', 1)
     process = model.posterior(model.make(1), z_seen, [3], 4)
     laws = [model.law(slices[:n], z_seen, [3]) for n, slices in zip(LENGTHS, SLICES, strict=True)]
     expected = [law.log_prob(one[:n]) for n, law, one in zip(LENGTHS, laws, z, strict=True)]
-    np.testing.assert_allclose(process.log_prob(z, mask=mask, **model.at(SLICES)), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        process.log_prob(z, is_missing=is_missing, **model.at(SLICES)), expected, rtol=1e-9, atol=1e-12
+    )
     whole = np.nan_to_num(z)
     expected = [model.law(slices, z_seen, [3]).log_prob(one) for slices, one in zip(SLICES, whole, strict=True)]
     np.testing.assert_allclose(process.log_prob(whole, **model.at(SLICES)), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize('validate_args', [False, True])
-def test_masked_posterior_is_that_of_each_sequence(validate_args, model, padded, draw):
-    z, mask = padded
+def test_posterior_with_missing_observations_is_that_of_each_sequence(validate_args, model, padded, draw):
+    z, is_missing = padded
     wanted, at = draw(2, 4, seed=5), model.at(WANTED)
-    posterior = model.posterior(model.make(2, validate_args=validate_args), z, SLICES, 2, mask=mask)
+    posterior = model.posterior(model.make(2, validate_args=validate_args), z, SLICES, 2, is_missing=is_missing)
     laws = [model.law(WANTED, one[:n], s[:n]) for n, one, s in zip(LENGTHS, z, SLICES, strict=True)]
     assert posterior.batch_shape == [4]
     np.testing.assert_allclose(posterior.log_prob(wanted, **at), [law.log_prob(wanted) for law in laws], rtol=1e-9)
@@ -66,13 +70,13 @@ def test_masked_posterior_is_that_of_each_sequence(validate_args, model, padded,
         np.testing.assert_allclose(covariance, law.covariance / np.outer(scale, scale), atol=0.1)
 
 
-def test_masks_in_several_steps(model, padded, draw):
-    """A masked posterior, observed again without a mask and scored with one."""
-    z, mask = padded
+def test_missing_in_several_steps(model, padded, draw):
+    """A posterior with missing observations, observed again without, and scored with one missing."""
+    z, is_missing = padded
     more, scored = draw(1, 4, seed=6), draw(2, 4, seed=7)
-    posterior = model.posterior(model.make(1), z, SLICES, 1, mask=mask)
+    posterior = model.posterior(model.make(1), z, SLICES, 1, is_missing=is_missing)
     posterior = model.posterior(posterior, more, [3], 2)
-    log_prob = posterior.log_prob(scored, mask=np.array([True, False]), **model.at(WANTED))
+    log_prob = posterior.log_prob(scored, is_missing=np.array([False, True]), **model.at(WANTED))
     expected = [
         model.law(WANTED[:1], np.concatenate([one[:n], more]), [*slices[:n], 3]).log_prob(scored[:1])
         for n, one, slices in zip(LENGTHS, z, SLICES, strict=True)
@@ -80,15 +84,15 @@ def test_masks_in_several_steps(model, padded, draw):
     np.testing.assert_allclose(log_prob, expected, rtol=1e-9)
 
 
-def test_masked_observations_have_no_gradient(model, padded):
-    z, mask = padded
+def test_missing_observations_have_no_gradient(model, padded):
+    z, is_missing = padded
     value = tf.constant(z)
     with tf.GradientTape() as tape:
         tape.watch(value)
-        log_prob = model.make(4).log_prob(value, mask=mask, **model.at(SLICES))
+        log_prob = model.make(4).log_prob(value, is_missing=is_missing, **model.at(SLICES))
     gradient = tape.gradient(log_prob, value).numpy()
-    np.testing.assert_array_equal(gradient[~mask], 0.0)
-    assert np.all(np.abs(gradient[mask]) > 0)
+    np.testing.assert_array_equal(gradient[is_missing], 0.0)
+    assert np.all(np.abs(gradient[~is_missing]) > 0)
     assert np.all(np.isfinite(gradient))
 
 
@@ -125,7 +129,10 @@ def test_a_thousand_updates_in_float32(kind, models):
     update = tf.function(lambda process, vector: process.update(vector))
     for vector in tf.unstack(tf.constant(z)):
         process = update(process, vector)
-    bulk, exact = model.make(1, np.float32).posterior(z, 1), model.make(1).posterior(z.astype(np.float64), 1)
+    bulk, exact = (
+        model.make(1, np.float32).posterior(z, num_steps=1),
+        model.make(1).posterior(z.astype(np.float64), num_steps=1),
+    )
     for other in (bulk, exact):
         np.testing.assert_allclose(process.mean(), other.mean(), rtol=1e-4)
         np.testing.assert_allclose(process.variance(), other.variance(), rtol=1e-4)

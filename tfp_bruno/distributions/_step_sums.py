@@ -7,17 +7,17 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 __all__ = ['StepSums', 'sum_steps']
 
-# Numbers that a block of steps holds at most, if that many steps fit: temporaries of this size stay in the processor's
-# cache, while beyond 32 MiB the allocator maps fresh memory for each, which takes several times as long as the sums.
+# Largest size of a block of steps, unless it would have too few steps: temporaries of this size stay in the processor's
+# cache. Beyond 32 MiB the allocator maps new memory for each, which takes several times as long as the sums.
 _BLOCK = 2**20
 _FEWEST_STEPS = 64
 
 
 class StepSums(typing.NamedTuple):
-    """What some steps add up to.
+    """Sums over steps.
 
     Attributes:
-        n: How many of them count, scalar or `[..., 1]`.
+        n: Number of steps that are not missing, scalar or `[..., 1]`.
         total: Sum of their deviations from `loc`, `[..., D]`.
         spread: Sum of their squared deviations from their mean, `[..., D]`.
     """
@@ -28,27 +28,27 @@ class StepSums(typing.NamedTuple):
 
     @property
     def centre(self):
-        """The mean of the deviations from `loc`, zero where no step counts."""
+        """The mean of the deviations from `loc`, zero where all steps are missing."""
         return tf.math.divide_no_nan(self.total, self.n)
 
 
-def sum_steps(value, loc, mask=None):
+def sum_steps(value, loc, weights=None):
     """Returns the `StepSums` of vectors.
 
-    Those of blocks of steps are merged as in the analysis of variance, as Chan, Golub and LeVeque advise: within blocks
-    and between them. Where the shape of the vectors is not known before they are, they make one block.
+    Sums of blocks are merged as in the analysis of variance, within and between blocks (Chan, Golub, LeVeque, 1983).
+    Vectors whose shape is not static make one block.
 
     Args:
         value: `[..., n, D]`.
-        loc: What the deviations are taken from, `[..., D]`.
-        mask: Weights `[..., n]`, ones and zeros, or `None`.
+        loc: Origin of the deviations, `[..., D]`.
+        weights: `[..., n]`, 0 where a step is missing and 1 elsewhere, or `None`.
     """
-    parts, weights = [value], [mask]
+    parts, part_weights = [value], [weights]
     sizes = _block_sizes(value.shape)
     if len(sizes) > 1:
         parts = tf.split(value, sizes, axis=-2)
-        weights = [None] * len(sizes) if mask is None else tf.split(mask, sizes, axis=-1)
-    blocks = [_sum_block(*each, loc) for each in zip(parts, weights, strict=True)]
+        part_weights = [None] * len(sizes) if weights is None else tf.split(weights, sizes, axis=-1)
+    blocks = [_sum_block(*each, loc) for each in zip(parts, part_weights, strict=True)]
     if len(blocks) == 1:
         return blocks[0]
     whole = StepSums(*(tf.add_n(list(each)) for each in zip(*blocks, strict=True)))
@@ -57,23 +57,23 @@ def sum_steps(value, loc, mask=None):
 
 
 def _block_sizes(shape):
-    """Returns into how many steps each to split vectors of a static shape `[..., n, D]`."""
+    """Returns the numbers of steps of the blocks of vectors of a static shape `[..., n, D]`."""
     if not shape.is_fully_defined():
         return [None]
     steps = max(_FEWEST_STEPS, _BLOCK * shape[-2] // max(1, shape.num_elements()))
     return [min(steps, shape[-2] - start) for start in range(0, shape[-2], steps)]
 
 
-def _sum_block(value, mask, loc):
+def _sum_block(value, weights, loc):
     deviations = value - loc[..., tf.newaxis, :]
-    if mask is None:
+    if weights is None:
         n = tf.cast(ps.shape(value)[-2], value.dtype)
     else:
-        n = tf.reduce_sum(mask, axis=-1)[..., tf.newaxis]
-        mask = mask[..., tf.newaxis]
-        # Not a product: what is masked may be NaN.
-        deviations = tf.where(mask > 0.0, deviations, tf.zeros([], value.dtype))
+        n = tf.reduce_sum(weights, axis=-1)[..., tf.newaxis]
+        weights = weights[..., tf.newaxis]
+        # Not a product: a missing value may be NaN.
+        deviations = tf.where(weights > 0.0, deviations, tf.zeros([], value.dtype))
     sums = StepSums(n, tf.reduce_sum(deviations, axis=-2), tf.zeros([], value.dtype))
     # Not `** 2`: a power that is not rewritten as a product takes several times longer.
     squares = tf.math.squared_difference(deviations, sums.centre[..., tf.newaxis, :])
-    return sums._replace(spread=tf.reduce_sum(squares if mask is None else mask * squares, axis=-2))
+    return sums._replace(spread=tf.reduce_sum(squares if weights is None else weights * squares, axis=-2))

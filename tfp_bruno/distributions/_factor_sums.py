@@ -1,4 +1,4 @@
-"""Sums over whitened loadings, block by block: they are many, so they are never all there at once."""
+"""Sums over whitened loadings, computed block by block, so that never all of them are in memory."""
 
 import functools
 import math
@@ -6,27 +6,27 @@ import math
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
-from tfp_bruno.distributions.batches import batch_of, flatten_batch
-from tfp_bruno.distributions.steps import mix_steps
+from tfp_bruno.distributions._shapes import batch_of, flatten_batch
+from tfp_bruno.distributions._steps import mix_steps
 
 __all__ = ['sum_loadings', 'sum_whitened']
 
-# Numbers of a block of loadings: temporaries of this size stay in the processor's cache. A block has not so few
-# dimensions, and there are not so many blocks, that starting an operation would count.
+# Size of a block of loadings: temporaries of this size stay in the processor's cache. The fewest dimensions of a block
+# and the largest number of blocks bound the overhead of starting operations.
 _BLOCK = 2**21
 _FEWEST_DIMENSIONS = 64
 _MOST_BLOCKS = 64
 
 
 def sum_whitened(table, rows, scale, whitener, errors):
-    """Returns what m whitened steps tell of q factors: `M^T M` `[..., q, q]` and `M^T E` `[..., q]`.
+    """Returns the terms that m whitened steps add to the posterior of q factors.
 
-    M are the loadings of n steps, in units of the standard deviations, whitened like the errors E. Sequences that have
-    their steps in common have `M^T M` in common, too.
+    They are the precision `M^T M` `[..., q, q]` and `M^T E` `[..., q]`, where M are the loadings of n steps, in units
+    of the standard deviations and whitened like the errors E. Sequences at common steps share one `M^T M`.
 
     Args:
         table: Loadings `[P, D, q]`.
-        rows: Integers `[..., n]`, the rows of the table at the steps that are mixed.
+        rows: Integers `[..., n]`, the rows of the table at the n steps.
         scale: Inverse standard deviations, `[..., D]`.
         whitener: `[..., G, m, n]`, for G groups of dimensions.
         errors: Whitened deviations, `[..., m, D]`.
@@ -34,7 +34,7 @@ def sum_whitened(table, rows, scale, whitener, errors):
     shapes = batch_of(rows, 1), batch_of(whitener, 3)
     if scale.shape.rank > 1:
         shapes += (batch_of(scale, 1),)
-    # That of the precisions; sequences that have one in common add dimensions of their own.
+    # The batch shape of the precisions; that of the errors may have more axes.
     batch = functools.reduce(ps.broadcast_shape, shapes)
     every = ps.broadcast_shape(batch, batch_of(errors, 2))
     if ps.rank_from_shape(batch) > 0:
@@ -51,11 +51,10 @@ def sum_whitened(table, rows, scale, whitener, errors):
 
 @tf.custom_gradient
 def sum_loadings(table, rows, scale, mixing, residuals):
-    """Returns the sums over steps and dimensions that tell of q factors.
+    """Returns `M^T M` and `L^T residuals`, where L are the rows of the table and `M = scale mixing L`.
 
-    With L the rows of the table and `M = scale mixing L`, they are `M^T M` and `L^T residuals`. The gradient computes M
-    once more rather than keeping it, and takes one product of that size, since `M^T M` is symmetric. With respect to
-    the table it is `tf.IndexedSlices`.
+    The gradient computes M again instead of keeping it, and takes one product of that size, since `M^T M` is symmetric.
+    With respect to the table it is `tf.IndexedSlices`.
 
     Args:
         table: `[P, D, q]`, D static.
@@ -96,18 +95,18 @@ def sum_loadings(table, rows, scale, mixing, residuals):
 
 def _block_size(table, rows, most):
     """Returns how many dimensions a block has, a divisor of `most`, given the static shapes of table and rows."""
-    # Sizes that are not known before count as ten.
+    # Sizes that are not static count as ten.
     each = math.prod(size or 10 for size in (*rows, table[-1]))
     wanted = min(most, max(_FEWEST_DIMENSIONS, table[1] // _MOST_BLOCKS, _BLOCK // each))
     size = max(size for size in range(1, wanted + 1) if most % size == 0)
-    # Numbers without divisors to speak of.
+    # One block where `most` has no suitable divisor.
     return size if 8 * size >= wanted else most
 
 
 def _block(table, rows, scale, mixing, residuals, start, size):
     """Returns loadings `[B, n, size, q]`, scale `[.., 1, size, 1]`, mixing `[B, m, n]` and residuals `[B, n, size]`."""
     dimension, factors = table.shape[1], ps.shape(table)[2]
-    # What is copied of a row then lies in one piece.
+    # So that each copied part of a row is contiguous.
     by_block = tf.reshape(table, [-1, size * factors])
     loadings = tf.gather(by_block, rows * (dimension // size) + start // size)
     loadings = tf.reshape(loadings, ps.concat([ps.shape(rows), [size, factors]], 0))
@@ -116,7 +115,7 @@ def _block(table, rows, scale, mixing, residuals, start, size):
     return loadings, scale[:, tf.newaxis, dimensions, tf.newaxis], mixing[:, group], residuals[..., dimensions]
 
 
-# A function, as the next one: all blocks of one size share a trace.
+# A `tf.function`, like the next: all blocks of one size share a trace.
 @tf.function(autograph=False)
 def _sums(loadings, scale, mixing, residuals):
     mixed = _merge(scale * _mix(mixing, loadings), 1)
@@ -136,7 +135,7 @@ def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
     """
     mixed = _mix(mixing, loadings)
     to_scaled = tf.reshape(tf.matmul(_merge(mixed, 1), to_precision), ps.shape(mixed))
-    # One axis after the other: a sum over several that are no neighbours takes three times as long.
+    # One axis after the other: one sum over axes that are not adjacent takes three times as long.
     to_scale = scale[:, 0, :, 0] * tf.reduce_sum(tf.reduce_sum(to_scaled * mixed, axis=-1), axis=1)
     to_mixed = tf.square(scale) * to_scaled
     to_mixing = _matmul(_merge(to_mixed, 2), _merge(loadings, 2), transpose_b=True)
@@ -164,7 +163,7 @@ def _mix(matrix, value):
 
 
 def _merge(value, axis):
-    """Makes one of two neighbouring axes."""
+    """Merges an axis with the next."""
     shape = ps.shape(value)
     return tf.reshape(value, ps.concat([shape[:axis], [shape[axis] * shape[axis + 1]], shape[axis + 2 :]], 0))
 

@@ -1,0 +1,62 @@
+"""Means, loadings and kernels over one-hot poses, which number the slices of a stack."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability.python.math import psd_kernels
+
+__all__ = ['SLICE_KERNELS', 'PoseTable', 'slice_kernel']
+
+SLICE_KERNELS = {
+    'exponential': psd_kernels.MaternOneHalf,
+    'matern_three_halves': psd_kernels.MaternThreeHalves,
+    'squared_exponential': psd_kernels.ExponentiatedQuadratic,
+}
+
+
+@tfp.experimental.auto_composite_tensor(omit_kwargs=('name',))
+class PoseTable(tf.Module, tfp.experimental.AutoCompositeTensor):
+    """A callable of one-hot poses that looks its values up: for pose-dependent means and loadings."""
+
+    def __init__(self, values, name=None):
+        """Stores the table.
+
+        Args:
+            values: `Tensor` or `tf.Variable` of shape `[P, ...]`, one entry for each one-hot pose.
+            name: Python `str`. Default value: `None`.
+        """
+        super().__init__(name=name)
+        self.values = values if isinstance(values, tf.Variable) else tf.convert_to_tensor(values)
+
+    def __call__(self, poses):
+        """Returns the values `[..., n, ...]` at one-hot poses `[..., n, P]`; no gradient flows to the poses."""
+        # Copying entries is many times faster than a product with a large table.
+        return tf.gather(tf.convert_to_tensor(self.values), tf.argmax(poses, axis=-1))
+
+
+@tfp.experimental.auto_composite_tensor
+class _Positions(tfp.experimental.AutoCompositeTensor):
+    """A callable, for `FeatureTransformed`, from one-hot poses `[..., K]` to their numbers `[..., 1]`.
+
+    Two of them with the same K are equal, so kernels that are made anew cause no new trace.
+    """
+
+    def __init__(self, num_slices):
+        self.num_slices = num_slices
+
+    def __call__(self, poses, feature_ndims, example_ndims):
+        del feature_ndims, example_ndims
+        # Not `tf.matmul`: TensorFlow 2.21 writes past the end of a product of `[B, 1, n, K]` and a matrix on CPUs with
+        # AVX-512.
+        return tf.reduce_sum(poses * tf.range(self.num_slices, dtype=poses.dtype), -1, keepdims=True)
+
+
+def slice_kernel(length_scale, num_slices, family='exponential'):
+    """Returns a kernel between one-hot poses `[K]` that falls off with their distance, counted in slices.
+
+    Args:
+        length_scale: Floating-point `Tensor`, scalar or `[G]` for G groups of dimensions.
+        num_slices: Integer, K.
+        family: Name of a kernel in `SLICE_KERNELS`: 'exponential', which is `exp(-distance / length_scale)`,
+            'matern_three_halves', or 'squared_exponential', which is `exp(-(distance / length_scale)^2 / 2)`.
+    """
+    return psd_kernels.FeatureTransformed(SLICE_KERNELS[family](length_scale=length_scale), _Positions(num_slices))
