@@ -190,7 +190,9 @@ class PoseProcess(PoseDependence, Process):
         exact = decompose(self._own_similarity(poses, weights))
         spectrum = exact.cast(self.dtype)
         scales = correlation * expand_groups(spectrum.values, self._dimension()[0]) + noise
-        check = tf.debugging.assert_equal(tf.reduce_any(scales <= 0.0), False, message=self._singular())
+        smallest = expand_groups(tf.reduce_min(spectrum.values, axis=-1, keepdims=True), self._dimension()[0])
+        is_singular = tf.reduce_any(correlation * smallest + noise <= 0.0)
+        check = tf.debugging.assert_equal(is_singular, False, message=self._singular())
         with tf.control_dependencies([check]):
             scales = tf.identity(scales)
         rotated = mix_steps(tf.linalg.matrix_transpose(spectrum.basis), deviations)
