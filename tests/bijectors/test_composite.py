@@ -239,14 +239,3 @@ def test_lists_of_variables_keep_the_order_of_modules(attribute, make_flow):
         f'{name}:0' for name in [*names, *(f'invertible_convolution/{n}' for n in ('log_diagonal', 'lower'))]
     ]
     assert isinstance(flow, ConditionalRealNVP)
-
-
-def test_a_model_lists_its_process_before_its_flow(make_flow):
-    """Checkpoints of runs hold `model.variables` as a list: another order would make them unreadable.
-
-    `tf.Module` comes to the attribute `_bijector` before `_distribution`, so `ConditionalBruno` must say it.
-    """
-    flow, loc = make_flow(), tf.Variable(tf.zeros([64]))
-    model = model_of(flow, loc)
-    assert same(model.variables, [loc, *flow.variables])
-    assert same(model.trainable_variables, [loc, *flow.trainable_variables])

@@ -14,7 +14,7 @@ from absl import logging
 __all__ = ['StartCache']
 
 # To be raised whenever the closed form, or what it is taken from, changes.
-_FORMAT = 3
+_FORMAT = 4
 _KEPT = 3
 
 
