@@ -11,10 +11,10 @@ from tensorflow_probability.python.distributions import gamma
 
 __all__ = ['digamma_difference', 'entropy', 'log_density', 'mixing', 'predictive_scale']
 
-# From here on, six terms of the asymptotic series of digamma are exact to the last place of float64.
-_ASYMPTOTIC = 8.0
+# From here on, what the terms below leave of the asymptotic series of digamma is less than 1e-16.
+_ASYMPTOTIC = 10.0
 # B_2k / 2k for k = 1, 2, ...
-_COEFFICIENTS = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760)
+_COEFFICIENTS = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 
 
 def log_density(log_det, beta, n, df=None):
