@@ -105,5 +105,9 @@ def test_samples_have_the_density_with_which_they_were_drawn(saturating_flow, sc
     normal = tfd.Sample(tfd.Normal(0.0, 1.0), [64])
     distribution = tfd.TransformedDistribution(normal, BoundCondition(flow, np.eye(3, dtype=np.float32)[seed % 3]))
     images, expected = distribution.experimental_sample_and_log_prob(20, seed=(1, seed))
-    actual = distribution.log_prob(tf.identity(images))
-    np.testing.assert_allclose(actual, expected, rtol=2e-3, atol=0.2)
+    actual, expected = distribution.log_prob(tf.identity(images)).numpy(), expected.numpy()
+    # A logit of hundreds makes what is no image: never a finite density that is wrong.
+    margin = 0.5 * flow.settings.alpha / (1.0 - flow.settings.alpha) + 0.05
+    is_image = (np.abs(images - 0.5) < 0.5 + margin).all((1, 2, 3))
+    np.testing.assert_allclose(actual[is_image], expected[is_image], rtol=2e-3, atol=0.2)
+    assert np.isnan(actual[~is_image]).all()
