@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tfp_bruno import data
 from tfp_bruno.cli import app
+from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.errors import UserError
 
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: built-in phantoms.')
@@ -46,7 +47,7 @@ def main(argv):
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     app.import_tensorflow()
     definition = dataclasses.replace(data.get_definition('fetal'), image_size=_IMAGE_SIZE)
-    population = data.load_population(definition, DATA_DIR.value, CACHE_DIR.value, 0)
+    population = load_volumes(definition, DATA_DIR.value, cache_dir=CACHE_DIR.value)
     real_nvp, seconds = _row('real_nvp', definition, population, STEPS.value, 0.0)
     rows = [real_nvp, _row('glow', definition, population, STEPS.value, 0.0)[0]]
     rows.append(_row('glow', definition, population, 100 * STEPS.value, seconds / 60.0)[0])
