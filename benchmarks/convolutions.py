@@ -1,4 +1,4 @@
-"""Measures what the official flow's convolutions alone reach of the machine's ceiling, and prints a markdown table.
+"""Measures what the RealNVP flow's convolutions alone reach of the machine's ceiling, and prints a markdown table.
 
     python benchmarks/convolutions.py [--output=benchmarks/README.md]
 

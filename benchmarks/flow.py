@@ -33,16 +33,16 @@ _HEAD = '| Flow, 64 images of 32 x 32 | image to latent | latent to image | trai
 _UNITS = '| | images/s | images/s | images/s | s | GB |'
 _RULE = '|---|---|---|---|---|---|'
 _BATCH_SIZE = 64
-_BFLOAT16 = 'official, mixed_bfloat16'
+_BFLOAT16 = 'real_nvp, mixed_bfloat16'
 _GLOW, _NORMFLOWS = 'Glow, 3 levels of 4 blocks', 'normflows, the same Glow'
 # The row that takes the least memory.
-_LEAST = 'official, in 8 parts, recomputed, one arena'
+_LEAST = 'real_nvp, in 8 parts, recomputed, one arena'
 # What is compared with no peer's speed.
 _ALONE = {
-    'official, in 8 parts': ['--flow=official', '--micro_batches=8'],
-    'official, recomputed': ['--flow=official', '--recompute'],
-    _LEAST: ['--flow=official', '--micro_batches=8', '--recompute'],
-    'compact': ['--flow=compact'],
+    'real_nvp, in 8 parts': ['--flow=real_nvp', '--micro_batches=8'],
+    'real_nvp, recomputed': ['--flow=real_nvp', '--recompute'],
+    _LEAST: ['--flow=real_nvp', '--micro_batches=8', '--recompute'],
+    'glow': ['--flow=glow'],
 }
 
 
@@ -67,7 +67,7 @@ def main(argv):
     text = '\n'.join(
         [
             f'{measure.describe_machine()}. Ceiling, a product of two 2048 x 2048 float32 matrices: '
-            f'{min(ceilings):.0f} to {max(ceilings):.0f} GFLOP/s, between steps of the official flow.',
+            f'{min(ceilings):.0f} to {max(ceilings):.0f} GFLOP/s, between steps of the RealNVP flow.',
             '',
             *lines,
             '',
@@ -80,17 +80,17 @@ def main(argv):
 
 
 def _figures(ceiling):
-    """Returns the figures of every flow, by name, and what `ceiling` returned in its turns with the official flow."""
+    """Returns the figures of every flow, by name, and what `ceiling` returned in its turns with the RealNVP flow."""
     ours = sys.executable, 'flow_step'
     original = sys.executable, 'peer_original', f'--original_dir={ORIGINAL_DIR.value}'
-    official = {'original code': original} if ORIGINAL_DIR.value else {}
-    official['official'] = *ours, '--flow=official'
+    real_nvp = {'original code': original} if ORIGINAL_DIR.value else {}
+    real_nvp['real_nvp'] = *ours, '--flow=real_nvp'
     if peer.has_bfloat16():
-        official[_BFLOAT16] = *ours, '--flow=official', '--precision=mixed_bfloat16'
-    glow = {_GLOW: (*ours, '--flow=glow')}
+        real_nvp[_BFLOAT16] = *ours, '--flow=real_nvp', '--precision=mixed_bfloat16'
+    glow = {_GLOW: (*ours, '--flow=normflows_glow')}
     if PEER_PYTHON.value:
         glow[_NORMFLOWS] = PEER_PYTHON.value, 'peer_normflows'
-    figures, (ceilings,) = _in_turn(official, 1, ceiling)
+    figures, (ceilings,) = _in_turn(real_nvp, 1, ceiling)
     for name, arguments in _ALONE.items():
         # glibc then keeps one pool of memory instead of one per thread.
         arena = {'MALLOC_ARENA_MAX': '1'} if name == _LEAST else {}
@@ -131,30 +131,30 @@ def _line(name, figures):
 
 def _targets(figures, ceilings):
     """Yields a line for every target."""
-    official, compact = figures['official'], figures['compact']
+    real_nvp, glow = figures['real_nvp'], figures['glow']
     if 'original code' in figures:
         original = figures['original code']
         # What is worked off in parts or recomputed is slower.
-        best = max(_times(figures[name], original) for name in figures if name in ('official', _BFLOAT16))
-        yield _target('official, float32, over the original, training', _times(official, original), 1.0, True)
-        yield _target('official, best of all, over the original, training', best, 1.7, True)
+        best = max(_times(figures[name], original) for name in figures if name in ('real_nvp', _BFLOAT16))
+        yield _target('real_nvp, float32, over the original, training', _times(real_nvp, original), 1.0, True)
+        yield _target('real_nvp, best of all, over the original, training', best, 1.7, True)
     # Forward and backward are three passes.
-    flops = 6e-9 * official['multiply_adds']
-    share = _median_ratio([flops * speed for speed in official['speeds']], ceilings)
-    yield _target('official, float32: multiply-adds of a training step over the ceiling', share, 0.85, True)
-    yield _target('official: first step, s', official['first_step_seconds'], 31.0)
-    yield _target('compact: first step, s', compact['first_step_seconds'], 12.0)
+    flops = 6e-9 * real_nvp['multiply_adds']
+    share = _median_ratio([flops * speed for speed in real_nvp['speeds']], ceilings)
+    yield _target('real_nvp, float32: multiply-adds of a training step over the ceiling', share, 0.85, True)
+    yield _target('real_nvp: first step, s', real_nvp['first_step_seconds'], 31.0)
+    yield _target('glow: first step, s', glow['first_step_seconds'], 12.0)
     yield _target(f'{_LEAST}: peak memory, GB', figures[_LEAST]['peak_gigabytes'], 1.6)
-    for name in ('official', 'compact'):
+    for name in ('real_nvp', 'glow'):
         ratio = figures[name]['forward_images_per_second'] / figures[name]['inverse_images_per_second']
         yield _target(f'{name}: time of the inverse over the forward pass', ratio, 1.15)
-    share = compact['multiply_adds'] / official['multiply_adds']
-    yield _target('compact: multiply-adds over those of official', share, 1 / 3)
+    share = glow['multiply_adds'] / real_nvp['multiply_adds']
+    yield _target('glow: multiply-adds over those of real_nvp', share, 1 / 3)
     if _NORMFLOWS in figures:
         yield _target('Glow over normflows, training', _times(figures[_GLOW], figures[_NORMFLOWS]), 1.3, True)
-    kinds = {name: each for name, each in figures.items() if not name.startswith('official,')}
+    kinds = {name: each for name, each in figures.items() if not name.startswith('real_nvp,')}
     sizes = ', '.join(f'{name} {each["parameters"]:,}' for name, each in kinds.items())
-    adds = f'official {official["multiply_adds"] / 1e9:.2f} G, compact {compact["multiply_adds"] / 1e6:.1f} M'
+    adds = f'real_nvp {real_nvp["multiply_adds"] / 1e9:.2f} G, glow {glow["multiply_adds"] / 1e6:.1f} M'
     yield f'- Parameters: {sizes}. Multiply-adds of an image: {adds}.'
 
 

@@ -1,9 +1,9 @@
-"""Trains the official and the compact flow alike, and compares held-out bits per dimension and round trips.
+"""Trains the RealNVP flow and Glow alike, and compares held-out bits per dimension and round trips.
 
     python benchmarks/flow_quality.py --data_dir=POP --steps=150 --output=benchmarks/README.md
 
 Both get the same images of 32 x 32, the same exchangeable Gaussian process, the same joint likelihood, the same margin
-of the logit and the same steps of 36 images; the compact flow once more as many steps as fit into the official one's
+of the logit and the same steps of 36 images; the Glow once more as many steps as fit into the RealNVP's
 time. Round trips are the largest errors, in image units, from image to latent and back: of real test images, and of
 images that are decoded from latents up to 4 standard deviations out in every dimension.
 """
@@ -19,11 +19,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tfp_bruno import data
 from tfp_bruno.cli import app
+from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.errors import UserError
 
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: built-in phantoms.')
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
-STEPS = flags.DEFINE_integer('steps', 150, 'Training steps of the official flow.', lower_bound=1)
+STEPS = flags.DEFINE_integer('steps', 150, 'Training steps of the RealNVP flow.', lower_bound=1)
 OUTPUT = flags.DEFINE_string('output', None, 'File whose section <!-- flow-quality --> is replaced by the table.')
 
 _IMAGE_SIZE = 32
@@ -46,10 +47,10 @@ def main(argv):
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     app.import_tensorflow()
     definition = dataclasses.replace(data.get_definition('fetal'), image_size=_IMAGE_SIZE)
-    population = data.load_population(definition, DATA_DIR.value, CACHE_DIR.value, 0)
-    official, seconds = _row('official', definition, population, STEPS.value, 0.0)
-    rows = [official, _row('compact', definition, population, STEPS.value, 0.0)[0]]
-    rows.append(_row('compact', definition, population, 100 * STEPS.value, seconds / 60.0)[0])
+    population = load_volumes(definition, DATA_DIR.value, cache_dir=CACHE_DIR.value)
+    real_nvp, seconds = _row('real_nvp', definition, population, STEPS.value, 0.0)
+    rows = [real_nvp, _row('glow', definition, population, STEPS.value, 0.0)[0]]
+    rows.append(_row('glow', definition, population, 100 * STEPS.value, seconds / 60.0)[0])
     text = '\n'.join([_HEAD, *rows])
     print(text)
     if OUTPUT.value:
@@ -71,14 +72,14 @@ def _row(architecture, definition, population, steps, max_minutes):
 
 
 def _train(architecture, definition, population, steps, max_minutes):
-    from tfp_bruno.bijectors import ARCHITECTURES, CompactSettings
+    from tfp_bruno.bijectors import ARCHITECTURES, GlowSettings
     from tfp_bruno.data.poses import one_hot_poses
     from tfp_bruno.models import ModelSettings
     from tfp_bruno.training import Trainer, TrainingSettings
     from tfp_bruno.training.augmentation import AugmentationSettings
     from tfp_bruno.training.sequences import make_sequences
 
-    flow = dataclasses.replace(ARCHITECTURES[architecture](), alpha=CompactSettings().alpha)
+    flow = dataclasses.replace(ARCHITECTURES[architecture](), alpha=GlowSettings().alpha)
     shape = (_IMAGE_SIZE, _IMAGE_SIZE, 1)
     model = ModelSettings(shape, definition.num_slices, 'exchangeable', 'gaussian', flow)
     settings = TrainingSettings(steps=steps, max_minutes=max_minutes, warmup_steps=20, average_decay=0.98)

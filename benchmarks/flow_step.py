@@ -1,6 +1,6 @@
 """Measures one flow of ours in a process of its own, and prints one line of JSON.
 
-    python benchmarks/flow_step.py --flow=official --micro_batches=4
+    python benchmarks/flow_step.py --flow=real_nvp --micro_batches=4
 
 The flow gets a fresh process so that the first step and the peak of the memory are its own. The JSON has `parameters`;
 `multiply_adds`, of one image from image to latent; `forward_images_per_second` (log-density alone),
@@ -23,12 +23,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks import peer
 from tfp_bruno.cli import app
 
-FLOW = flags.DEFINE_enum('flow', 'official', ['official', 'compact', 'glow'], 'Which flow; glow: as peer_normflows.py.')
+FLOW = flags.DEFINE_enum(
+    'flow', 'real_nvp', ['real_nvp', 'glow', 'normflows_glow'], 'Which flow; normflows_glow: as peer_normflows.py.'
+)
 PRECISION = flags.DEFINE_string('precision', 'float32', 'Dtype or tf_keras policy of the networks.')
 IMAGE_SIZE = flags.DEFINE_integer('image_size', 32, 'Side of the images.', lower_bound=8)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'Images in a step.', lower_bound=1)
 MICRO_BATCHES = flags.DEFINE_integer('micro_batches', 1, 'Parts that a step is worked off in.', lower_bound=1)
-RECOMPUTE = flags.DEFINE_bool('recompute', False, 'Whether gradients evaluate hidden features again; official only.')
+RECOMPUTE = flags.DEFINE_bool('recompute', False, 'Whether gradients evaluate hidden features again; real_nvp only.')
 REPEATS = peer.add_repeats_flag()
 IN_TURN = peer.add_in_turn_flag()
 
@@ -103,12 +105,12 @@ def _measure():
 
 def _make_flow():
     from benchmarks.glow_shape import make_glow
-    from tfp_bruno.bijectors import ConditionalRealNVP, OfficialSettings
+    from tfp_bruno.bijectors import ConditionalRealNVP, RealNVPSettings
 
     size = IMAGE_SIZE.value
-    if FLOW.value == 'glow':
+    if FLOW.value == 'normflows_glow':
         return make_glow(size, levels=3, blocks=4, hidden_channels=64)
-    settings = OfficialSettings(recompute=RECOMPUTE.value) if FLOW.value == 'official' else FLOW.value
+    settings = RealNVPSettings(recompute=RECOMPUTE.value) if FLOW.value == 'real_nvp' else FLOW.value
     return ConditionalRealNVP((size, size, 1), _POSE_SIZE, settings, network_dtype=PRECISION.value)
 
 

@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
-from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP
+from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings
 from tfp_bruno.networks.convolution import convolve
 
 __all__ = ['GlowConditioner', 'make_glow']
@@ -47,7 +47,7 @@ class GlowConditioner(tf_keras.layers.Layer):
 
 def make_glow(image_size, levels, blocks, hidden_channels):
     """Returns a flow of `levels` times a squeeze and `blocks` of ActNorm, 1 x 1 convolution and affine coupling."""
-    settings = CompactSettings(
+    settings = GlowSettings(
         first_squeeze=2,
         couplings=(blocks,) * levels,
         filters=(hidden_channels,) * levels,

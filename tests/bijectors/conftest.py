@@ -10,15 +10,15 @@ import tensorflow as tf
 from tfp_bruno.bijectors import (
     ActNorm,
     AffineCoupling,
-    CompactSettings,
     ConditionalAffine,
     ConditionalChain,
     ConditionalRealNVP,
     FactorOut,
+    GlowSettings,
     ImageLogit,
     InvertibleConvolution,
     MaskedAffineCoupling,
-    OfficialSettings,
+    RealNVPSettings,
     Squeeze,
     alternating_mask,
     checkerboard_mask,
@@ -33,12 +33,10 @@ from tfp_bruno.networks import (
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'extending.md'
 CONDITION_SIZE = 3
-SETTINGS = CompactSettings(
+SETTINGS = GlowSettings(
     first_squeeze=2, couplings=(2, 1), filters=(8, 8), dense_couplings=1, dense_units=16, pose_units=8
 )
-OFFICIAL = OfficialSettings(
-    scales=2, filters=6, num_blocks=1, dense_couplings=2, dense_units=8, pose_units=5, alpha=0.2
-)
+REAL_NVP = RealNVPSettings(scales=2, filters=6, num_blocks=1, dense_couplings=2, dense_units=8, pose_units=5, alpha=0.2)
 MATRIX = np.random.default_rng(5).normal(size=(4, 4))
 
 
@@ -95,7 +93,7 @@ MAKERS = {
     'factor_out': lambda dtype: FactorOut(
         (4, 4, 2), ConditionalChain([Squeeze((4, 4, 1), dtype=dtype), _chain(dtype)], CONDITION_SIZE), CONDITION_SIZE
     ),
-    'official_flow': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, OFFICIAL, dtype=dtype),
+    'real_nvp_flow': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, REAL_NVP, dtype=dtype),
     'flow_of_positions': _flow_of_positions,
     'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }

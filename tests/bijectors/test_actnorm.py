@@ -62,15 +62,15 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP, OfficialSettings
+from tfp_bruno.bijectors import GlowSettings, ConditionalRealNVP, RealNVPSettings
 
 rng = np.random.default_rng(0)
 images = rng.uniform(0.1, 0.9, (8, 8, 8, 1)).astype(np.float32)
 poses = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 1, 0, 2, 3]]
 strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
-compact = CompactSettings(first_squeeze=2, couplings=(2,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
-official = OfficialSettings(scales=2, filters=4, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=4)
-for settings in (compact, official):
+glow = GlowSettings(first_squeeze=2, couplings=(2,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
+real_nvp = RealNVPSettings(scales=2, filters=4, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=4)
+for settings in (glow, real_nvp):
     with strategy.scope():
         flow = ConditionalRealNVP((8, 8, 1), 4, settings)
     alone = ConditionalRealNVP((8, 8, 1), 4, settings)

@@ -1,4 +1,4 @@
-"""The official architecture's size, precision of the networks, poses and conditioners of one's own."""
+"""The RealNVP architecture's size, precision of the networks, poses and conditioners of one's own."""
 
 import dataclasses
 
@@ -7,20 +7,20 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP, MaskedAffineCoupling, OfficialSettings
+from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings, MaskedAffineCoupling, RealNVPSettings
 from tfp_bruno.networks import FourierPoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(3, 8, 8, 1)).astype(np.float32)
-SMALL_OFFICIAL = OfficialSettings(
+SMALL_REAL_NVP = RealNVPSettings(
     scales=2, filters=6, num_blocks=1, dense_couplings=2, dense_units=8, pose_units=5, alpha=0.2
 )
 
 
-@pytest.fixture(params=['compact', 'official'])
+@pytest.fixture(params=['glow', 'real_nvp'])
 def make(request, make_flow):
     """A function that makes a small flow with random weights; the test runs once per architecture."""
-    settings = {} if request.param == 'compact' else {'settings': SMALL_OFFICIAL}
+    settings = {} if request.param == 'glow' else {'settings': SMALL_REAL_NVP}
     return lambda **kwargs: make_flow(**{**settings, **kwargs})
 
 
@@ -28,8 +28,8 @@ def couplings(flow):
     return [part for part in flow.submodules if isinstance(part, MaskedAffineCoupling)]
 
 
-def test_the_official_architecture():
-    flow = ConditionalRealNVP((32, 32, 1), 2, 'official')
+def test_the_real_nvp_architecture():
+    flow = ConditionalRealNVP((32, 32, 1), 2, 'real_nvp')
     networks = [coupling._conditioner for coupling in couplings(flow)]
     assert sum(isinstance(network, WeightNormConvolutionalConditioner) for network in networks) == 16
     assert sum(isinstance(network, WeightNormDenseConditioner) for network in networks) == 6
@@ -40,9 +40,9 @@ def test_the_official_architecture():
     assert shapes == [1] * 3 + [2] * 3 + [4] * 7 + [8] * 3
 
 
-def test_gradients_of_the_official_flow_can_be_recomputed(make_flow):
-    kept = make_flow(settings=SMALL_OFFICIAL)
-    again = make_flow(settings=dataclasses.replace(SMALL_OFFICIAL, recompute=True))
+def test_gradients_of_the_real_nvp_flow_can_be_recomputed(make_flow):
+    kept = make_flow(settings=SMALL_REAL_NVP)
+    again = make_flow(settings=dataclasses.replace(SMALL_REAL_NVP, recompute=True))
     images, poses = tf.constant(IMAGES), tf.constant(RNG.normal(size=(3, kept.condition_size)), tf.float32)
     for own, other in zip(again.variables, kept.variables, strict=True):
         own.assign(other)
@@ -64,8 +64,8 @@ def test_gradients_of_the_official_flow_can_be_recomputed(make_flow):
         outer.gradient(tf.reduce_sum(tf.square(inner.gradient(squares, images))), images)
 
 
-def test_the_official_architecture_for_the_paper():
-    flow = ConditionalRealNVP((64, 64, 1), 80, 'official')
+def test_the_real_nvp_architecture_for_the_paper():
+    flow = ConditionalRealNVP((64, 64, 1), 80, 'real_nvp')
     assert flow.forward_event_shape([4096]) == [64, 64, 1]
     assert len(couplings(flow)) == 22
 
@@ -104,7 +104,7 @@ def test_positions_between_slices():
 
 
 def tiny():
-    return {'settings': CompactSettings(2, (1,), (4,), dense_couplings=0, pose_units=4)}
+    return {'settings': GlowSettings(2, (1,), (4,), dense_couplings=0, pose_units=4)}
 
 
 def test_inside_a_chain(make):
@@ -153,9 +153,9 @@ def test_checkpoint_of_either(make, tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'shape', 'message'),
     [
-        ('glow', (8, 8, 1), "`settings` must be one of 'compact', 'official'.* got 'glow'"),
-        ('official', (30, 32, 1), r'`image_shape` \[30, 32, 1\] must be divisible by 4 for 3 scales'),
-        ('compact', (8, 8), r'`image_shape` must be \[H, W, C\], three positive integers, got \(8, 8\)'),
+        ('maf', (8, 8, 1), "`settings` must be one of 'glow', 'real_nvp'.* got 'maf'"),
+        ('real_nvp', (30, 32, 1), r'`image_shape` \[30, 32, 1\] must be divisible by 4 for 3 scales'),
+        ('glow', (8, 8), r'`image_shape` must be \[H, W, C\], three positive integers, got \(8, 8\)'),
     ],
 )
 def test_what_does_not_fit(settings, shape, message):
@@ -165,10 +165,10 @@ def test_what_does_not_fit(settings, shape, message):
 
 def test_a_flow_without_affine_map_says_so():
     with pytest.raises(ValueError, match='no affine map to start; construct it with `pose_affine=True`'):
-        ConditionalRealNVP((8, 8, 1), 3, SMALL_OFFICIAL).initialize(None, None, np.eye(3))
+        ConditionalRealNVP((8, 8, 1), 3, SMALL_REAL_NVP).initialize(None, None, np.eye(3))
 
 
-@pytest.mark.parametrize('settings', ['compact', SMALL_OFFICIAL])
+@pytest.mark.parametrize('settings', ['glow', SMALL_REAL_NVP])
 def test_a_conditioner_of_the_wrong_shape(settings):
     def make_conditioner(shape, condition_size):
         del shape, condition_size
@@ -181,7 +181,7 @@ def test_a_conditioner_of_the_wrong_shape(settings):
 
 @pytest.mark.parametrize(('every_step', 'actnorms', 'convolutions'), [(True, 4, 4), (False, 0, 3)])
 def test_what_stands_before_the_couplings(make_flow, every_step, actnorms, convolutions):
-    settings = CompactSettings(2, (2, 1), (4, 4), dense_couplings=1, dense_units=8, pose_units=4, every_step=every_step)
+    settings = GlowSettings(2, (2, 1), (4, 4), dense_couplings=1, dense_units=8, pose_units=4, every_step=every_step)
     flow = make_flow(settings=settings, dtype=tf.float64)
     kinds = [type(part).__name__ for part in flow.submodules]
     assert kinds.count('ActNorm') == actnorms

@@ -59,7 +59,7 @@ WRONG = {
     'mask': ['a', None, 3, [0.5], 1.0],
     'network_dtype': ['float23', 3, []],
     'seed': ['a', -1, 1.5],
-    'settings': ['glow', None, 3, {}],
+    'settings': ['maf', None, 3, {}],
 }
 
 

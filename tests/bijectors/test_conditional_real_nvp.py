@@ -9,13 +9,13 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP
+from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings
 from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, OneHotPoseEncoder
 
 RNG = np.random.default_rng(0)
 LATENTS = tf.constant(RNG.normal(size=(2, 64)), tf.float32)
 POSES = tf.constant(np.eye(3)[:2], tf.float32)
-SMALL = CompactSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=4, pose_units=4)
+SMALL = GlowSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=4, pose_units=4)
 
 
 def normal(dtype=tf.float32):
@@ -25,8 +25,8 @@ def normal(dtype=tf.float32):
 @pytest.mark.parametrize(
     ('image_shape', 'settings'),
     [
-        ((16, 16, 1), CompactSettings(first_squeeze=4, couplings=(1, 1), filters=(4, 4), dense_units=4, pose_units=4)),
-        ((12, 8, 2), CompactSettings(first_squeeze=2, couplings=(1, 1), filters=(4, 4), dense_units=4, pose_units=4)),
+        ((16, 16, 1), GlowSettings(first_squeeze=4, couplings=(1, 1), filters=(4, 4), dense_units=4, pose_units=4)),
+        ((12, 8, 2), GlowSettings(first_squeeze=2, couplings=(1, 1), filters=(4, 4), dense_units=4, pose_units=4)),
         ((4, 4, 1), SMALL),
         ((4, 4, 1), dataclasses.replace(SMALL, couplings=(0,), dense_couplings=0)),
     ],

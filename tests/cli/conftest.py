@@ -13,7 +13,7 @@ import pytest
 from scipy import ndimage
 
 from tfp_bruno import data
-from tfp_bruno.bijectors import CompactSettings
+from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.runs import Run, write_run
 from tfp_bruno.training import TrainingSettings
@@ -181,7 +181,7 @@ def make_tiny_run(phantom_call, phantom_frame):
         definition = dataclasses.replace(
             data.get_definition('fetal'), num_slices=12, image_size=16, context_slices=contexts
         )
-        flow = CompactSettings(
+        flow = GlowSettings(
             first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4
         )
         settings = TrainingSettings(**{'steps': 2, 'batch_size': 1, 'sequence_length': 4, **training}).to_json()

@@ -6,7 +6,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -205,37 +204,6 @@ def test_a_folder_written_by_the_phantom_is_recognised(tmp_path, make_folder):
     for other in ({'GeneratedBy': [{'Name': 'scanner'}]}, {'GeneratedBy': ['x']}, {'GeneratedBy': None}, [1]):
         describe(folder, other)
         assert not load_population(FETAL, folder, tmp_path / 'cache').is_phantom
-
-
-@pytest.fixture
-def fake_phantoms(monkeypatch, make_folder):
-    """A phantom that writes three small volumes, in the place of the real one; its calls are listed."""
-    calls = []
-
-    def write_population(dataset, output_dir, subjects, seed, jobs):
-        calls.append((dataset, subjects, seed))
-        make_folder(output_dir, subjects)
-
-    module = types.ModuleType('tfp_bruno.phantoms')
-    module.write_population, module.PHANTOM_VERSION = write_population, 7
-    monkeypatch.setitem(sys.modules, 'tfp_bruno.phantoms', module)
-    monkeypatch.setattr('tfp_bruno.phantoms', module, raising=False)
-    return calls
-
-
-def test_without_a_folder_the_phantom_is_made_once(tmp_path, fake_phantoms):
-    for _ in range(2):
-        population = load_population(FETAL, None, tmp_path, seed=5, phantom_subjects=3)
-        assert population.is_phantom
-        assert population.description == 'built-in phantom population (synthetic), 3 subjects, seed 5'
-        assert len(population.names) == 3
-    assert fake_phantoms == [('fetal', 3, 5)]
-    assert [path.name for path in (tmp_path / 'phantoms').iterdir()] == ['fetal-3-5-v7']
-
-
-def test_the_phantom_without_a_cache_folder(tmp_path, fake_phantoms):
-    (tmp_path / 'file').write_text('in the way')
-    assert len(load_population(FETAL, None, tmp_path / 'file', phantom_subjects=3).names) == 3
 
 
 def test_reading_data_does_not_wait_for_tensorflow():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.bijectors import CompactSettings, ConditionalRealNVP
+from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings
 from tfp_bruno.distributions import (
     ExchangeableStudentTProcess,
     FactorGaussianProcess,
@@ -16,12 +16,12 @@ from tfp_bruno.models import ConditionalBruno
 
 SLICES, SIDE, FACTORS = 6, 4, 3
 # One scale: the flow's own tests have more.
-FLOW = CompactSettings(first_squeeze=2, couplings=(1,), filters=(8,), dense_couplings=1, dense_units=16, pose_units=8)
+FLOW = GlowSettings(first_squeeze=2, couplings=(1,), filters=(8,), dense_couplings=1, dense_units=16, pose_units=8)
 
 
 @pytest.fixture
 def flow_settings():
-    """`CompactSettings` of a small flow."""
+    """`GlowSettings` of a small flow."""
     return FLOW
 
 

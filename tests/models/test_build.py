@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.bijectors import OfficialSettings
+from tfp_bruno.bijectors import RealNVPSettings
 from tfp_bruno.models import ModelSettings, build_model
 
 POSES = np.eye(6, dtype=np.float32)[:4]
@@ -35,16 +35,16 @@ def test_json_round_trip(settings):
 
 
 def test_json_of_another_flow():
-    flow = OfficialSettings(scales=2, filters=8)
+    flow = RealNVPSettings(scales=2, filters=8)
     settings = ModelSettings((4, 4, 1), 6, 'pose', flow=flow, network_dtype='mixed_bfloat16')
     values = json.loads(json.dumps(settings.to_json()))
-    assert values['flow']['architecture'] == 'official'
+    assert values['flow']['architecture'] == 'real_nvp'
     assert ModelSettings.from_json(values) == settings
 
 
 def test_images_that_the_flow_cannot_divide():
     with pytest.raises(ValueError, match=r'`image_shape` \[6, 6, 1\] must be divisible by 4'):
-        ModelSettings((6, 6, 1), 6, 'pose', flow=OfficialSettings())
+        ModelSettings((6, 6, 1), 6, 'pose', flow=RealNVPSettings())
 
 
 def test_unknown_process():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tfp_bruno.bijectors import OfficialSettings
+from tfp_bruno.bijectors import RealNVPSettings
 from tfp_bruno.models import ModelSettings, StartSettings, build_model, initialize_model
 
 SUBJECTS, SLICES, SIDE = 30, 9, 4
@@ -168,14 +168,12 @@ def test_short_stacks(flow_settings, num_slices):
         assert np.all(np.isfinite(log_prob))
 
 
-OFFICIAL = OfficialSettings(
-    scales=2, filters=6, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=5, alpha=0.2
-)
+REAL_NVP = RealNVPSettings(scales=2, filters=6, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=5, alpha=0.2)
 
 
 @pytest.mark.parametrize('process', ['exchangeable', 'pose'])
 def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
-    model = build_model(settings_of(process, OFFICIAL, law='student_t'), num_steps=SLICES)
+    model = build_model(settings_of(process, REAL_NVP, law='student_t'), num_steps=SLICES)
     images = make_images()
     initialize_model(model, images, POSES)
     latents = model.encode(images[:, ::2], POSES[::2])[0].numpy()
@@ -188,9 +186,9 @@ def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
 
 
 def test_a_factor_process_needs_an_affine_map():
-    with pytest.raises(ValueError, match=r'the official flow takes only with `pose_affine=True`'):
-        settings_of('factor', OFFICIAL)
-    settings = settings_of('factor', dataclasses.replace(OFFICIAL, pose_affine=True))
+    with pytest.raises(ValueError, match=r'the RealNVP flow takes only with `pose_affine=True`'):
+        settings_of('factor', REAL_NVP)
+    settings = settings_of('factor', dataclasses.replace(REAL_NVP, pose_affine=True))
     model = build_model(settings, num_steps=SLICES)
     initialize_model(model, make_images(), POSES)
     mean = flow_logits(make_images()).mean(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.bijectors import CompactSettings
+from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.data import get_definition
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.models import ModelSettings, build_model, initialize_model
@@ -27,7 +27,7 @@ def make_run(tmp_path_factory, tiny_definition):
     """Writes the settings of a run of one process and returns it."""
 
     def make(process='factor'):
-        flow = CompactSettings(
+        flow = GlowSettings(
             first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4
         )
         model = ModelSettings((SIZE, SIZE, 1), NUM_SLICES, process=process, flow=flow, factors=2)

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfp_bruno.bijectors import CompactSettings
+from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.training import TrainingSettings
 from tfp_bruno.training.objectives import ObjectiveSettings
 
 NUM_SLICES = 12
 SIZE = 16
-TINY_FLOW = CompactSettings(
+TINY_FLOW = GlowSettings(
     first_squeeze=2, couplings=(1,), filters=(12,), dense_couplings=1, dense_units=32, pose_units=8, map_channels=2
 )
 

@@ -100,7 +100,7 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfp_bruno.bijectors import CompactSettings
+from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.training import Trainer, TrainingSettings
 from tfp_bruno.training.augmentation import AugmentationSettings
@@ -108,7 +108,7 @@ from tfp_bruno.training.run import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 
 images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 8, 8)).astype(np.float32)
-flow = CompactSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
+flow = GlowSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
 # Only the joint likelihood: the number of contexts is drawn for each device.
 settings = TrainingSettings(steps=3, batch_size=4, sequence_length=3, learning_rate=1e-2, warmup_steps=0)
 results = []

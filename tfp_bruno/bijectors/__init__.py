@@ -3,12 +3,12 @@
 from tfp_bruno.bijectors.actnorm import ActNorm
 from tfp_bruno.bijectors.bound_condition import BoundCondition
 from tfp_bruno.bijectors.chain import ConditionalChain
-from tfp_bruno.bijectors.compact import CompactSettings
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.bijectors.conditional_real_nvp import ARCHITECTURES, ConditionalRealNVP
 from tfp_bruno.bijectors.coupling import AffineCoupling
 from tfp_bruno.bijectors.factor_out import FactorOut
+from tfp_bruno.bijectors.glow import GlowSettings
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.logit import ImageLogit
 from tfp_bruno.bijectors.masked_coupling import (
@@ -17,7 +17,7 @@ from tfp_bruno.bijectors.masked_coupling import (
     channel_mask,
     checkerboard_mask,
 )
-from tfp_bruno.bijectors.official import OfficialSettings
+from tfp_bruno.bijectors.real_nvp import RealNVPSettings
 from tfp_bruno.bijectors.squeeze import Squeeze
 
 __all__ = [
@@ -25,16 +25,16 @@ __all__ = [
     'ActNorm',
     'AffineCoupling',
     'BoundCondition',
-    'CompactSettings',
     'ConditionalAffine',
     'ConditionalBijector',
     'ConditionalChain',
     'ConditionalRealNVP',
     'FactorOut',
+    'GlowSettings',
     'ImageLogit',
     'InvertibleConvolution',
     'MaskedAffineCoupling',
-    'OfficialSettings',
+    'RealNVPSettings',
     'Squeeze',
     'alternating_mask',
     'channel_mask',

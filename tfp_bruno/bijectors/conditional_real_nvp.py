@@ -8,19 +8,19 @@ import tf_keras
 
 from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_event_shape, check_size, shown
 from tfp_bruno.bijectors.chain import ConditionalChain
-from tfp_bruno.bijectors.compact import CompactSettings, build_compact
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.bijectors.coupling import AffineCoupling
 from tfp_bruno.bijectors.factor_out import FactorOut
+from tfp_bruno.bijectors.glow import GlowSettings, build_glow
 from tfp_bruno.bijectors.logit import ImageLogit
 from tfp_bruno.bijectors.masked_coupling import MaskedAffineCoupling
-from tfp_bruno.bijectors.official import OfficialSettings, build_official
+from tfp_bruno.bijectors.real_nvp import RealNVPSettings, build_real_nvp
 from tfp_bruno.networks import linear_features
 
 __all__ = ['ARCHITECTURES', 'ConditionalRealNVP']
 
-_BUILDERS = {CompactSettings: build_compact, OfficialSettings: build_official}
+_BUILDERS = {GlowSettings: build_glow, RealNVPSettings: build_real_nvp}
 ARCHITECTURES = {settings.architecture: settings for settings in _BUILDERS}
 
 
@@ -38,13 +38,13 @@ class ConditionalRealNVP(ConditionalBijector):
     where the core is one of two architectures, with every coupling conditional on the encoded pose:
 
     ```none
-    compact:  squeeze -> (ActNorm, 1 x 1 convolution, coupling of channels) at each scale, half of the channels factored
+    glow:     squeeze -> (ActNorm, 1 x 1 convolution, coupling of channels) at each scale, half of the channels factored
               out between scales -> (ActNorm, 1 x 1 convolution, dense coupling) on the whole latent
-    official: (3 couplings by checkerboard, squeeze, 3 by channel) at each scale but the last, half of the channels
+    real_nvp: (3 couplings by checkerboard, squeeze, 3 by channel) at each scale but the last, half of the channels
               factored out between scales -> 4 by checkerboard -> dense couplings of every other number
     ```
 
-    `official` is the flow of Conditional BRUNO [3] and starts without the affine map. The exact inverse and the
+    `real_nvp` is the flow of Conditional BRUNO [3] and starts without the affine map. The exact inverse and the
     log-determinant `log |det dx/dy|` are those of the parts. Couplings start as the identity.
 
     #### Examples
@@ -59,7 +59,7 @@ class ConditionalRealNVP(ConditionalBijector):
 
     ```python
     flow = tfp_bruno.bijectors.ConditionalRealNVP(
-        [64, 64, 1], 1, 'official', network_dtype='mixed_bfloat16',
+        [64, 64, 1], 1, 'real_nvp', network_dtype='mixed_bfloat16',
         make_pose_encoder=lambda: tfp_bruno.networks.FourierPoseEncoder(32))
     flow.initialize_from_data(images, positions)
     ```
@@ -79,7 +79,7 @@ class ConditionalRealNVP(ConditionalBijector):
         self,
         image_shape,
         condition_size,
-        settings='compact',
+        settings='glow',
         make_pose_encoder=None,
         make_conditioner=None,
         network_dtype=None,
@@ -93,8 +93,8 @@ class ConditionalRealNVP(ConditionalBijector):
         Args:
             image_shape: `[H, W, C]`; the settings say what H and W must be multiples of.
             condition_size: `int`, size P of the pose vector.
-            settings: `'compact'`, `'official'`, or an instance of `CompactSettings` or `OfficialSettings`. Default
-                value: `'compact'`.
+            settings: `'glow'`, `'real_nvp'`, or an instance of `GlowSettings` or `RealNVPSettings`. Default
+                value: `'glow'`.
             make_pose_encoder: Callable without arguments that returns a tf_keras layer from poses `[N, P]` to features
                 `[N, U]`, see `tfp_bruno.networks`. Default value: `None`, which is a one-hot encoder.
             make_conditioner: Callable that returns the network of a convolutional coupling: from the shape of its
@@ -148,7 +148,7 @@ class ConditionalRealNVP(ConditionalBijector):
 
     @property
     def settings(self):
-        """The `CompactSettings` or `OfficialSettings`."""
+        """The `GlowSettings` or `RealNVPSettings`."""
         return self._settings
 
     def logit(self, images):

@@ -20,6 +20,7 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app, models
+from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
@@ -213,13 +214,8 @@ def load_populations(model) -> tuple[data.Population, data.Population]:
     """
     settings = {'cache_dir': CACHE_DIR.value, 'seed': model.info['seed'], **data.reading_of(model.info)}
     train_dir = TRAIN_DATA_DIR.value or model.info['data_dir']
-    own = data.load_population(
-        model.definition,
-        train_dir,
-        splits=data.read_split(model.info['split_file']),
-        phantom_subjects=model.info['phantom_subjects'],
-        **settings,
-    )
+    splits = data.read_split(model.info['split_file'])
+    own = load_volumes(model.definition, train_dir, model.info['phantom_subjects'], splits=splits, **settings)
     if is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
     else:

@@ -15,6 +15,7 @@ from absl import flags, logging
 from tfp_bruno import data
 from tfp_bruno.cli import app, train_settings
 from tfp_bruno.cli import train_flags as given
+from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.errors import UserError
 
 flags.adopt_module_key_flags(given)
@@ -50,12 +51,12 @@ def main(argv):
         splits = data.read_split(run.split_file)
     else:
         run, splits = train_settings.new_run(folder, definition), None
-    population = data.load_population(
+    population = load_volumes(
         run.definition,
         given.DATA_DIR.value or run.info['data_dir'],
-        given.CACHE_DIR.value,
-        run.info['seed'],
-        phantom_subjects=run.info['phantom_subjects'],
+        run.info['phantom_subjects'],
+        cache_dir=given.CACHE_DIR.value,
+        seed=run.info['seed'],
         splits=splits,
         **data.reading_of(run.info),
     )

@@ -86,9 +86,9 @@ PROCESS = flags.DEFINE_enum(
     'process', None, ['average', 'exchangeable', 'pose', 'factor'], 'Process over the latent vectors.'
 )
 LAW = flags.DEFINE_enum('law', None, ['gaussian', 'student_t'], 'Law of the process.')
-FLOW = flags.DEFINE_enum('flow', None, ['compact', 'official'], 'Architecture of the flow, with its own defaults.')
+FLOW = flags.DEFINE_enum('flow', None, ['glow', 'real_nvp'], 'Architecture of the flow, with its own defaults.')
 RECOMPUTE = flags.DEFINE_bool(
-    'recompute', None, 'Whether gradients of the official flow keep less in memory, and take more time for it.'
+    'recompute', None, 'Whether gradients of the RealNVP flow keep less in memory, and take more time for it.'
 )
 PRECISION = flags.DEFINE_enum(
     'precision',

@@ -1,18 +1,15 @@
 """A whole population: the stacks of all subjects, their names and splits, and where they came from."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.data.cache import default_cache_dir, load_stack
@@ -81,25 +78,23 @@ class Population:
 
 def load_population(
     definition: DatasetDefinition,
-    data_dir: str | os.PathLike | None,
+    data_dir: str | os.PathLike,
     cache_dir: str | os.PathLike | None = None,
     seed: int = 0,
     jobs: int = 2,
-    phantom_subjects: int = 120,
     splits: Mapping[str, str] | None = None,
     needs_split: bool = True,
     use_masks: bool = False,
     assume_ras: bool = False,
 ) -> Population:
-    """Loads a population from a folder of volumes, or the built-in phantom population.
+    """Loads a population from a folder of volumes.
 
     Args:
         definition: the dataset.
-        data_dir: a folder of volumes, flat or BIDS; None stands for the phantom population of that anatomy.
+        data_dir: a folder of volumes, flat or BIDS.
         cache_dir: folder of the cache; None stands for `default_cache_dir()`.
-        seed: of the split, where the data have none, and of the phantom population.
+        seed: of the split, where the data have none.
         jobs: number of threads that read and resample.
-        phantom_subjects: number of subjects of the phantom population.
         splits: a split to reuse, 'train' or 'test' keyed by subject, instead of one of the data's own.
         needs_split: whether a split that is too small is an error; if not, data without a split of their own are all
             'test', whatever their number.
@@ -113,16 +108,26 @@ def load_population(
         UserError: if the folder or volumes in it cannot be used, some but not all volumes are label maps, the subjects
             are too few, or one is in both splits.
     """
+    data_dir = pathlib.Path(data_dir)
     cache_dir = default_cache_dir() if cache_dir is None else pathlib.Path(cache_dir)
-    load = functools.partial(
-        _load_folder, definition, cache_dir=cache_dir, seed=seed, jobs=jobs, splits=splits, needs_split=needs_split
-    )
-    if data_dir is not None:
-        return load(pathlib.Path(data_dir), use_masks=use_masks, assume_ras=assume_ras)
-    with _phantom_folder(definition, cache_dir, phantom_subjects, seed, jobs) as folder:
-        population = load(folder)
-    description = f'built-in phantom population (synthetic), {phantom_subjects} subjects, seed {seed}'
-    return dataclasses.replace(population, is_phantom=True, description=description)
+    subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks)
+    # Subjects of one split side by side are a part of the file that needs no copy.
+    subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
+    load = functools.partial(load_stack, definition=definition, cache_dir=cache_dir, assume_ras=assume_ras)
+    fill = functools.partial(_fill, subjects, data_dir, load, jobs)
+    pack = load_pack(subjects, definition, cache_dir, fill, assume_ras)
+    _check_no_copy_in_both(subjects, pack.contents)
+    _check_label_maps(subjects, pack.label_maps, data_dir)
+    is_phantom = is_phantom_folder(data_dir)
+    # The folder's own name: tables and pictures, which are shown to others, have this as their title.
+    kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
+    description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
+    names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
+    boxes = [Box.from_array(box) for box in pack.boxes]
+    warn_of_outliers(boxes, [subject.path for subject in subjects])
+    trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
+    frame = common_frame(pack.affines, pack.thicknesses, trained_on, pack.images.shape[1:])
+    return Population(pack.images, names, values, is_phantom, description, frame)
 
 
 def reading_of(info: Mapping[str, Any]) -> dict[str, bool]:
@@ -148,30 +153,6 @@ def is_phantom_folder(data_dir: pathlib.Path) -> bool:
     except (OSError, ValueError, AttributeError, TypeError):
         return False
     return any(PHANTOM_GENERATOR in name for name in generators)
-
-
-def _load_folder(
-    definition, data_dir, cache_dir, seed, jobs, splits, needs_split, use_masks=False, assume_ras=False
-) -> Population:
-    """Returns the population of a folder."""
-    subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks)
-    # Subjects of one split side by side are a part of the file that needs no copy.
-    subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
-    load = functools.partial(load_stack, definition=definition, cache_dir=cache_dir, assume_ras=assume_ras)
-    fill = functools.partial(_fill, subjects, data_dir, load, jobs)
-    pack = load_pack(subjects, definition, cache_dir, fill, assume_ras)
-    _check_no_copy_in_both(subjects, pack.contents)
-    _check_label_maps(subjects, pack.label_maps, data_dir)
-    is_phantom = is_phantom_folder(data_dir)
-    # The folder's own name: tables and pictures, which are shown to others, have this as their title.
-    kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
-    description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
-    names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
-    boxes = [Box.from_array(box) for box in pack.boxes]
-    warn_of_outliers(boxes, [subject.path for subject in subjects])
-    trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
-    frame = common_frame(pack.affines, pack.thicknesses, trained_on, pack.images.shape[1:])
-    return Population(pack.images, names, values, is_phantom, description, frame)
 
 
 def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
@@ -218,33 +199,3 @@ def _check_label_maps(subjects: Sequence[Subject], are_label_maps: Sequence[bool
             f'{folder}: {len(found)} of {len(subjects)} volumes look like label maps or masks, not intensities '
             f'({name_some(found)}); remove them, or name them as _seg or _mask.'
         )
-
-
-@contextlib.contextmanager
-def _phantom_folder(definition, cache_dir, subjects, seed, jobs):
-    """Gives the folder of a phantom population: the cached one, made if need be, or a passing one without a cache."""
-    # Imported here, since the phantom is only for those who have no volumes.
-    from tfp_bruno import phantoms
-
-    name = f'{definition.name}-{subjects}-{seed}-v{phantoms.PHANTOM_VERSION}'
-    folder = cache_dir / 'phantoms' / name
-    if folder.is_dir():
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(dir=_scratch_folder(folder.parent), prefix='.tmp-') as scratch:
-        made = pathlib.Path(scratch) / name
-        phantoms.write_population(definition.name, made, subjects, seed, jobs)
-        with contextlib.suppress(OSError):
-            made.replace(folder)
-        yield folder if folder.is_dir() else made
-
-
-def _scratch_folder(folder: pathlib.Path) -> pathlib.Path | None:
-    """Returns a folder to make a phantom population in: the cache, or None (the system's) if that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        logging.warning('The phantom population is not cached: %s: %s', folder, error.strerror)
-        return None

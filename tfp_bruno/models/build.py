@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfp_bruno.bijectors import ARCHITECTURES, CompactSettings, ConditionalRealNVP, OfficialSettings
+from tfp_bruno.bijectors import ARCHITECTURES, ConditionalRealNVP, GlowSettings, RealNVPSettings
 from tfp_bruno.distributions import (
     SLICE_KERNELS,
     ExchangeableGaussianProcess,
@@ -32,7 +32,7 @@ class ModelSettings:
         process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
             (the paper's), or 'average', whose predictive mean is the plain average of the contexts.
         law: 'gaussian' or 'student_t'; an average is Gaussian.
-        flow: `CompactSettings` or `OfficialSettings`.
+        flow: `GlowSettings` or `RealNVPSettings`.
         network_dtype: Dtype of the networks inside the flow, or a tf_keras policy such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
@@ -52,7 +52,7 @@ class ModelSettings:
     num_slices: int
     process: str = 'factor'
     law: str = 'gaussian'
-    flow: CompactSettings | OfficialSettings = dataclasses.field(default_factory=CompactSettings)
+    flow: GlowSettings | RealNVPSettings = dataclasses.field(default_factory=GlowSettings)
     network_dtype: str = 'float32'
     factors: int = 80
     kernel: str = 'exponential'
@@ -102,14 +102,15 @@ class ModelSettings:
         return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': flow})
 
 
-def build_model(settings, num_steps, seed=0, twin=None):
+def build_model(settings, num_steps, seed=0, share_weights_with=None):
     """Returns a `ConditionalBruno` with a trainable flow.
 
     Args:
         settings: `ModelSettings`.
         num_steps: `int`, number of slices of the event.
         seed: `int`, for the initial weights.
-        twin: A model of the same settings, whose process is shared if it is not trained. Default value: `None`.
+        share_weights_with: A model of the same settings, whose process is shared if it is not trained. Default value:
+            `None`.
 
     Returns:
         A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
@@ -118,8 +119,8 @@ def build_model(settings, num_steps, seed=0, twin=None):
     flow = ConditionalRealNVP(
         settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
     )
-    if twin is not None and not twin.distribution.trainable_variables:
-        process = twin.distribution
+    if share_weights_with is not None and not share_weights_with.distribution.trainable_variables:
+        process = share_weights_with.distribution
     else:
         process = _PROCESSES[settings.process](settings, int(np.prod(settings.image_shape)), num_steps)
     return ConditionalBruno(process, flow)

@@ -15,8 +15,8 @@ class Kind(typing.NamedTuple):
 
     Attributes:
         settings: Class of its settings, with `to_json` and `from_json`.
-        build: Callable from settings, number of slices of a training sequence, seed and a twin, or `None`, to a
-            trainable model.
+        build: Callable from settings, number of slices of a training sequence, seed and a model to share weights with,
+            or `None`, to a trainable model.
     """
 
     settings: type
@@ -24,8 +24,8 @@ class Kind(typing.NamedTuple):
 
 
 def _build_with(model_class):
-    def build_seeded(settings, num_steps, seed, twin):
-        del num_steps, twin  # A baseline takes sequences of any length.
+    def build_seeded(settings, num_steps, seed, share_weights_with):
+        del num_steps, share_weights_with  # A baseline takes sequences of any length.
         tf.keras.utils.set_random_seed(seed)
         return model_class(settings)
 
@@ -44,13 +44,14 @@ def kind_of(settings):
     return next(name for name, kind in KINDS.items() if isinstance(settings, kind.settings))
 
 
-def build(settings, num_steps, seed=0, twin=None):
+def build(settings, num_steps, seed=0, share_weights_with=None):
     """Returns a trainable model of settings of any kind.
 
     Args:
         settings: `ModelSettings`, `GenerativeQueryNetworkSettings` or `ConditionalVAESettings`.
         num_steps: `int`, number of slices of a training sequence.
         seed: `int`, for the initial weights.
-        twin: A model of the same settings, with which a part that is not trained is shared. Default value: `None`.
+        share_weights_with: A model of the same settings, with which a part that is not trained is shared. Default
+            value: `None`.
     """
-    return KINDS[kind_of(settings)].build(settings, num_steps, seed, twin)
+    return KINDS[kind_of(settings)].build(settings, num_steps, seed, share_weights_with)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfp_bruno.bijectors import CompactSettings, OfficialSettings
+from tfp_bruno.bijectors import GlowSettings, RealNVPSettings
 from tfp_bruno.models.initialize import StartSettings
 from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.bound import BoundSettings
@@ -82,7 +82,7 @@ class Preset:
 
 
 # A small margin at both ends of the logit leaves the background clean and the inside sharp.
-_FLOW = CompactSettings(pose_width=3.0, every_step=False, alpha=0.08)
+_FLOW = GlowSettings(pose_width=3.0, every_step=False, alpha=0.08)
 
 _CPU = Preset(
     # In minutes, more maps to learn take more from the closed-form start than they give.
@@ -143,7 +143,7 @@ PRESETS = {
     ),
     # The paper's: 64 x 64, sequences of nine, one-hot pose, likelihood alone, the flow of Conditional BRUNO; for GPUs.
     'paper': Preset(
-        model={'process': 'exchangeable', 'law': 'student_t', 'flow': OfficialSettings()},
+        model={'process': 'exchangeable', 'law': 'student_t', 'flow': RealNVPSettings()},
         training=TrainingSettings(
             steps=100_000, batch_size=32, micro_batches=4, warmup_steps=1000, average_decay=0.9995, evaluate_every=1000
         ),

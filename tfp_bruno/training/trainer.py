@@ -18,7 +18,7 @@ class Trainer:
 
     Attributes:
         model: The model that is trained: a `ConditionalBruno` or a deep baseline.
-        averaged_model: Its twin with the moving average of the weights, which evaluation and reconstruction use.
+        averaged_model: A second model with the moving averages of the weights, which evaluation and reconstruction use.
         step: `tf.Variable`, number of steps taken.
         seconds: `tf.Variable`, time that the loop has taken, over all resumptions.
     """
@@ -39,7 +39,9 @@ class Trainer:
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
         with self.strategy.scope():
             self.model = build(model_settings, settings.sequence_length, settings.seed)
-            self.averaged_model = build(model_settings, settings.sequence_length, settings.seed, twin=self.model)
+            self.averaged_model = build(
+                model_settings, settings.sequence_length, settings.seed, share_weights_with=self.model
+            )
             self._variables = self.model.trainable_variables
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=self._task.beta_2, global_clipnorm=settings.clip_norm

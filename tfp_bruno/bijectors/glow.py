@@ -1,4 +1,4 @@
-"""The compact flow: squeezed first, halves of the channels, cheap for what it can do."""
+"""The Glow architecture: squeezed first, halves of the channels, cheap for what it can do."""
 
 import dataclasses
 import typing
@@ -15,12 +15,12 @@ from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.squeeze import Squeeze
 from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, OneHotPoseEncoder
 
-__all__ = ['CompactSettings', 'build_compact']
+__all__ = ['GlowSettings', 'build_glow']
 
 
 @dataclasses.dataclass(frozen=True)
-class CompactSettings:
-    """The size of a compact flow.
+class GlowSettings:
+    """Sizes of the Glow architecture.
 
     Attributes:
         first_squeeze: Side of the blocks of pixels that become channels before the first coupling.
@@ -54,7 +54,7 @@ class CompactSettings:
     every_step: bool = True
     pose_affine: bool = True
 
-    architecture: typing.ClassVar[str] = 'compact'
+    architecture: typing.ClassVar[str] = 'glow'
 
     def make_pose_encoder(self, dtype):
         """Returns the layer that encodes poses, where the user gives none."""
@@ -79,7 +79,7 @@ class CompactSettings:
             raise ValueError(f'`filters` {self.filters} and `couplings` {self.couplings} must have one entry a scale.')
 
 
-def build_compact(image_shape, settings, condition_size, make_conditioner, rng, dtype):
+def build_glow(image_shape, settings, condition_size, make_conditioner, rng, dtype):
     """Returns the flow between latent and logits, with couplings on encoded poses.
 
     ```none
@@ -89,7 +89,7 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
 
     Args:
         image_shape: `(H, W, C)`.
-        settings: `CompactSettings`.
+        settings: `GlowSettings`.
         condition_size: `int`, size of the encoded pose.
         make_conditioner: Callable from the shape of half an event, `(H, W, C)`, and the condition's size to a
             conditioner for convolutional couplings, or `None` for the default one.
@@ -118,7 +118,7 @@ def build_compact(image_shape, settings, condition_size, make_conditioner, rng, 
 class _Builder:
     """What every step of the flow is made with."""
 
-    settings: CompactSettings
+    settings: GlowSettings
     condition_size: int
     make_conditioner: typing.Callable | None
     rng: np.random.Generator

@@ -15,12 +15,12 @@ from tfp_bruno.bijectors.masked_coupling import (
 from tfp_bruno.bijectors.squeeze import Squeeze
 from tfp_bruno.networks import DensePoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 
-__all__ = ['OfficialSettings', 'build_official']
+__all__ = ['RealNVPSettings', 'build_real_nvp']
 
 
 @dataclasses.dataclass(frozen=True)
-class OfficialSettings:
-    """The size of the official flow; the defaults are those of the official code.
+class RealNVPSettings:
+    """Sizes of the RealNVP architecture; the defaults are those of the official code.
 
     Attributes:
         scales: Number of scales.
@@ -48,7 +48,7 @@ class OfficialSettings:
     pose_affine: bool = False
     recompute: bool = False
 
-    architecture: typing.ClassVar[str] = 'official'
+    architecture: typing.ClassVar[str] = 'real_nvp'
 
     def make_pose_encoder(self, dtype):
         """Returns the layer that encodes poses, where the user gives none."""
@@ -65,8 +65,8 @@ class OfficialSettings:
             )
 
 
-def build_official(image_shape, settings, condition_size, make_conditioner, rng, dtype):
-    """Returns the flow between latent and logits; arguments and result as those of `build_compact`.
+def build_real_nvp(image_shape, settings, condition_size, make_conditioner, rng, dtype):
+    """Returns the flow between latent and logits; arguments and result as those of `build_glow`.
 
     ```none
     image side -> (3 couplings by checkerboard, squeeze, 3 couplings by channel) at each scale but the last, half of the
@@ -91,7 +91,7 @@ def build_official(image_shape, settings, condition_size, make_conditioner, rng,
 class _Builder:
     """What every coupling of the flow is made with."""
 
-    settings: OfficialSettings
+    settings: RealNVPSettings
     condition_size: int
     make_conditioner: typing.Callable | None
     dtype: typing.Any
