@@ -11,6 +11,7 @@ VERSION = re.search(r"__version__ = '([^']+)'", (HERE / 'tfp_bruno' / 'version.p
 TESTS = [
     'SimpleITK>=2.3',
     'hypothesis>=6.100',
+    'import-linter>=2.3',
     'ipykernel>=6.29',
     'nbclient>=0.10',
     'nbformat>=5.10',
