@@ -42,16 +42,17 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 	$(BIN)/python bin/reconstruct --run_dir=$(DEMO)/run --output_dir=$(DEMO)/completed --slices=10,30,50,70 \
 	  --stack=$(DEMO)/population/sub-0$(DEMO_SUBJECTS)/anat/sub-0$(DEMO_SUBJECTS)_T2w.nii.gz --num_samples=3
 
-test: $(VENV)/.installed-tests lint  ## Run ruff, the import contracts and the whole test suite
+test: $(VENV)/.installed-tests lint  ## Run lint and the whole test suite
 	$(BIN)/python -m pytest
 
 damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random, and 204 from unusual ones
 	$(BIN)/python benchmarks/damaged_files.py --files=500
 	$(BIN)/python benchmarks/unusual_files.py --files=204
 
-lint: $(VENV)/.installed-tests  ## Run ruff, and check which package imports which
+lint: $(VENV)/.installed-tests  ## Run ruff, mypy and the allowed imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(VENV)/.installed-tests  ## Let ruff mend what it can

@@ -13,6 +13,7 @@ TESTS = [
     'hypothesis>=6.100',
     'import-linter>=2.3',
     'ipykernel>=6.29',
+    'mypy>=1.18',
     'nbclient>=0.10',
     'nbformat>=5.10',
     'pytest>=8.0',
@@ -28,7 +29,11 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['tfp_bruno', 'tfp_bruno.*']),
-    package_data={'tfp_bruno.data': ['datasets/*.toml'], 'tfp_bruno.reconstruction': ['templates/*.jinja']},
+    package_data={
+        'tfp_bruno': ['py.typed'],
+        'tfp_bruno.data': ['datasets/*.toml'],
+        'tfp_bruno.reconstruction': ['templates/*.jinja'],
+    },
     python_requires='>=3.10,<3.14',
     install_requires=[
         'Jinja2>=3.1',

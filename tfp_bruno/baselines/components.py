@@ -80,8 +80,9 @@ class ComponentPopulation:
         self.components = Components.fit(train_images)
         left_out = np.arange(len(train_images)) % _LEFT_OUT == 0
         # Too few to leave one out: the largest rank there is, and the middle noise.
-        self._unseen = train_images[left_out] if len(train_images) > 2 else None
-        self._reduced = Components.fit(train_images[~left_out]) if len(train_images) > 2 else None
+        self._held_out = None
+        if len(train_images) > 2:
+            self._held_out = Components.fit(train_images[~left_out]), train_images[left_out]
 
     def choose(self, context_slices, candidates, predict):
         """Returns the candidate with the least squared error on subjects that the components were not fitted to.
@@ -98,11 +99,12 @@ class ComponentPopulation:
         Returns:
             `(rank, noise, candidate)`.
         """
-        if self._unseen is None:
+        if self._held_out is None:
             return len(self.components.loadings), NOISES[len(NOISES) // 2], candidates[0]
-        components, query = self._reduced, np.setdiff1d(np.arange(self.stack_shape[0])[::_THINNING], context_slices)
+        components, unseen = self._held_out
+        query = np.setdiff1d(np.arange(self.stack_shape[0])[::_THINNING], context_slices)
         most = len(components.loadings)
-        unseen = self._unseen - components.mean
+        unseen = unseen - components.mean
         contexts, truth = unseen[:, context_slices], unseen[:, query]
         settings = list(itertools.product(sorted({min(rank, most) for rank in RANKS}), NOISES))
         scores = [components.scores(contexts, context_slices, *setting) for setting in settings]
@@ -118,4 +120,4 @@ class ComponentPopulation:
             for (rank, noise), each in zip(settings, scores, strict=True):
                 gain = np.sum(each * (2.0 * shared[:, :rank] - each @ products[:rank, :rank]))
                 errors[rank, noise, candidate] = np.sum(np.square(rest), dtype=np.float64) - gain
-        return min(errors, key=errors.get)
+        return min(errors, key=errors.__getitem__)

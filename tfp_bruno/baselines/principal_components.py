@@ -16,7 +16,7 @@ class PrincipalComponents:
     contexts it is the mean of the training subjects.
     """
 
-    _candidates = (None,)
+    _candidates: tuple[float | None, ...] = (None,)
 
     def __init__(self, population):
         """Takes the components.

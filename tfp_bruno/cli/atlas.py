@@ -17,8 +17,10 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import OutputSettings, check_output_dir
 from tfp_bruno.reconstruction.atlas import AtlasSettings, write_atlas
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')
+RUN_DIR = flags.DEFINE_string(
+    'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
+)
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 3, 'Number of random subjects to write.', lower_bound=0)
 STD_SAMPLES = flags.DEFINE_integer(
@@ -30,7 +32,6 @@ SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', l
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
 
 flags.adopt_module_key_flags(models)
-flags.mark_flags_as_required(['run_dir', 'output_dir'])
 
 
 def main(argv: list[str]) -> None:

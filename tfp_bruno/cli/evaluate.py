@@ -82,11 +82,23 @@ def main(argv: list[str]) -> None:
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
+    # One of the two is given, and one alone.
     if COMPARE.value is not None:
         compare_runs([pathlib.Path(run) for run in COMPARE.value])
-        return
+    elif RUN_DIR.value is not None:
+        evaluate_run(pathlib.Path(RUN_DIR.value))
+
+
+def evaluate_run(run_dir: pathlib.Path) -> None:
+    """Evaluates one run, writes its report and prints a summary.
+
+    Args:
+        run_dir: its folder.
+
+    Raises:
+        UserError: if a flag, a file or a folder cannot be used.
+    """
     counts = parse_counts(CONTEXTS.value)
-    run_dir = pathlib.Path(RUN_DIR.value)
     if not run_dir.is_dir():
         raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
@@ -107,11 +119,12 @@ def main(argv: list[str]) -> None:
         sampling=model.sampling,
     )
     logging.info('Evaluating on %s.', test.description)
-    experiment = EXPERIMENTS.get(EXPERIMENT.value)
+    experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
     scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
-    options = {'context_slices': slices, 'with_baselines': BASELINES.value}
-    evaluation = evaluate(model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, **options)
+    evaluation = evaluate(
+        model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices, with_baselines=BASELINES.value
+    )
     paths = write_report(output_dir, evaluation, provenance)
     summary = format_summary(evaluation, provenance)
     if experiment is not None:
@@ -132,7 +145,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
             different subjects, or those cannot be loaded.
     """
     if len({run_dir.resolve() for run_dir in run_dirs}) < max(2, len(run_dirs)):
-        raise UserError(f'--compare={",".join(COMPARE.value)}: give two folders of runs or more, each once.')
+        raise UserError(f'--compare={",".join(map(str, run_dirs))}: give two folders of runs or more, each once.')
     metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
@@ -216,18 +229,16 @@ def load_populations(model) -> tuple[data.Population, data.Population]:
     train_dir = TRAIN_DATA_DIR.value or model.info['data_dir']
     splits = data.read_split(model.info['split_file'])
     own = load_volumes(model.definition, train_dir, model.info['phantom_subjects'], splits=splits, **settings)
-    if is_same_folder(DATA_DIR.value, train_dir):
+    if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
     else:
         evaluated = data.load_population(model.definition, DATA_DIR.value, needs_split=False, **settings)
     return own.subset('train'), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 
-def is_same_folder(data_dir: str | None, train_dir: str | None) -> bool:
-    """Tells whether `--data_dir` is the folder of the training data, as it is by default."""
-    if data_dir is None or train_dir is None:
-        return data_dir is None
-    return os.path.realpath(data_dir) == os.path.realpath(train_dir)
+def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
+    """Tells whether `--data_dir` is the folder of the training data; None stands for the built-in phantoms."""
+    return train_dir is not None and os.path.realpath(data_dir) == os.path.realpath(train_dir)
 
 
 def first_subjects(population: data.Population, count: int | None) -> data.Population:

@@ -41,7 +41,9 @@ from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, recon
 from tfp_bruno.reconstruction.study_report import write_study_report
 from tfp_bruno.reconstruction.subject import check_output_settings
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
+RUN_DIR = flags.DEFINE_string(
+    'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
+)
 STACK = flags.DEFINE_string('stack', None, 'NIfTI volume that holds the context slices.')
 SLICE_DIR = flags.DEFINE_string(
     'slice_dir', None, 'Folder of single-slice NIfTI files, each with its affine: 0.nii.gz, ..., mask_0.nii.gz.'
@@ -70,7 +72,7 @@ REFERENCE = flags.DEFINE_string(
     'NIfTI volume in the world of --stack or --slice_dir that shows the whole anatomy: tells where the slices lie in '
     'it. Default: the scan itself; of --slice_dir, the frame of the training data.',
 )
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.')
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 0, 'Number of sampled volumes to write.', lower_bound=0)
 STD_SAMPLES = flags.DEFINE_integer(
@@ -97,7 +99,6 @@ ASSUME_RAS = flags.DEFINE_bool(
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
 flags.adopt_module_key_flags(models)
-flags.mark_flags_as_required(['run_dir', 'output_dir'])
 
 
 def main(argv: list[str]) -> None:
@@ -114,7 +115,7 @@ def main(argv: list[str]) -> None:
     check_flags()
     settings = read_settings()
     if BIDS_DIR.value is not None:
-        reconstruct_all(settings)
+        reconstruct_all(BIDS_DIR.value, settings)
         return
     with collect_warnings() as warnings:
         inputs = describe_inputs(list_inputs())
@@ -194,13 +195,14 @@ def read_inputs() -> Callable[..., Contexts]:
         UserError: if a file is missing or cannot be used.
     """
     reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
-    if SLICE_DIR.value is not None:
-        slices = read_slice_folder(SLICE_DIR.value)
+    folder = SLICE_DIR.value
+    if folder is not None:
+        slices = read_slice_folder(folder)
         return lambda model: contexts_of_slices(
             slices,
             reference_affine(model.info, model.definition, reference),
             model.definition,
-            SLICE_DIR.value,
+            folder,
             training_frame(model.info),
         )
     selection = read_selection()
@@ -234,19 +236,20 @@ def load_model_and_scorer(settings: ReconstructionSettings):
     return model, make_scorer(model) if settings.report else None
 
 
-def reconstruct_all(settings: ReconstructionSettings) -> None:
+def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
     """Completes the subjects of a study.
 
     Args:
+        bids_dir: folder of the study.
         settings: how.
 
     Raises:
         UserError: if the folders cannot be used, or, at the end, if a subject failed.
     """
-    check_not_inside(BIDS_DIR.value)
+    check_not_inside(bids_dir)
     study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
     with collect_warnings() as warnings:
-        subjects = choose_subjects(find_subjects(BIDS_DIR.value), PARTICIPANT_LABEL.value)
+        subjects = choose_subjects(find_subjects(bids_dir), PARTICIPANT_LABEL.value)
     folder = pathlib.Path(OUTPUT_DIR.value)
     subject_folders(subjects, folder)
     # A study goes on where it was interrupted, so the folder may hold files.

@@ -68,7 +68,7 @@ def main(argv):
                 **run.info,
                 'data': population.description,
                 'is_phantom': population.is_phantom,
-                'frame': population.frame.to_json(),
+                'frame': None if population.frame is None else population.frame.to_json(),
             },
         )
         runs.write_run(run)

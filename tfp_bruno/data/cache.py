@@ -84,7 +84,7 @@ def load_stack(
     levels = np.round(stack.images * LEVELS).astype(np.uint16)
     # The same whether it was in the cache or not.
     stack = dataclasses.replace(stack, images=levels / np.float32(LEVELS))
-    voxels = hashlib.sha256(np.ascontiguousarray(volume.data)).hexdigest()
+    voxels = hashlib.sha256(np.ascontiguousarray(volume.data).data).hexdigest()
     # A mask may be named after its volume, and not the other way round.
     known = {_MASK: mask, _VOLUME: path}
     loaded = LoadedStack(stack, voxels, [_without(message, known) for message in messages], is_label_map(volume.data))

@@ -35,6 +35,13 @@ class Subject:
     session: str = ''
     mask: pathlib.Path | None = None
 
+    @property
+    def decided_split(self) -> str:
+        """The split, once it is decided; a ValueError says that it is not."""
+        if self.split is None:
+            raise ValueError(f'{self.path}: has no split yet')
+        return self.split
+
 
 def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
     """Lists the volumes of a folder, without masks and label maps. What else is not used is warned of.

@@ -36,9 +36,10 @@ def list_files(data_dir: pathlib.Path) -> FolderFiles:
         raise UserError(f'{data_dir}: there is no such folder; give a folder of NIfTI volumes.')
     if not data_dir.is_dir():
         raise UserError(f'{data_dir}: is not a folder; give the folder that holds the volumes.')
-    files, remarks = _inside(data_dir), []
+    files = _inside(data_dir)
+    missing: list[pathlib.Path] = []
+    remarks: list[str] = []
     folders = [path for path in files if path.name.startswith('sub-') and (path.is_dir() or _is_broken_folder(path))]
-    missing = []
     if folders:
         flat = [path for path in files if _is_volume(path)]
         files, missing, elsewhere, without = _list_bids(folders)
@@ -73,9 +74,12 @@ def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, mend: str)
         remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {mend}.')
 
 
-def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list, list, list, list]:
+def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], ...]:
     """Returns what lies in `sub-*/[ses-*/]anat`, folders that are broken links, volumes beside, and empty subjects."""
-    files, missing, elsewhere, without = [], [], [], []
+    files: list[pathlib.Path] = []
+    missing: list[pathlib.Path] = []
+    elsewhere: list[pathlib.Path] = []
+    without: list[pathlib.Path] = []
     for folder in folders:
         levels = [folder, *(path for path in _inside(folder) if path.name.startswith('ses-'))]
         broken = [path for level in levels for path in (level, level / 'anat') if _is_broken_folder(path)]
@@ -105,7 +109,7 @@ def _is_volume(path: pathlib.Path) -> bool:
     return is_nifti(path) and not is_labels(path) and (path.is_file() or is_broken_link(path))
 
 
-def _without_made(volumes: list[pathlib.Path]) -> tuple[list, list]:
+def _without_made(volumes: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """Returns the volumes that were made of no other beside them, and those that were."""
     stems: dict[pathlib.Path, set[str]] = {}
     for path in volumes:

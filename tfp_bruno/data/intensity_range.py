@@ -53,8 +53,10 @@ def intensity_range(
     if definition.window is not None:
         values = np.concatenate([image.ravel() for image in images]) if is_masked else inside
         background = None if is_masked else _most_frequent(edges)
-        check_window_units(values, inside, background, definition, path)
+        check_window_units(values, inside, background, definition.window, definition.name, path)
         return definition.window
+    # A definition without a window has a percentile.
+    assert definition.percentile is not None
     return _percentile_range(inside, edges, is_masked, definition.percentile, path)
 
 

@@ -26,8 +26,8 @@ def is_label_map(data: np.ndarray) -> bool:
         moved = np.moveaxis(data, axis, 0)
         one, two = moved[:-1], moved[1:]
         inside = (one != 0) | (two != 0)
-        pairs += np.count_nonzero(inside)
-        same += np.count_nonzero(inside & (one == two))
+        pairs += int(np.count_nonzero(inside))
+        same += int(np.count_nonzero(inside & (one == two)))
     return bool(same >= LEAST_FLAT * pairs > 0)
 
 

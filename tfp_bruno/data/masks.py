@@ -19,7 +19,7 @@ class MaskFinder:
     def __init__(self, volumes: Iterable[pathlib.Path]):
         """Args: volumes: all volumes, so that a mask that two of them would share is noticed."""
         self._owners = collections.defaultdict(set)
-        self._files = {}
+        self._files: dict[pathlib.Path, dict[str, list[pathlib.Path]]] = {}
         for volume in volumes:
             for name in mask_names(stem_of(volume)):
                 self._owners[volume.parent, name].add(volume)

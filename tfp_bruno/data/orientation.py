@@ -59,4 +59,6 @@ def nearest_orientation(affine: np.ndarray, codes: str) -> np.ndarray:
             )
             if sign * handedness > 0 and score > best + 1e-9:
                 best, chosen = score, np.array([axes, flips]).T
+    if chosen is None:
+        raise ValueError(f'affine: its axes span no volume, {affine[:3, :3].tolist()}')
     return chosen

@@ -1,6 +1,7 @@
 """Files that are no NIfTI volume, named by their first bytes, so that the error can say how to convert them."""
 
 import pathlib
+from typing import NoReturn
 
 from tfp_bruno.errors import UserError
 
@@ -24,7 +25,7 @@ PAIR_SUFFIXES = ('.img', '.img.gz')
 HALF_OF_A_PAIR = 'is one half of an Analyze or NIfTI pair (.hdr and .img)'
 
 
-def refuse_other_format(head: bytes, path: pathlib.Path) -> None:
+def refuse_other_format(head: bytes, path: pathlib.Path) -> NoReturn:
     """Raises a UserError that says what a file is that does not begin as NIfTI does.
 
     Args:

@@ -26,7 +26,7 @@ def read_participants(path: str | os.PathLike) -> dict[str, str | None]:
     header, rows = _read_table(path)
     if 'participant_id' not in header:
         raise UserError(f'{path}: has no column participant_id; name it in the first line, separated by tabs.')
-    splits = {}
+    splits: dict[str, str | None] = {}
     for number, row in rows:
         if len(row) != len(header):
             raise UserError(f'{path}: line {number} has {len(row)} fields, not {len(header)}; separate them by tabs.')

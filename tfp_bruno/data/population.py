@@ -122,11 +122,12 @@ def load_population(
     # The folder's own name: tables and pictures, which are shown to others, have this as their title.
     kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
-    names, values = tuple(subject.name for subject in subjects), tuple(subject.split for subject in subjects)
+    names, values = tuple(subject.name for subject in subjects), tuple(subject.decided_split for subject in subjects)
     boxes = [Box.from_array(box) for box in pack.boxes]
     warn_of_outliers(boxes, [subject.path for subject in subjects])
     trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
-    frame = common_frame(pack.affines, pack.thicknesses, trained_on, pack.images.shape[1:])
+    affines = [np.array(affine) for affine in pack.affines]
+    frame = common_frame(affines, pack.thicknesses, trained_on, pack.images.shape[1:])
     return Population(pack.images, names, values, is_phantom, description, frame)
 
 
@@ -180,7 +181,7 @@ def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
 
 def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str]) -> None:
     """Raises a UserError if the very same volume is in both splits under two names."""
-    first = {}
+    first: dict[str, Subject] = {}
     for subject, content in zip(subjects, contents, strict=True):
         other = first.setdefault(content, subject)
         if other.split != subject.split:

@@ -89,14 +89,15 @@ def read_split(path: str | os.PathLike) -> dict[str, str]:
     Raises:
         UserError: if the file cannot be read, is malformed, or leaves a subject without a split.
     """
-    splits = participants.read_participants(path)
-    for name, split in splits.items():
+    splits = {}
+    for name, split in participants.read_participants(path).items():
         if split is None:
             raise UserError(f'{path}: {name} has no split; write train or test for it.')
+        splits[name] = split
     return splits
 
 
-def _check_counts(splits: Mapping[str, str], folder: pathlib.Path) -> None:
+def _check_counts(splits: Mapping[str, str | None], folder: pathlib.Path) -> None:
     """Raises a UserError if a given split has too few subjects on either side."""
     for split, least in (('train', MIN_TRAIN), ('test', MIN_TEST)):
         count = sum(value == split for value in splits.values())

@@ -147,7 +147,7 @@ def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | No
     scaled = (data - np.float32(low)) / np.float32(high - low)
     np.clip(scaled, 0, 1, out=scaled)
     foreground = scaled > FOREGROUND
-    filled = [foreground.any(axis=tuple(np.delete(range(3), axis))) for axis in range(3)]
+    filled = [np.asarray(foreground.any(axis=tuple(np.delete(range(3), axis)))) for axis in range(3)]
     if definition.window is None:
         # In a window there is air between a body and what it lies on.
         _warn_of_gaps_across(filled[:2], volume.path, definition.plane)

@@ -29,7 +29,8 @@ def unpack(content: bytes, path: pathlib.Path, size: int, whole: bool = True) ->
     if not content.startswith(GZIP_MAGIC):
         return content if whole else content[:size]
     limit = size + _SLACK if whole else size
-    parts, rest = [], content
+    parts: list[bytes] = []
+    rest = content
     try:
         # A file may consist of several members, as parallel packers write them; zeros may follow the last.
         while rest:

@@ -4,7 +4,6 @@ import pathlib
 
 import numpy as np
 
-from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.errors import UserError, warn
 
 # A window that begins here or lower is one of Hounsfield units: fat is at -100, air at -1000.
@@ -30,7 +29,8 @@ def check_window_units(
     values: np.ndarray,
     inside: np.ndarray,
     background: float | None,
-    definition: DatasetDefinition,
+    window: tuple[float, float],
+    dataset: str,
     path: pathlib.Path,
 ) -> None:
     """Checks that intensities can be those of a window, without which all would be black or white.
@@ -39,14 +39,15 @@ def check_window_units(
         values: all voxels of the volume, flat.
         inside: those inside its mask; all without one.
         background: the constant along the edges of the volume; None if there is none, or a mask replaces it.
-        definition: a dataset with a window.
+        window: intensities that become 0 and 1.
+        dataset: its name.
         path: the file, for errors and warnings.
 
     Raises:
         UserError: if they cannot be; what may be right, in a scan that is masked or cropped, is a warning.
     """
-    low, high = definition.window
-    wanted = f'the window of {definition.name}, {low:g} to {high:g}'
+    low, high = window
+    wanted = f'the window of {dataset}, {low:g} to {high:g}'
     found = f'it reaches from {values.min():g} to {values.max():g}, {np.mean(values >= high):.0%} of it white'
     if values.max() <= low:
         raise UserError(f'{path}: has no voxel above {low:g}, black in {wanted}; give it in the units of the window.')

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps, patches
+from matplotlib import color_sequences, colormaps, patches
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -189,7 +189,7 @@ def draw_curves(curves: Mapping[str, np.ndarray], num_models: int, context_slice
     """
     figure = _new_figure((9, 5.2), layout='constrained')
     axes = figure.add_subplot()
-    styles = [{'color': colour, 'lw': 1.8} for colour in colormaps['tab10'].colors[:num_models]]
+    styles = [{'color': colour, 'lw': 1.8} for colour in color_sequences['tab10'][:num_models]]
     styles += [{'color': '0.35', 'lw': 1, 'ls': style} for style in ('--', ':', '-.')]
     for (label, curve), style in zip(curves.items(), styles, strict=False):
         axes.plot(curve, label=label, marker='o', ms=5, mec='white', markevery=list(context_slices), **style)

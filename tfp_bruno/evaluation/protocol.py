@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from absl import logging
@@ -124,7 +125,9 @@ def evaluate(
     classical = _make_baselines(train.images) if with_baselines else {}
     completer = _Completer(model, classical, num_samples, seed)
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
-    scores, errors, curves, examples, calibrations = {}, {}, {}, (), {}
+    scores, errors, curves = {}, {}, {}
+    examples: list[Example] = []
+    calibrations: dict[int, list[dict[str, float]]] = {}
     progress = tqdm(total=len(counts) * len(test.names), desc='subjects', disable=None)
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
         for count in counts:
@@ -135,7 +138,8 @@ def evaluate(
                 outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
                     shown = samples[:NUM_EXAMPLE_SAMPLES]
-                    examples += (Example(test.names[subject], contexts[count], truth, completions, shown),)
+                    given = tuple(contexts[count])
+                    examples.append(Example(test.names[subject], given, truth, completions, shown))
                 progress.update()
             scores[count], errors[count], curves[count] = _average(outcomes)
             logging.info('%d contexts: in-mask SSIM %s', count, _headline(scores[count]))
@@ -155,16 +159,24 @@ def evaluate(
         num_samples=num_samples,
         score_samples=score_samples,
         seed=seed,
-        examples=examples,
+        examples=tuple(examples),
     )
+
+
+class _Baseline(Protocol):
+    """What is asked of a classical baseline."""
+
+    def predict(
+        self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray, /
+    ) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class _Completer:
     """Completes the stack of one subject by every method."""
 
-    model: object
-    baselines: Mapping[str, object]
+    model: Any
+    baselines: Mapping[str, _Baseline]
     num_samples: int
     seed: int
 

@@ -60,7 +60,11 @@ class BrainShape:
     depth_range: float
 
 
-def _scaled(part, factor):
+# Centre, semi-axes and tilt.
+_Ellipsoid = tuple[tuple[float, ...], tuple[float, ...], float]
+
+
+def _scaled(part: _Ellipsoid, factor: float) -> _Ellipsoid:
     """Returns an ellipsoid (centre, semi-axes, tilt) with its semi-axes multiplied."""
     centre, radii, tilt = part
     return centre, tuple(radius * factor for radius in radii), tilt
@@ -79,7 +83,7 @@ def _cerebrum(mirrored, shape):
     return distance
 
 
-def _below(mirrored, shape):
+def _below(mirrored, shape) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distances to the cerebellum and to the brain stem."""
     hemispheres = geometry.ellipsoid(mirrored, *_scaled(parts.CEREBELLUM, shape.cerebellum), reach=DEEP)
     cerebellum = geometry.smooth_minimum(hemispheres, geometry.ellipsoid(mirrored, *parts.VERMIS, reach=DEEP), 2.0)

@@ -71,8 +71,8 @@ def bent_coordinates(axes, placement, rng):
         Three float32 arrays (x, y, z) of the lattice's shape: the point of the reference anatomy at each voxel.
     """
     rotation = geometry.rotation_matrix(placement.angles)
-    grid = np.meshgrid(*axes, indexing='ij', sparse=True)
-    grid = [axis - np.float32(offset) for axis, offset in zip(grid, placement.shift, strict=True)]
+    sparse = np.meshgrid(*axes, indexing='ij', sparse=True)
+    grid = [axis - np.float32(offset) for axis, offset in zip(sparse, placement.shift, strict=True)]
     points = []
     for row, scale in zip(rotation, placement.scale, strict=True):
         field = smooth_field(axes, placement.bend_length, rng)

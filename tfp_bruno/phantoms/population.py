@@ -118,9 +118,12 @@ def _worker_map(jobs):
 
 def _end_with_parent():
     """Makes a worker end when the process that started it was killed, instead of waiting for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError('only a worker process ends with its parent')
 
     def watch():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -80,7 +80,7 @@ def lung_tree(jitter, rng):
         float32 array [n, 2, 4] of pieces as `segments` returns them.
     """
     common = np.random.default_rng(TREE_SEED)
-    pieces = []
+    pieces: list[list[list[float]]] = []
     for start, side in HILA:
         for _ in range(14):
             direction = common.standard_normal(3) * (0.4, 1.0, 1.2) + (0.45 * side, 0.0, 0.0)

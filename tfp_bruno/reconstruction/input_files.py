@@ -1,6 +1,7 @@
 """The files that a completion is made of: read, and recorded, so that it is not taken for one of other files."""
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -54,7 +55,9 @@ def check_same_inputs(made_of: Mapping[str, str], now: Sequence[Mapping[str, str
         raise UserError(f'{folder}: was made with a mask; {mend}')
 
 
-def read_scan(path: pathlib.Path, mask_path: pathlib.Path | None, assume_ras: bool) -> tuple[Volume, np.ndarray | None]:
+def read_scan(
+    path: str | os.PathLike, mask_path: str | os.PathLike | None, assume_ras: bool
+) -> tuple[Volume, np.ndarray | None]:
     """Reads a scan and its mask, and warns if the scan looks like a label map."""
     scan = read_volume(path, assume_ras)
     mask = None if mask_path is None else read_mask(mask_path, scan, assume_ras)

@@ -13,7 +13,7 @@ MAX_COLUMNS = 12
 SPREAD_COLUMNS = 8
 MAX_SAMPLES = 2
 PANEL_INCHES = 1.2
-_OPPOSITE = dict(('LR', 'RL', 'PA', 'AP'))
+_OPPOSITE = {'L': 'R', 'R': 'L', 'P': 'A', 'A': 'P'}
 
 
 def write_mosaic(path: str | os.PathLike, completion: Completion, title: str, axes: str = 'LPS') -> None:

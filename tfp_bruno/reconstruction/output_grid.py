@@ -80,8 +80,8 @@ def isotropic_grid(
     # The small number keeps rounding from adding an empty layer.
     shape = np.ceil(2 * reach / spacing - 1e-4).astype(int) + (0 if anchor is None else 1)
     if np.prod(shape.astype(float)) > MOST_VOXELS:
-        size = ' x '.join(map(str, shape))
-        raise UserError(f'--spacing={spacing:g}: makes {size} voxels, too many; give a larger one.')
+        product = ' x '.join(map(str, shape))
+        raise UserError(f'--spacing={spacing:g}: makes {product} voxels, too many; give a larger one.')
     matrix = rotation * spacing
     affine = nibabel.affines.from_matvec(matrix, centre - matrix @ ((shape - 1) / 2))
     if anchor is not None:

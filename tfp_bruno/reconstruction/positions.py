@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import TypeVar
 
 import nibabel
 import numpy as np
@@ -18,6 +19,9 @@ TOLERANCE = 1e-3
 THICK = 1.25
 # Degrees between slices and the planes of the stack. What is tilted further is another anatomy to the model.
 TILT_WARNING, MOST_TILT = 5.0, 15.0
+
+
+_Number = TypeVar('_Number', int, float)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +111,7 @@ def scan_slices_to_positions(scan_slices: Sequence[int], volume: Volume, stack: 
     inside = slices_inside(volume, stack, axes)
     if not inside:
         raise UserError(f"{volume.path}: none of its slices lies in the model's field of view; give another scan.")
-    chosen = {}
+    chosen: dict[int, int] = {}
     for index in _merge_repeated('--scan_slices', scan_slices):
         if index not in inside:
             raise UserError(
@@ -251,7 +255,7 @@ def world_to_positions(world_positions: Sequence[float], stack: Stack) -> tuple[
     num_slices = len(stack.images)
     planes = plane_coordinates(stack.affine, num_slices)
     step = planes[1] - planes[0]
-    chosen = {}
+    chosen: dict[int, float] = {}
     for coordinate in _merge_repeated('--world_positions', world_positions):
         position = nearest_position((coordinate - planes[0]) / step, num_slices)
         if position is None:
@@ -269,7 +273,7 @@ def world_to_positions(world_positions: Sequence[float], stack: Stack) -> tuple[
     return tuple(sorted(chosen))
 
 
-def _merge_repeated(flag: str, numbers: Sequence[float]) -> tuple[float, ...]:
+def _merge_repeated(flag: str, numbers: Sequence[_Number]) -> tuple[_Number, ...]:
     """Returns the numbers, ascending, each once; warns if one was there twice."""
     unique = sorted(set(numbers))
     if len(unique) < len(numbers):

@@ -50,10 +50,11 @@ def score_slices(scorer, contexts: Contexts) -> SliceScores:
         bits, anomaly = scorer(contexts.images[index : index + 1], [position], *others)
         scores[int(position)] = True, bits[0], anomaly[0]
     if contexts.stack is not None:
-        others, images = contexts.stack
-        others, images = (part[~np.isin(others, positions)] for part in (others, images))
-        bits, anomaly = scorer(images, others, contexts.images, positions)
-        scores |= {int(k): (False, b, a) for k, b, a in zip(others, bits, anomaly, strict=True)}
+        scanned, images = contexts.stack
+        is_target = ~np.isin(scanned, positions)
+        targets = scanned[is_target]
+        bits, anomaly = scorer(images[is_target], targets, contexts.images, positions)
+        scores |= {int(k): (False, b, a) for k, b, a in zip(targets, bits, anomaly, strict=True)}
     ordered = tuple(sorted(scores))
     columns = [np.array([scores[k][column] for k in ordered]) for column in range(3)]
     return SliceScores(ordered, *columns)

@@ -75,7 +75,8 @@ def list_slices(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path | None]
             f'{folder}: {len(others)} images of other formats would not be used ({name_some(others)}); convert them to '
             '.nii.gz, or move them away.'
         )
-    slices, masks = {}, {}
+    slices: dict[str, pathlib.Path] = {}
+    masks: dict[str, pathlib.Path] = {}
     for path in sorted(filter(is_nifti, files), key=lambda path: _by_number(path.name)):
         stem = stem_of(path)
         if is_labels(path):
@@ -126,11 +127,11 @@ def contexts_of_slices(
             _check_same(other, item, position)
     positions = tuple(sorted(chosen))
     ordered = [chosen[position] for position in positions]
-    images, masks = [item.volume.data for item in ordered], [item.mask for item in ordered]
-    low, high = intensity_range(images, masks, definition, pathlib.Path(folder))
+    voxels, masks = [item.volume.data for item in ordered], [item.mask for item in ordered]
+    low, high = intensity_range(voxels, masks, definition, pathlib.Path(folder))
     masked = [_masked(item, low) for item in ordered]
     images = np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked])
-    check_in_plane(images, definition.pixel_spacing, frame and frame.boxes, folder)
+    check_in_plane(images, definition.pixel_spacing, None if frame is None else frame.boxes, folder)
     thickness = float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked]))
     warn_of_thickness(frame, thickness, folder)
     return Contexts(

@@ -256,7 +256,7 @@ def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndar
 
     Where that fails there are none: each of these subjects is then predicted alone, and fails alone.
     """
-    means = {}
+    means: dict[int, np.ndarray] = {}
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, item in contexts.items():
         groups.setdefault(item.positions, []).append(index)

@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -52,7 +53,7 @@ def write_study_report(
 
 def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
     """Returns a line of the table of a study."""
-    row = {
+    row: dict[str, Any] = {
         'name': '/'.join(outcome.folder.relative_to(output_dir).parts),
         'state': outcome.state,
         'error': outcome.error,
