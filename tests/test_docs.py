@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md: they run, invert, have the right log-determinant and are trained."""
+"""The examples of the documentation run, and its links lead somewhere."""
 
 import pathlib
 import re
@@ -54,3 +54,24 @@ def test_the_example_of_the_baselines():
     assert defined['mean'].shape == (5, 5, 32, 32, 1)
     assert defined['bound'].shape == (5, 5)
     assert np.isfinite(defined['bound']).all()
+
+
+def test_the_example_of_the_readme():
+    text = (DOCS.parent / 'README.md').read_text(encoding='utf-8')
+    defined = run(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1))
+    assert defined['images'].shape == (9, 64, 64, 1)
+    assert defined['rest'].mean_image(defined['poses'][4:]).shape == (5, 64, 64, 1)
+
+
+@pytest.mark.parametrize('page', [*DOCS.glob('*.md'), *DOCS.parent.glob('*.md'), *DOCS.parent.glob('benchmarks/*.md')])
+def test_links_lead_somewhere(page):
+    text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.DOTALL)
+    for link in re.findall(r'\]\(([^)\s]+)\)', text):
+        path, _, anchor = link.partition('#')
+        if '://' in path:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r'^#+ (.*)$', target.read_text(encoding='utf-8'), re.MULTILINE)
+            assert anchor in [re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings], link

@@ -186,7 +186,7 @@ def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
 
 
 def test_a_factor_process_needs_an_affine_map():
-    with pytest.raises(ValueError, match=r'the RealNVP flow takes only with `pose_affine=True`'):
+    with pytest.raises(ValueError, match=r'the real_nvp flow takes only with `pose_affine=True`'):
         settings_of('factor', REAL_NVP)
     settings = settings_of('factor', dataclasses.replace(REAL_NVP, pose_affine=True))
     model = build_model(settings, num_steps=SLICES)
