@@ -152,6 +152,8 @@ def add_surroundings(scan, rng):
     """Puts bright tissue around the anatomy; half of the files come with a mask."""
     inside = scan.data != scan.data[0, 0, 0]
     tissue = scan.data.max() * rng.uniform(0.2, 0.8, scan.data.shape)
+    # Scanners leave corners of the field of view at the background, as they do slices that they blank.
+    tissue[0, 0, 0] = scan.data[0, 0, 0]
     scan.data = np.where(inside, scan.data, tissue).astype(np.float32)
     if rng.random() < 0.5:
         scan.mask = inside

@@ -151,6 +151,13 @@ def test_own_slices_of_another_plane_are_refused(upright_scan, header):
     assert 'the axial planes of the model are interpolated across them' in warnings[0]
 
 
+def test_thick_voxels_across_the_planes_are_a_warning_whatever_the_header_says(upright_scan):
+    scan = Volume(upright_scan.data, np.diag([1.0, 3.0, 1.0, 1.0]), pathlib.Path('scan.nii.gz'), 2)
+    with collect_warnings() as warnings:
+        contexts_of_scan(scan, SliceSelection(scan_slices=(50,)), FETAL)
+    assert [message for message in warnings if 'its slices are coronal, 3 mm apart' in message]
+
+
 def test_a_stack_that_is_tilted_against_the_scan_is_refused(upright_scan):
     affine = extract_stack(upright_scan, FETAL).affine
     centre = affine @ [31.5, 31.5, 39.5, 1]

@@ -154,15 +154,6 @@ def slice_axis(affine: np.ndarray, axes: str) -> int:
     return int(np.flatnonzero(nearest_orientation(affine, axes)[:, 0] == 2)[0])
 
 
-def acquired_axis(volume: Volume) -> int | None:
-    """Returns the axis along which the slices of a volume were acquired; None if neither header nor spacing tell."""
-    if volume.slice_axis is not None:
-        return volume.slice_axis
-    spacing = nibabel.affines.voxel_sizes(volume.affine)
-    thickest = int(np.argmax(spacing))
-    return thickest if spacing[thickest] > THICK * np.delete(spacing, thickest).max() else None
-
-
 def check_acquired_axis(volume: Volume, definition: DatasetDefinition, by_own_slices: bool) -> None:
     """Checks that the slices of a scan were acquired in the plane of the model.
 
@@ -172,21 +163,26 @@ def check_acquired_axis(volume: Volume, definition: DatasetDefinition, by_own_sl
         by_own_slices: whether the contexts are chosen by the scan's own slices.
 
     Raises:
-        UserError: if they are, and the scan was acquired in another plane. Otherwise that is a warning.
+        UserError: if they are, and the scan was acquired in another plane, as the header says or, where it does not,
+            the thickest voxels. Otherwise that, and voxels that are thick across the model's planes, is a warning.
     """
-    axis = acquired_axis(volume)
-    if axis is None or axis == slice_axis(volume.affine, definition.axes):
+    wanted = slice_axis(volume.affine, definition.axes)
+    spacing = nibabel.affines.voxel_sizes(volume.affine)
+    thickest = int(np.argmax(spacing))
+    thick = thickest if spacing[thickest] > THICK * np.delete(spacing, thickest).max() else None
+    acquired = thick if volume.slice_axis is None else volume.slice_axis
+    others = [axis for axis in (acquired, thick) if axis not in (None, wanted)]
+    if not others:
         return
-    plane = next(name for name, axes in PLANES.items() if slice_axis(volume.affine, axes) == axis)
-    if by_own_slices:
+    plane = next(name for name, axes in PLANES.items() if slice_axis(volume.affine, axes) == others[0])
+    if by_own_slices and others[0] == acquired:
         raise UserError(
             f'--scan_slices: the slices of {volume.path} are {plane}, those of the model {definition.plane}; choose '
             f'{definition.plane} planes by --slices or --world_positions, or train a model with plane = "{plane}".'
         )
-    thickness = nibabel.affines.voxel_sizes(volume.affine)[axis]
     warn(
-        f'{volume.path}: its slices are {plane}, {thickness:.3g} mm apart; the {definition.plane} planes of the model '
-        'are interpolated across them.'
+        f'{volume.path}: its slices are {plane}, {spacing[others[0]]:.3g} mm apart; the {definition.plane} planes of '
+        'the model are interpolated across them.'
     )
 
 
