@@ -6,7 +6,7 @@ DEMO ?= demo
 # The last subject is a test subject; its name has four digits.
 DEMO_SUBJECTS ?= 130
 DEMO_MINUTES ?= 3
-# Minutes of training narrow samples less than the preset's hour; see benchmarks/quality.md.
+# Minutes of training narrow samples less than the preset's hour; see docs/design_notes.md.
 DEMO_WIDTHS ?= --factor_scale=1
 # A smaller start than the preset's, which would take as long as the training.
 DEMO_START ?= --factors=400 --start_volumes=2500

@@ -1,6 +1,6 @@
 """Measures what the RealNVP flow's convolutions alone reach of the machine's ceiling, and prints a markdown table.
 
-    python benchmarks/convolutions.py [--output=benchmarks/README.md]
+    python benchmarks/convolutions.py [--output=FILE]
 
 What a training step takes beyond them is the rest of the flow; what they fall short of the ceiling no other code around
 them gives back. Nonlinearity and sums over pixels are measured alone, too. Everything takes turns with the product of

@@ -1,6 +1,6 @@
 """What the Generative Query Network learns of a toy task, and how fast its training step is; prints markdown.
 
-    python benchmarks/gqn.py --output=benchmarks/README.md
+    python benchmarks/gqn.py --output=docs/baselines.md
 
 The toy task (`toy_scenes.py`) trains for --minutes, 10 unless told otherwise; `--parts=toy` or `--parts=speed` does one
 of the two. Run it on a machine that does nothing else.

@@ -1,4 +1,4 @@
-"""The examples of the documentation run, and its links lead somewhere."""
+"""The Python of the documentation runs, its links resolve, and its lines are wrapped."""
 
 import pathlib
 import re
@@ -7,15 +7,49 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
-BLOCKS = re.findall(r'```python\n(.*?)```', (DOCS / 'extending.md').read_text(encoding='utf-8'), re.DOTALL)
+from tfp_bruno.version import __version__
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = sorted(page for folder in ('.', 'docs', 'benchmarks') for page in (ROOT / folder).glob('*.md'))
+MAX_COLUMNS = 100
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def read(page):
+    return page.read_text(encoding='utf-8')
 
 
 def run(block):
-    """What a block of the page defines."""
+    """Returns what a block of a page defines."""
     defined = {'__name__': 'example'}
     exec(block, defined)
     return defined
+
+
+def python_blocks(page):
+    return re.findall(r'```python\n(.*?)```', read(page), re.DOTALL)
+
+
+def without_code(text):
+    """Returns Markdown without fenced blocks, indented blocks and code spans."""
+    text = re.sub(r'^```.*?^```$', '', text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r'^ {4,}.*$', '', text, flags=re.MULTILINE)
+    return re.sub(r'`[^`]*`', '', text)
+
+
+def anchors(page):
+    """Returns the anchors that GitHub makes of the headings of a page."""
+    fenceless = re.sub(r'^```.*?^```$', '', read(page), flags=re.DOTALL | re.MULTILINE)
+    found = []
+    for heading in re.findall(r'^#+ (.*)$', fenceless, re.MULTILINE):
+        text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)
+        slug = re.sub(r'[^\w\- ]', '', text.lower()).replace(' ', '-')
+        count = sum(re.fullmatch(re.escape(slug) + r'(-\d+)?', each) is not None for each in found)
+        found.append(f'{slug}-{count}' if count else slug)
+    return found
 
 
 def log_abs_det(function, value):
@@ -26,9 +60,8 @@ def log_abs_det(function, value):
     return np.linalg.slogdet(tf.reshape(tape.jacobian(out, value), [size, size]))[1]
 
 
-@pytest.mark.parametrize(('block', 'name'), zip(BLOCKS, ('flow', 'chain'), strict=True))
-def test_examples(block, name):
-    # "In 30 lines": the class itself.
+def check_bijector(block, name):
+    """Checks a class of `docs/extending.md`: 30 lines, gradients, inverse and log-determinant."""
     body = block[block.index('class ') :]
     assert len(re.findall(r'^(class|    .*\S)', body, re.MULTILINE)) <= 30
     bijector, rng = run(block)[name], np.random.default_rng(0)
@@ -48,30 +81,81 @@ def test_examples(block, name):
     np.testing.assert_allclose(log_det[0], expected, rtol=1e-4)
 
 
-def test_the_example_of_the_baselines():
-    text = (DOCS / 'baselines.md').read_text(encoding='utf-8')
-    defined = run(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1))
+def check_baselines(block):
+    defined = run(block)
     assert defined['mean'].shape == (5, 5, 32, 32, 1)
     assert defined['bound'].shape == (5, 5)
     assert np.isfinite(defined['bound']).all()
 
 
-def test_the_example_of_the_readme():
-    text = (DOCS.parent / 'README.md').read_text(encoding='utf-8')
-    defined = run(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1))
+def check_readme(block):
+    defined = run(block)
     assert defined['images'].shape == (9, 64, 64, 1)
+    assert np.isfinite(defined['subject'].log_prob(defined['images']))
     assert defined['rest'].mean_image(defined['poses'][4:]).shape == (5, 64, 64, 1)
 
 
-@pytest.mark.parametrize('page', [*DOCS.glob('*.md'), *DOCS.parent.glob('*.md'), *DOCS.parent.glob('benchmarks/*.md')])
-def test_links_lead_somewhere(page):
-    text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.DOTALL)
-    for link in re.findall(r'\]\(([^)\s]+)\)', text):
-        path, _, anchor = link.partition('#')
-        if '://' in path:
+# What is checked of a block beside that it runs, by page and place.
+CHECKS = {
+    ('README.md', 0): check_readme,
+    ('docs/baselines.md', 0): check_baselines,
+    ('docs/extending.md', 0): lambda block: check_bijector(block, 'flow'),
+    ('docs/extending.md', 1): lambda block: check_bijector(block, 'chain'),
+}
+BLOCKS = {(name_of(page), index): block for page in PAGES for index, block in enumerate(python_blocks(page))}
+
+
+@pytest.mark.parametrize('place', BLOCKS, ids=lambda place: f'{place[0]}-{place[1]}')
+def test_python_block_runs(place):
+    CHECKS.get(place, run)(BLOCKS[place])
+
+
+def test_checks_belong_to_blocks():
+    assert set(CHECKS) <= set(BLOCKS)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_relative_links_resolve(page):
+    for link in re.findall(r'\]\(\s*([^)\s]+)[^)]*\)', without_code(read(page))):
+        if re.match(r'[a-z]+:', link):
             continue
+        path, _, anchor = link.partition('#')
         target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
+        assert target.is_relative_to(ROOT), f'{link} leaves the project'
+        assert target.exists(), f'{link} does not exist'
         if anchor:
-            headings = re.findall(r'^#+ (.*)$', target.read_text(encoding='utf-8'), re.MULTILINE)
-            assert anchor in [re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings], link
+            assert target.suffix == '.md' and anchor in anchors(target), f'{link} has no such heading'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_lines_are_wrapped(page):
+    # Blocks keep their line breaks, so that a line's number is that of the page.
+    fenceless = re.sub(
+        r'^```.*?^```$', lambda found: '\n' * found[0].count('\n'), read(page), flags=re.DOTALL | re.MULTILINE
+    )
+    for number, line in enumerate(fenceless.split('\n'), 1):
+        if line.startswith(('|', '    ')):
+            continue
+        shown = re.sub(r'\]\([^)]*\)|https?://\S+', '', line)
+        assert len(shown) <= MAX_COLUMNS, f'line {number} has {len(shown)} characters: {line}'
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        path
+        for pattern in ('*.md', 'Makefile', 'docs/*.md', 'benchmarks/*', 'bin/*', 'tests/**/*.py', 'tfp_bruno/**/*.py')
+        for path in sorted(ROOT.glob(pattern))
+        # The changelog names pages that are gone.
+        if path.is_file() and path.name != 'CHANGELOG.md'
+    ],
+    ids=name_of,
+)
+def test_pages_that_are_named_exist(path):
+    for name in re.findall(r'\b(?:docs|benchmarks)/\w+\.md\b', read(path)):
+        assert (ROOT / name).exists(), name
+
+
+def test_version_is_the_same_everywhere():
+    assert re.search(r'^version: (.*)$', read(ROOT / 'CITATION.cff'), re.MULTILINE).group(1) == __version__
+    assert __version__ in read(ROOT / 'CHANGELOG.md')

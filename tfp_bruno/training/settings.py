@@ -94,8 +94,8 @@ _CPU = Preset(
         'kernel': 'squared_exponential',
         # The radius takes the inflation back, which is the residual's.
         'narrows_factors': False,
-        # Training narrows what samples differ in, and pixels err together: for trainings of this length, see "How wide
-        # samples are" in benchmarks/quality.md; `make demo` has those of a few minutes.
+        # Training narrows what samples differ in, and pixels err together: for trainings of this length, see
+        # "Sampling width" in docs/design_notes.md; `make demo` has those of a few minutes.
         'factor_scale': 1.9,
         'factor_evidence': 1 / 16,
     },
