@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tfp_bruno.bijectors import RealNVPSettings
 from tfp_bruno.models import ModelSettings, build_model
@@ -130,6 +131,15 @@ def test_seeds_repeat(settings):
     for first, same in zip(*weights[:2], strict=True):
         np.testing.assert_array_equal(first, same)
     assert any(np.any(first != other) for first, other in zip(weights[0], weights[2], strict=True))
+
+
+def test_seeds_repeat_whatever_was_seeded_before(settings):
+    weights = []
+    for before in (3, 4):
+        tf_keras.utils.set_random_seed(before)
+        weights.append([variable.numpy() for variable in build_model(settings, 4, seed=1).variables])
+    for first, same in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, same)
 
 
 def test_checkpoint_round_trip(settings, randomise, tmp_path):

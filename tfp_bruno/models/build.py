@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 
 from tfp_bruno.bijectors import ARCHITECTURES, ConditionalRealNVP, GlowSettings, RealNVPSettings
 from tfp_bruno.distributions import (
@@ -115,7 +116,7 @@ def build_model(settings, num_steps, seed=0, share_weights_with=None):
     Returns:
         A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
     """
-    tf.keras.utils.set_random_seed(seed)
+    tf_keras.utils.set_random_seed(seed)
     flow = ConditionalRealNVP(
         settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
     )

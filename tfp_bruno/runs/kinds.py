@@ -2,7 +2,7 @@
 
 import typing
 
-import tensorflow as tf
+import tf_keras
 
 from tfp_bruno.baselines import deep
 from tfp_bruno.models import ModelSettings, build_model
@@ -26,7 +26,7 @@ class Kind(typing.NamedTuple):
 def _build_with(model_class):
     def build_seeded(settings, num_steps, seed, share_weights_with):
         del num_steps, share_weights_with  # A baseline takes sequences of any length.
-        tf.keras.utils.set_random_seed(seed)
+        tf_keras.utils.set_random_seed(seed)
         return model_class(settings)
 
     return build_seeded
