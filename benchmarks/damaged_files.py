@@ -58,12 +58,11 @@ EXTREMES = (0, -1, 1, 7, 255, 32767, -32768, 2**31 - 1, float('nan'), float('inf
 class StandIn:
     """A model that knows one ellipsoid."""
 
-    name = 'stand-in'
+    name, info, sampling, temperature = 'stand-in', {}, {}, 1.0
 
     def __init__(self):
         """Makes the ellipsoid."""
         self.definition = get_definition('fetal')
-        self.info = {}
         k, h, w = np.meshgrid(np.linspace(-1, 1, 80), *[np.linspace(-1, 1, 64)] * 2, indexing='ij')
         self._images = (0.6 * (k**2 + 2 * h**2 + 3 * w**2 < 0.8)).astype(np.float32)
 

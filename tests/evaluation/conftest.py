@@ -17,10 +17,10 @@ SIZE = 24
 class FakeModel:
     """Halfway between the mean and linear interpolation; samples add noise, and the density is that of a uniform."""
 
+    name, info, sampling, temperature, has_exact_log_prob = 'fake', {}, {}, 1.0, True
+
     def __init__(self, definition, train_images):
-        self.name = 'fake'
         self.definition = definition
-        self.info = {}
         self.calls = []
         self._mean = baselines.TrainingMean(train_images)
         self._linear = baselines.LinearInterpolation(train_images)

@@ -13,7 +13,7 @@ from tfp_bruno.data import Volume, get_definition
 class FakeModel:
     """Stands in for a trained model: knows one stack, and adds seeded noise where it samples."""
 
-    name = 'fake'
+    name, sampling, temperature = 'fake', {}, 1.0
 
     def __init__(self, truth, dataset='fetal', noise=0.1):
         self.definition = get_definition(dataset)

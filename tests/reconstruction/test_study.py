@@ -33,11 +33,10 @@ SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
 class CountingModel:
     """Predicts one ellipsoid, and remembers how many subjects were asked for at once."""
 
-    name = 'counting'
+    name, info, sampling, temperature = 'counting', {}, {}, 1.0
 
     def __init__(self, images):
         self.definition = get_definition('fetal')
-        self.info = {}
         self.images, self.calls = images, []
 
     def predict(self, context_images, context_slices, query_slices):

@@ -48,6 +48,14 @@ def test_what_it_is(loaded):
     assert loaded.model.name == f'{loaded.run.kind} (cpu)'
     assert not loaded.model.has_exact_log_prob
     assert (loaded.model.definition, loaded.model.info['data']) == (loaded.run.definition, 'noise')
+    assert (loaded.model.sampling, loaded.model.temperature) == ({}, 1.0)
+
+
+def test_it_has_no_temperature_but_1(loaded):
+    assert loaded.model.with_temperature(1.0) is loaded.model
+    with pytest.raises(UserError) as refused:
+        loaded.model.with_temperature(0.8)
+    assert str(refused.value) == f'temperature=0.8: {loaded.model.name} has none; leave it out.'
 
 
 @pytest.mark.parametrize('slices', [[], [4], list(range(9))], ids=len)

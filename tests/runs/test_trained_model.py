@@ -25,6 +25,8 @@ def test_what_it_is(loaded):
     assert loaded.model.definition == loaded.run.definition
     assert loaded.model.name.startswith('bruno (cpu: ')
     assert (loaded.model.info['is_phantom'], loaded.model.info['data']) == (True, 'noise')
+    assert (loaded.model.sampling, loaded.model.temperature) == (loaded.run.model.sampling, 1.0)
+    assert loaded.model.has_exact_log_prob
     assert tfp_bruno.load is load
 
 

@@ -5,6 +5,7 @@ import logging as standard_logging
 import math
 import os
 import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
@@ -35,7 +36,26 @@ def run_main(main):
 
 
 def _is_for_user(record):
-    return record.levelno >= standard_logging.ERROR or _OWN in record.pathname
+    if _OWN in record.pathname:
+        record.msg, record.args = with_flags(record.getMessage()), ()
+        return True
+    return record.levelno >= standard_logging.ERROR
+
+
+def with_flags(message: str) -> str:
+    """Returns a message of the library with the flags of the running command in place of arguments.
+
+    The library names an argument as `` `spacing` `` or `` `spacing=2` ``; a user of the command knows `--spacing`.
+
+    Args:
+        message: The text of a `UserError` or a warning.
+    """
+    return re.sub(r'`(\w+)(=[^`]*)?`', _flag_of_argument, message)
+
+
+def _flag_of_argument(match):
+    name, value = match[1], match[2] or ''
+    return f'--{name}{value}' if name in flags.FLAGS else match[0]
 
 
 def import_tensorflow():
@@ -86,7 +106,7 @@ def _run(main, argv, program):
     try:
         main(argv)
     except UserError as error:
-        _fail(program, error)
+        _fail(program, with_flags(str(error)))
     except KeyboardInterrupt:
         print(f'{_name(program)}: interrupted', file=sys.stderr)
         sys.exit(130)

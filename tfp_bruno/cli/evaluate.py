@@ -21,6 +21,7 @@ from absl import flags, logging
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app, models
 from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
@@ -116,7 +117,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         trained_on=str(model.info['data']),
         version=__version__,
         temperature=models.TEMPERATURE.value,
-        sampling=model.sampling,
+        sampling=dict(model.sampling),
     )
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
@@ -213,7 +214,7 @@ def check_writable(folder: pathlib.Path) -> None:
         raise UserError(message) from error
 
 
-def load_populations(model) -> tuple[data.Population, data.Population]:
+def load_populations(model: CompletionModel) -> tuple[data.Population, data.Population]:
     """Loads the training subjects of the run and the subjects to evaluate on.
 
     Args:

@@ -5,7 +5,7 @@ import pathlib
 from absl import flags
 
 from tfp_bruno.cli import app
-from tfp_bruno.errors import UserError
+from tfp_bruno.contracts import CompletionModel
 
 __all__ = ['TEMPERATURE', 'load_model']
 
@@ -14,7 +14,7 @@ TEMPERATURE = flags.DEFINE_float(
 )
 
 
-def load_model(run_dir: str | pathlib.Path):
+def load_model(run_dir: str | pathlib.Path) -> CompletionModel:
     """Imports TensorFlow and loads a run, with the temperature of the flag.
 
     TensorFlow takes seconds to import: whatever may fail without it, check before.
@@ -23,7 +23,7 @@ def load_model(run_dir: str | pathlib.Path):
         run_dir: folder of the trained model.
 
     Returns:
-        What `tfp_bruno.runs.load` returns.
+        The trained model.
 
     Raises:
         UserError: if the run cannot be loaded, or its model has no temperature and another than 1 is asked for.
@@ -31,9 +31,4 @@ def load_model(run_dir: str | pathlib.Path):
     app.import_tensorflow()
     from tfp_bruno.runs import load
 
-    model = load(run_dir)
-    if TEMPERATURE.value == 1.0:
-        return model
-    if not hasattr(model, 'with_temperature'):
-        raise UserError(f'--temperature={TEMPERATURE.value}: {model.name} has none; leave it out.')
-    return model.with_temperature(TEMPERATURE.value)
+    return load(run_dir).with_temperature(TEMPERATURE.value)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfp_bruno.contracts import Predictor
 from tfp_bruno.data import Population, atomic
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import figures
@@ -96,11 +97,13 @@ def check_comparable(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...
     return tuple(sorted(common, key=int))
 
 
-def complete_examples(models: Mapping[str, Any], test: Population, context_slices: Sequence[int]) -> list[Example]:
+def complete_examples(
+    models: Mapping[str, Predictor], test: Population, context_slices: Sequence[int]
+) -> list[Example]:
     """Completes the first subjects with every model.
 
     Args:
-        models: completion models with `predict`, by name.
+        models: what completes them, by name.
         test: the subjects that were scored.
         context_slices: slice numbers of the contexts.
 

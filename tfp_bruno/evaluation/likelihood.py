@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.grey_levels import LEVELS, dequantise
 
 NUM_LIKELIHOOD_SLICES = 9
 
 
-def bits_per_dimension(model, images: np.ndarray, seed: int) -> np.ndarray:
+def bits_per_dimension(model: CompletionModel, images: np.ndarray, seed: int) -> np.ndarray:
     """Gives the code length of slices of each subject under the model's joint density.
 
     Convention: M = 9 slices spread evenly over the stack, their joint density without contexts. Intensities are rounded
@@ -20,7 +21,7 @@ def bits_per_dimension(model, images: np.ndarray, seed: int) -> np.ndarray:
     density.
 
     Args:
-        model: a completion model with `log_prob(images [S, M, H, W], slices [M]) -> [S]` in nats.
+        model: a trained model.
         images: `[S, K, H, W]` in [0, 1].
         seed: of the noise.
 

@@ -5,13 +5,14 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno import baselines
+from tfp_bruno.contracts import CompletionModel, Predictor
 from tfp_bruno.data import Population
 from tfp_bruno.evaluation import likelihood, metrics
 from tfp_bruno.evaluation.calibration import calibration_figures
@@ -84,7 +85,7 @@ class Evaluation:
 
 
 def evaluate(
-    model,
+    model: CompletionModel,
     train: Population,
     test: Population,
     counts: Sequence[int] | None = None,
@@ -100,7 +101,7 @@ def evaluate(
     context is not pasted in. Every figure is also given without the context slices.
 
     Args:
-        model: a completion model with `definition`, `predict`, `sample` and `log_prob`.
+        model: a trained model.
         train: the training subjects, for the baselines.
         test: the subjects to complete.
         counts: numbers of contexts, keys of `context_slices`; None for all of them.
@@ -163,27 +164,27 @@ def evaluate(
     )
 
 
-class _Baseline(Protocol):
-    """What is asked of a classical baseline."""
+class _Query(NamedTuple):
+    """The first arguments of `predict` and `sample`."""
 
-    def predict(
-        self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray, /
-    ) -> np.ndarray: ...
+    context_images: np.ndarray
+    context_slices: np.ndarray
+    query_slices: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class _Completer:
     """Completes the stack of one subject by every method."""
 
-    model: Any
-    baselines: Mapping[str, _Baseline]
+    model: CompletionModel
+    baselines: Mapping[str, Predictor]
     num_samples: int
     seed: int
 
     def complete(self, subject, truth, context_slices):
         """Returns `[K, H, W]` of each method by name, and the samples `[N, K, H, W]`."""
         context_slices = np.asarray(context_slices, dtype=int)
-        query = (truth[None, context_slices], context_slices, np.arange(len(truth)))
+        query = _Query(truth[None, context_slices], context_slices, np.arange(len(truth)))
         completions = {'mean_image': np.asarray(self.model.predict(*query))[0]}
         # A stream of its own for each subject and number of contexts: leaving some out changes none of the others.
         samples = self._sample(query, (self.seed, len(context_slices), subject))
@@ -191,17 +192,17 @@ class _Completer:
         completions |= {name: baseline.predict(*query)[0] for name, baseline in self.baselines.items()}
         return completions, samples
 
-    def _sample(self, query, entropy):
+    def _sample(self, query: _Query, entropy: tuple[int, ...]) -> np.ndarray:
         """Returns the samples `[N, K, H, W]`."""
-        calls = math.ceil(self.num_samples / max(1, _IMAGES_PER_CALL // len(query[2])))
+        calls = math.ceil(self.num_samples / max(1, _IMAGES_PER_CALL // len(query.query_slices)))
         # The calls are all of one size, since a model may compile for each, and what is too much is left.
         size = math.ceil(self.num_samples / calls)
         seeds = np.random.SeedSequence(entropy).generate_state(calls)
-        drawn = [np.asarray(self.model.sample(*query, num_samples=size, seed=int(seed >> 1)))[:, 0] for seed in seeds]
+        drawn = [np.asarray(self.model.sample(*query, size, int(seed >> 1)))[:, 0] for seed in seeds]
         return np.concatenate(drawn)[: self.num_samples]
 
 
-def _make_baselines(train_images):
+def _make_baselines(train_images: np.ndarray) -> dict[str, Predictor]:
     population = baselines.ComponentPopulation(train_images)
     return {
         'training_mean': baselines.TrainingMean(train_images),

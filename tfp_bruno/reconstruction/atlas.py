@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import write_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import html_report, output_folder
@@ -43,7 +44,7 @@ class AtlasSettings:
     command: str = ''
 
 
-def write_atlas(model, output_dir: str | os.PathLike, settings: AtlasSettings, modes=None) -> None:
+def write_atlas(model: CompletionModel, output_dir: str | os.PathLike, settings: AtlasSettings, modes=None) -> None:
     """Writes the mean of a population, its spread, random subjects and modes, all files or none.
 
     Writes `mean.nii.gz`, `std.nii.gz`, `mask.nii.gz`, `samples/`, `modes/mode_0_minus.nii.gz` and so on, `mosaic.png`,
@@ -104,15 +105,15 @@ def _on_grid(images: np.ndarray, affine: np.ndarray, grid: OutputGrid, scale: In
     return scale.values(np.where(foreground_mask(data), data, 0))
 
 
-def _describe(model, completion, scale, modes, settings: AtlasSettings) -> dict:
+def _describe(model: CompletionModel, completion, scale, modes, settings: AtlasSettings) -> dict:
     """Returns the sidecar."""
     return {
         'model': model.name,
         'training': dict(model.info),
         'dataset': model.definition.to_json(),
         'num_samples': settings.num_samples,
-        'sampling': getattr(model, 'sampling', {}),
-        'temperature': getattr(model, 'temperature', 1.0),
+        'sampling': dict(model.sampling),
+        'temperature': model.temperature,
         'std_samples': completion.std_samples,
         'mode_shares': None if modes is None else [round(float(share), 4) for share in modes.shares],
         'mode_deviations': None if modes is None else modes.deviations,

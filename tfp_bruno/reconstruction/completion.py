@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.errors import UserError
 
 # Fewer samples than this say little about the spread, and about the ends of an interval.
@@ -37,7 +38,7 @@ class Completion:
 
 
 def complete(
-    model,
+    model: CompletionModel,
     contexts: np.ndarray,
     positions: Sequence[int],
     num_samples: int,
@@ -49,7 +50,7 @@ def complete(
     """Completes a stack from its context slices.
 
     Args:
-        model: a trained model, with `definition`, `predict` and `sample`.
+        model: a trained model.
         contexts: float32 `[n, H, W]` in [0, 1], in the order of `positions`; n may be 0.
         positions: the n context positions k, each once.
         num_samples: N, the samples to keep; 0 or more.

@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import Subject
 from tfp_bruno.data.file_names import stem_of
 from tfp_bruno.data.masks import MaskFinder
@@ -110,7 +111,7 @@ def subject_folders(subjects: Sequence[Subject], output_dir: pathlib.Path) -> li
 
 
 def reconstruct_study(
-    model,
+    model: CompletionModel,
     subjects: Sequence[Subject],
     output_dir: pathlib.Path,
     settings: StudySettings,
@@ -154,7 +155,9 @@ def _batches(pairs: Iterator, size: int) -> Iterator[list]:
         yield batch
 
 
-def _reconstruct_batch(model, pairs, settings: StudySettings, scorer, masks: MaskFinder | None) -> list[Outcome]:
+def _reconstruct_batch(
+    model: CompletionModel, pairs, settings: StudySettings, scorer, masks: MaskFinder | None
+) -> list[Outcome]:
     """Completes a few subjects: read in threads, their means predicted together, written one by one."""
     with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
         read = list(executor.map(lambda pair: _guarded(*pair, _read, model, *pair, settings, masks), pairs))
@@ -194,7 +197,7 @@ def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *argume
 
 
 def _read(
-    model, subject: Subject, folder: pathlib.Path, settings: StudySettings, masks: MaskFinder | None
+    model: CompletionModel, subject: Subject, folder: pathlib.Path, settings: StudySettings, masks: MaskFinder | None
 ) -> Contexts | None:
     """Returns the contexts of a subject, or None if it is complete."""
     mask_path = None if masks is None else masks.find(subject.path)
@@ -219,7 +222,9 @@ def _check_same_scan(sidecar: pathlib.Path, subject: Subject) -> None:
         check_same_scan(before, subject.path, sidecar.parent)
 
 
-def _check_same(sidecar: pathlib.Path, model, settings: StudySettings, inputs: list[dict[str, str]]) -> None:
+def _check_same(
+    sidecar: pathlib.Path, model: CompletionModel, settings: StudySettings, inputs: list[dict[str, str]]
+) -> None:
     """Raises a UserError if a complete subject was made of other files or with other settings."""
     try:
         before = json.loads(sidecar.read_text(encoding='utf-8'))
@@ -234,7 +239,7 @@ def _check_same(sidecar: pathlib.Path, model, settings: StudySettings, inputs: l
         'num_samples': wanted.num_samples,
         'interval': wanted.interval,
         'seed': wanted.seed,
-        'temperature': getattr(model, 'temperature', 1.0),
+        'temperature': model.temperature,
         'spacing_mm': wanted.output.spacing,
         'keep_contexts': wanted.output.keep_contexts,
         'canonical': wanted.output.canonical,
@@ -251,7 +256,7 @@ def _check_same(sidecar: pathlib.Path, model, settings: StudySettings, inputs: l
             )
 
 
-def _predict_together(model, contexts: dict[int, Contexts]) -> dict[int, np.ndarray]:
+def _predict_together(model: CompletionModel, contexts: dict[int, Contexts]) -> dict[int, np.ndarray]:
     """Returns the predicted means; those of subjects with the same positions are predicted at once.
 
     Where that fails there are none: each of these subjects is then predicted alone, and fails alone.

@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import html_report, output_folder
@@ -61,7 +62,7 @@ class ReconstructionSettings:
 
 
 def reconstruct(
-    model,
+    model: CompletionModel,
     contexts: Contexts,
     output_dir: str | os.PathLike,
     settings: ReconstructionSettings,
@@ -74,7 +75,7 @@ def reconstruct(
     and so on, the same in `canonical/`, `mosaic.png`, `report.html` and `reconstruction.json`, as the settings say.
 
     Args:
-        model: a trained model, with `name`, `definition`, `info`, `predict` and `sample`.
+        model: a trained model.
         contexts: the slices that are given.
         output_dir: the folder to write.
         settings: how.
@@ -121,7 +122,7 @@ def check_output_settings(settings: OutputSettings, definition: DatasetDefinitio
         raise UserError(f'--intensity=hounsfield: {definition.name} has no intensity window; give scan or target.')
 
 
-def _title(model, completion: Completion) -> str:
+def _title(model: CompletionModel, completion: Completion) -> str:
     """Returns the title of the pictures; it says so if the model has seen synthetic data only."""
     what = f'{len(completion.positions)} contexts' if completion.positions else 'atlas (no contexts)'
     data = ', trained on phantoms (synthetic)' if model.info.get('is_phantom') else ''
@@ -129,7 +130,7 @@ def _title(model, completion: Completion) -> str:
 
 
 def _describe(
-    model,
+    model: CompletionModel,
     contexts: Contexts,
     completion: Completion,
     scores: SliceScores | None,
@@ -152,8 +153,8 @@ def _describe(
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
         'num_samples': settings.num_samples,
-        'sampling': getattr(model, 'sampling', {}),
-        'temperature': getattr(model, 'temperature', 1.0),
+        'sampling': dict(model.sampling),
+        'temperature': model.temperature,
         'std_samples': completion.std_samples,
         'interval': settings.interval,
         'seed': settings.seed,

@@ -1,4 +1,4 @@
-"""What trained models share: NumPy in, NumPy out, slices by their numbers."""
+"""What the models of `tfp_bruno.contracts` share here: NumPy in, NumPy out, slices by their numbers."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,17 +19,18 @@ class NumpyModel:
         name: Name for reports.
         info: Dict of what the model was trained on.
         sampling: Dict of how samples are drawn, empty if there is nothing to say.
+        temperature: Factor of all deviations of samples from the mean, in latent space.
+        has_exact_log_prob: Whether `log_prob` is the density itself; else it is a lower bound.
     """
 
-    # Whether `log_prob` is the density itself; else it is a lower bound.
-    has_exact_log_prob = True
-
-    def __init__(self, definition, name, info, sampling=None):
+    def __init__(self, definition, name, info, has_exact_log_prob, sampling=None, temperature=1.0):
         """Takes what the attributes say."""
         self.definition = definition
         self.name = name
         self.info = info
+        self.has_exact_log_prob = has_exact_log_prob
         self.sampling = sampling or {}
+        self.temperature = temperature
 
     def poses(self, slices):
         """Returns the pose vectors `[..., P]` of slices `[...]`."""

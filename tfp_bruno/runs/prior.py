@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.grey_levels import from_level_middle
+from tfp_bruno.distributions.factor import FactorProcess
+from tfp_bruno.runs.trained_model import TrainedModel
 
 __all__ = ['Modes', 'prior_modes']
 
@@ -32,16 +34,17 @@ def prior_modes(model, count, deviations=2.0):
     one whose first factor explains most of the variance of whole stacks, and so on.
 
     Args:
-        model: A `TrainedModel`.
+        model: A trained model of any kind.
         count: Integer, at most so many modes.
         deviations: `float`, how far to go along each.
 
     Returns:
         `Modes`, or `None` if the model has no factors of the subject.
     """
-    process = getattr(getattr(model, 'bruno', None), 'distribution', None)
-    table = getattr(process, 'loadings', None)
-    if table is None or callable(table):
+    if not isinstance(model, TrainedModel) or not isinstance(model.bruno.distribution, FactorProcess):
+        return None
+    table = model.bruno.distribution.loadings
+    if callable(table):
         return None
     loadings = np.asarray(tf.convert_to_tensor(table))
     gram = np.einsum('kdq,kdr->qr', loadings, loadings, optimize=True).astype(np.float64)

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.grey_levels import LEVELS, dequantise
+from tfp_bruno.runs.trained_model import TrainedModel
 
 __all__ = ['SliceScorer', 'make_scorer']
 
@@ -49,4 +50,4 @@ class SliceScorer:
 
 def make_scorer(model, seed=0):
     """Returns the `SliceScorer` of a trained model, or `None` for one that is no `ConditionalBruno`."""
-    return SliceScorer(model, seed) if hasattr(model, 'bruno') else None
+    return SliceScorer(model, seed) if isinstance(model, TrainedModel) else None

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.errors import UserError
 from tfp_bruno.runs.numpy_model import NumpyModel
 
 __all__ = ['TrainedBaseline']
@@ -20,17 +21,25 @@ class TrainedBaseline(NumpyModel):
         info: Dict of what the model was trained on.
     """
 
-    has_exact_log_prob = False
-
     def __init__(self, network, definition, name, info, pixel_std):
         """Wraps a model; see `load`. The pixels' standard deviation `pixel_std` is that of the end of its training."""
-        super().__init__(definition, name, info)
+        super().__init__(definition, name, info, has_exact_log_prob=False)
         self.network = network
         self._pixel_std = pixel_std
         self._represent = tf.function(network.represent, autograph=False, reduce_retracing=True)
         self._mean_image = tf.function(network.mean_image, autograph=False, reduce_retracing=True)
         self._draw = tf.function(network.sample, autograph=False, reduce_retracing=True)
         self._joint_elbo = tf.function(network.joint_elbo, autograph=False, reduce_retracing=True)
+
+    def with_temperature(self, temperature):
+        """Returns the model itself at temperature 1, the only one it has.
+
+        Raises:
+            UserError: if another is asked for.
+        """
+        if temperature != 1.0:
+            raise UserError(f'`temperature={temperature}`: {self.name} has none; leave it out.')
+        return self
 
     def predict(self, context_images, context_slices, query_slices):
         """Returns a typical image of every query slice.

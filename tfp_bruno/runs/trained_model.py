@@ -25,9 +25,8 @@ class TrainedModel(NumpyModel):
 
     def __init__(self, bruno, definition, name, info, sampling=None, temperature=1.0):
         """Wraps a model; see `load`."""
-        super().__init__(definition, name, info, sampling)
+        super().__init__(definition, name, info, True, sampling, temperature)
         self.bruno = bruno
-        self.temperature = temperature
         self._predict = tf.function(self._mean_images, autograph=False, reduce_retracing=True)
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
         self._log_prob = tf.function(self._joint_log_prob, autograph=False, reduce_retracing=True)

@@ -1,0 +1,114 @@
+"""What evaluation and reconstruction ask of a model. Whatever offers it can be scored and can complete volumes."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if typing.TYPE_CHECKING:
+    from tfp_bruno.data import DatasetDefinition
+
+__all__ = ['CompletionModel', 'Predictor']
+
+
+class Predictor(typing.Protocol):
+    """Predicts slices of a stack from other slices of it, as the classical baselines do.
+
+    Slices are given by their numbers k in a stack of K, images as `[..., H, W]` in [0, 1].
+    """
+
+    def predict(self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike) -> np.ndarray:
+        """Predicts slices of each of S subjects.
+
+        Args:
+            context_images: `[S, n, H, W]`, the slices that are known; n may be 0.
+            context_slices: `[n]`, their slice numbers.
+            query_slices: `[Q]`, slice numbers to predict.
+
+        Returns:
+            float32 `[S, Q, H, W]` in [0, 1].
+        """
+        ...
+
+
+class CompletionModel(Predictor, typing.Protocol):
+    """A trained model of the stacks of one dataset: predicts and draws slices, and says how likely they are."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in reports and errors."""
+        ...
+
+    @property
+    def definition(self) -> DatasetDefinition:
+        """The dataset it was trained for."""
+        ...
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What it was trained on, see `tfp_bruno.runs.Run`; an entry may be missing."""
+        ...
+
+    @property
+    def sampling(self) -> Mapping[str, Any]:
+        """How samples are drawn, for reports; empty if there is nothing to say."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """Factor of the samples' deviations from the mean, in latent space; 1 for a model that has none."""
+        ...
+
+    @property
+    def has_exact_log_prob(self) -> bool:
+        """Whether `log_prob` is the density itself; else it is a lower bound."""
+        ...
+
+    def sample(
+        self,
+        context_images: np.ndarray,
+        context_slices: ArrayLike,
+        query_slices: ArrayLike,
+        num_samples: int,
+        seed: int,
+    ) -> np.ndarray:
+        """Draws slices of each of S subjects, with the first arguments of `predict`.
+
+        Args:
+            context_images: `[S, n, H, W]`, the slices that are known; n may be 0.
+            context_slices: `[n]`, their slice numbers.
+            query_slices: `[Q]`, slice numbers to draw, jointly if the model can.
+            num_samples: N.
+            seed: of the samples, at least 0.
+
+        Returns:
+            float32 `[N, S, Q, H, W]` in [0, 1].
+        """
+        ...
+
+    def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
+        """Returns the joint log-density of slices of each of S subjects, or a lower bound of it.
+
+        Args:
+            images: `[S, n, H, W]` in [0, 1], taken as continuous intensities.
+            slices: `[n]`, their slice numbers.
+
+        Returns:
+            `[S]`, nats.
+        """
+        ...
+
+    def with_temperature(self, temperature: float) -> CompletionModel:
+        """Returns the same model with another temperature.
+
+        Args:
+            temperature: at least 0.
+
+        Raises:
+            UserError: if the model has no temperature, and another than 1 is asked for.
+        """
+        ...
