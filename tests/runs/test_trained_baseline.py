@@ -55,7 +55,7 @@ def test_it_has_no_temperature_but_1(loaded):
     assert loaded.model.with_temperature(1.0) is loaded.model
     with pytest.raises(UserError) as refused:
         loaded.model.with_temperature(0.8)
-    assert str(refused.value) == f'temperature=0.8: {loaded.model.name} has none; leave it out.'
+    assert str(refused.value) == f'`temperature=0.8`: {loaded.model.name} has none; leave it out.'
 
 
 @pytest.mark.parametrize('slices', [[], [4], list(range(9))], ids=len)
