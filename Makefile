@@ -7,9 +7,9 @@ DEMO ?= demo
 DEMO_SUBJECTS ?= 130
 DEMO_MINUTES ?= 3
 # Minutes of training narrow samples less than the preset's hour; see docs/design_notes.md.
-DEMO_WIDTHS ?= --factor_scale=1
+DEMO_WIDTHS ?= --set=model.factor_scale=1
 # A smaller start than the preset's, which would take as long as the training.
-DEMO_START ?= --factors=400 --start_volumes=2500
+DEMO_START ?= --set=model.factors=400 --set=start_volumes=2500
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help

@@ -32,15 +32,18 @@ setup(
     package_data={
         'tfp_bruno': ['py.typed'],
         'tfp_bruno.data': ['datasets/*.toml'],
+        'tfp_bruno.training': ['presets/*/*.toml'],
         'tfp_bruno.reconstruction': ['templates/*.jinja'],
     },
     python_requires='>=3.10,<3.14',
     install_requires=[
         'Jinja2>=3.1',
         'absl-py>=2.1',
+        'annotated-types>=0.6',
         'matplotlib>=3.8',
         'nibabel>=5.2',
         'numpy>=1.26',
+        'pydantic>=2.10,<3',
         'scikit-image>=0.24',
         'scikit-learn>=1.4',
         'scipy>=1.12',

@@ -23,6 +23,7 @@ from absl import flags
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tfp_bruno.cli import app
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import get_definition, read_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import (
@@ -58,7 +59,8 @@ EXTREMES = (0, -1, 1, 7, 255, 32767, -32768, 2**31 - 1, float('nan'), float('inf
 class StandIn:
     """A model that knows one ellipsoid."""
 
-    name, info, sampling, temperature = 'stand-in', {}, {}, 1.0
+    name, sampling, temperature = 'stand-in', {}, 1.0
+    info = RunInfo(None, 'one ellipsoid', is_phantom=True, phantom_subjects=0, seed=0, preset='cpu')
 
     def __init__(self):
         """Makes the ellipsoid."""

@@ -75,13 +75,12 @@ def _train(architecture, definition, population, steps, max_minutes):
     from tfp_bruno.bijectors import ARCHITECTURES, GlowSettings
     from tfp_bruno.data.poses import one_hot_poses
     from tfp_bruno.models import ModelSettings
-    from tfp_bruno.training import Trainer, TrainingSettings
-    from tfp_bruno.training.augmentation import AugmentationSettings
+    from tfp_bruno.training import AugmentationSettings, Trainer, TrainingSettings
     from tfp_bruno.training.sequences import make_sequences
 
     flow = dataclasses.replace(ARCHITECTURES[architecture](), alpha=GlowSettings().alpha)
     shape = (_IMAGE_SIZE, _IMAGE_SIZE, 1)
-    model = ModelSettings(shape, definition.num_slices, 'exchangeable', 'gaussian', flow)
+    model = ModelSettings(shape, definition.num_slices, 'exchangeable', flow)
     settings = TrainingSettings(steps=steps, max_minutes=max_minutes, warmup_steps=20, average_decay=0.98)
     trainer = Trainer(model, settings)
     train = population.subset('train').images
@@ -97,10 +96,12 @@ def _train(architecture, definition, population, steps, max_minutes):
 
 
 def _bits(bruno, definition, population):
+    from tfp_bruno.contracts import RunInfo
     from tfp_bruno.evaluation.likelihood import bits_per_dimension
     from tfp_bruno.runs import TrainedModel
 
-    model = TrainedModel(bruno, definition, 'flow', {})
+    info = RunInfo(None, 'phantoms', is_phantom=True, phantom_subjects=0, seed=0, preset='')
+    model = TrainedModel(bruno, definition, 'flow', info)
     return float(bits_per_dimension(model, population.subset('test').images, 0).mean())
 
 

@@ -62,12 +62,11 @@ def _toy():
 
     from benchmarks.measure import verdict
     from tfp_bruno.baselines import GenerativeQueryNetworkSettings
-    from tfp_bruno.training import Trainer, TrainingSettings
-    from tfp_bruno.training.bound import BoundSettings
+    from tfp_bruno.training import BoundSettings, Trainer, TrainingSettings
 
     model = GenerativeQueryNetworkSettings(
         (_SIZE, _SIZE, 1),
-        pose_size=2,
+        num_slices=2,
         representation_channels=32,
         steps=4,
         shared_cores=True,
@@ -177,8 +176,8 @@ def _step(name, **sizes):
 
     from benchmarks.measure import multiply_adds
     from tfp_bruno.baselines import GenerativeQueryNetworkSettings
-    from tfp_bruno.training import Trainer, TrainingSettings
-    from tfp_bruno.training.bound import BoundSettings, bound_loss
+    from tfp_bruno.training import BoundSettings, Trainer, TrainingSettings
+    from tfp_bruno.training.bound import bound_loss
 
     model = GenerativeQueryNetworkSettings((64, 64, 1), 7, steps=8, shared_cores=True, **sizes)
     settings = TrainingSettings(

@@ -96,20 +96,20 @@ def preprocessing(scratch):
 def training(scratch):
     """Returns the rows of training: the steps of the cpu preset, from the cache and from memory, by turns."""
     app.import_tensorflow()
-    from tfp_bruno.models import ModelSettings
+    from tfp_bruno.training import make_settings, read_preset
     from tfp_bruno.training.sequences import make_sequences
-    from tfp_bruno.training.settings import PRESETS
     from tfp_bruno.training.trainer import Trainer
 
     folder = scratch / 'training'
     folder.mkdir()
     write_volumes(folder, 60)
-    definition, preset = get_definition('fetal'), PRESETS['cpu']
+    definition = get_definition('fetal')
+    model, settings = make_settings('bruno', read_preset('bruno', 'cpu'), definition, 'cpu')
     mapped = load_population(definition, folder, scratch / 'training-cache').subset('train').images
     images = np.array(mapped)
     # Not started from data: a step takes as long.
-    trainer = Trainer(ModelSettings((64, 64, 1), 80, **preset.model), preset.training)
-    settings, spacing = preset.training, (definition.slice_spacing, *[definition.pixel_spacing] * 2)
+    trainer = Trainer(model, settings)
+    spacing = definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
     times = {'cache': [], 'memory': []}
     for turn in range(4):
         for name, source in (('cache', mapped), ('memory', images)):

@@ -8,11 +8,45 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic.dataclasses import dataclass
+
+from tfp_bruno.settings import STRICT
 
 if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
 
-__all__ = ['CompletionModel', 'Predictor']
+__all__ = ['CompletionModel', 'Predictor', 'RunInfo']
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunInfo:
+    """What a model was trained on.
+
+    Attributes:
+        data_dir: Folder of the volumes; None for the built-in phantoms.
+        data: Description of the volumes, for reports.
+        is_phantom: Whether they are synthetic.
+        phantom_subjects: Size of the built-in population.
+        seed: Seed of the split and the weights.
+        preset: Name of the preset.
+        use_masks: Whether the volumes were masked.
+        assume_ras: Whether volumes without an orientation were taken as RAS.
+        frame: What the volumes have in common, see `tfp_bruno.data.TrainingFrame.to_json`; None if unknown.
+        split_file: Path of the split of the subjects.
+        version: Version of this library.
+    """
+
+    data_dir: str | None
+    data: str
+    is_phantom: bool
+    phantom_subjects: int
+    seed: int
+    preset: str
+    use_masks: bool = False
+    assume_ras: bool = False
+    frame: dict[str, Any] | None = None
+    split_file: str = ''
+    version: str = ''
 
 
 class Predictor(typing.Protocol):
@@ -49,8 +83,8 @@ class CompletionModel(Predictor, typing.Protocol):
         ...
 
     @property
-    def info(self) -> Mapping[str, Any]:
-        """What it was trained on, see `tfp_bruno.runs.Run`; an entry may be missing."""
+    def info(self) -> RunInfo:
+        """What it was trained on."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from tfp_bruno import data
 from tfp_bruno.bijectors import GlowSettings
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.runs import Run, write_run
 from tfp_bruno.training import TrainingSettings
@@ -148,7 +149,8 @@ def train_call(workplace, phantom_call):
     """The call of `bin/train` that took two steps on them, and its run."""
     flag_file = workplace / 'flags.txt'
     flag_file.write_text(
-        '# as small as it gets\n--steps=2\n--batch_size=1\n--sequence_length=5\n--factors=4\n--start_volumes=8\n'
+        '# a small run\n--steps=2\n--batch_size=1\n--set=sequence_length=5\n'
+        '--set=model.factors=4\n--set=start_volumes=8\n'
     )
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={workplace / "run"}', f'--cache_dir={workplace / "cache"}']
     return _call('train', '--dataset=fetal', *flags, f'--flagfile={flag_file}'), workplace / 'run'
@@ -184,15 +186,14 @@ def make_tiny_run(phantom_call, phantom_frame):
         flow = GlowSettings(
             first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4
         )
-        settings = TrainingSettings(**{'steps': 2, 'batch_size': 1, 'sequence_length': 4, **training}).to_json()
-        info = {'data_dir': str(phantom_call[1]), 'data': 'phantoms', 'is_phantom': True, 'phantom_subjects': 6}
-        info['frame'] = phantom_frame
+        settings = TrainingSettings(**{'steps': 2, 'batch_size': 1, 'sequence_length': 4, **training})
+        info = RunInfo(str(phantom_call[1]), 'phantoms', True, 6, seed=0, preset='cpu', frame=phantom_frame)
         run = Run(
             folder,
             definition,
             ModelSettings((16, 16, 1), 12, flow=flow, factors=2),
             settings,
-            {**info, 'seed': 0, 'preset': 'cpu'},
+            info,
         )
         write_run(run)
         data.write_split(run.split_file, data.read_split(phantom_call[1] / 'participants.tsv'))

@@ -8,8 +8,7 @@ import pytest
 from tfp_bruno import data
 from tfp_bruno.baselines import ConditionalVAESettings, GenerativeQueryNetworkSettings
 from tfp_bruno.runs import write_run
-from tfp_bruno.training import TrainingSettings
-from tfp_bruno.training.bound import BoundSettings
+from tfp_bruno.training import BoundSettings, TrainingSettings
 
 SETTINGS = {
     'gqn': GenerativeQueryNetworkSettings(
@@ -31,7 +30,7 @@ def trained(request, workplace, make_tiny_run, call_warm):
     """The call that trained a tiny run of a baseline, and the run."""
     run = make_tiny_run(workplace / request.param)
     training = TrainingSettings(steps=2, batch_size=2, sequence_length=6, objective=BoundSettings(max_contexts=4))
-    run = run.__class__(run.folder, run.definition, SETTINGS[request.param], training.to_json(), run.info)
+    run = run.__class__(run.folder, run.definition, SETTINGS[request.param], training, run.info)
     write_run(run)
     return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
 
@@ -68,12 +67,25 @@ def test_train_evaluate_reconstruct_and_compare(
 
 def test_a_new_run_has_the_settings_of_the_flags(call_warm, phantom_call, workplace, tmp_path):
     flags = [f'--data_dir={phantom_call[1]}', f'--cache_dir={workplace / "cache"}', f'--output_dir={tmp_path / "run"}']
-    flags += ['--steps=1', '--batch_size=1', '--max_contexts=2', '--sequence_length=3', '--pixel_std=0.3']
-    done = call_warm('train', '--model=gqn', *flags, '--generation_steps=1', '--shared_cores', '--aggregation=sum')
+    flags += [
+        '--steps=1',
+        '--batch_size=1',
+        '--set=objective.max_contexts=2',
+        '--set=sequence_length=3',
+        '--set=objective.last_std=0.3',
+    ]
+    done = call_warm(
+        'train',
+        '--model=gqn',
+        *flags,
+        '--set=model.steps=1',
+        '--set=model.shared_cores=true',
+        '--set=model.aggregation=sum',
+    )
     assert done.returncode == 0, done.stderr
     settings = json.loads((tmp_path / 'run' / 'run.json').read_text())
     assert settings['kind'] == 'gqn'
     model, objective = settings['model'], settings['training']['objective']
-    assert (model['steps'], model['shared_cores'], model['aggregation'], model['pose_size']) == (1, True, 'sum', 80)
+    assert (model['steps'], model['shared_cores'], model['aggregation'], model['num_slices']) == (1, True, 'sum', 80)
     assert (objective['max_contexts'], objective['last_std']) == (2, 0.3)
     assert call_warm('train', f'--output_dir={tmp_path / "run"}', '--resume', '--model=cvae').returncode == 1

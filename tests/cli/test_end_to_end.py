@@ -245,7 +245,7 @@ def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, 
         'test_share = 0.2\ncontext_counts = [0, 2]\n'
     )
     run, cache = tmp_path / 'run', f'--cache_dir={tmp_path / "cache"}'
-    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2', '--start_volumes=8']
+    small = ['--steps=1', '--batch_size=1', '--set=sequence_length=4', '--set=model.factors=2', '--set=start_volumes=8']
     flags = [f'--dataset_config={config}', f'--data_dir={study}', f'--output_dir={run}', cache, *small]
     done = call_warm('train', *flags, '--use_masks', '--assume_ras')
     assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
@@ -256,7 +256,9 @@ def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, 
     assert_quiet(done, r'Evaluating on ', r'\d+ contexts: ')
     # With the masks, the volumes are those of the phantom, whose background is 0.
     definition = data.DatasetDefinition.from_json(json.loads((run / 'run.json').read_text())['dataset'])
-    masked = data.load_population(definition, study, tmp_path / 'cache', **data.reading_of(info)).images
+    masked = data.load_population(
+        definition, study, tmp_path / 'cache', use_masks=info['use_masks'], assume_ras=info['assume_ras']
+    ).images
     plain = data.load_population(definition, study, tmp_path / 'cache', assume_ras=True).images
     expected = data.load_population(definition, phantom_call[1], tmp_path / 'cache').images
     assert np.abs(masked - expected).mean() < 0.002 < 0.02 < np.abs(plain - expected).mean()
@@ -275,7 +277,13 @@ def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
     )
     run = tmp_path / 'run'
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={run}', f'--cache_dir={tmp_path / "cache"}']
-    small = ['--steps=1', '--batch_size=1', '--sequence_length=4', '--factors=2', '--logit_alpha=0.3']
+    small = [
+        '--steps=1',
+        '--batch_size=1',
+        '--set=sequence_length=4',
+        '--set=model.factors=2',
+        '--set=model.flow.alpha=0.3',
+    ]
     done = call_warm('train', f'--dataset_config={config}', *flags, *small)
     assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
     settings = json.loads((run / 'run.json').read_text())

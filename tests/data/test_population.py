@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfp_bruno.data import extract_stack, find_subjects, get_definition, load_population, read_volume, reading_of
+from tfp_bruno.data import extract_stack, find_subjects, get_definition, load_population, read_volume
 from tfp_bruno.errors import UserError
 
 FETAL = get_definition('fetal')
@@ -184,11 +184,6 @@ def test_a_repacked_copy_in_both_splits_is_fatal(tmp_path, make_folder, smooth_v
     (folder / 'participants.tsv').write_text('\n'.join(rows))
     with pytest.raises(UserError, match=r'sub-04_T2w\.nii: is the same volume as .*sub-01_T2w'):
         load_population(FETAL, folder, tmp_path / 'cache')
-
-
-def test_how_a_run_read_its_volumes():
-    assert reading_of({}) == {'use_masks': False, 'assume_ras': False}
-    assert reading_of({'use_masks': True, 'seed': 1}) == {'use_masks': True, 'assume_ras': False}
 
 
 def describe(folder, description):

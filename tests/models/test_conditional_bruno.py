@@ -242,7 +242,7 @@ def test_copies_share_the_flow(model, poses):
 
 @pytest.mark.parametrize('kind', ['exchangeable', 'factor'])
 def test_gradients_reach_every_weight(kind, flow_settings, randomise):
-    model = randomise(build_model(ModelSettings((4, 4, 1), 6, kind, 'gaussian', flow_settings, factors=3), num_steps=4))
+    model = randomise(build_model(ModelSettings((4, 4, 1), 6, kind, flow_settings, factors=3), num_steps=4))
     images, poses = IMAGES.astype(np.float32), np.eye(6, dtype=np.float32)
     with tf.GradientTape() as tape:
         # All slices take part: every row of the tables per pose is used.

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Volume, get_definition
 
 
@@ -17,7 +18,7 @@ class FakeModel:
 
     def __init__(self, truth, dataset='fetal', noise=0.1):
         self.definition = get_definition(dataset)
-        self.info = {'is_phantom': True, 'description': 'built-in phantom population (synthetic)'}
+        self.info = RunInfo(None, 'built-in phantom population (synthetic)', True, 6, seed=0, preset='cpu')
         self.truth, self.noise = truth, noise
         self.calls = []
 

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import TrainingFrame, Volume, extract_stack, get_definition, stack_affine
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan, contexts_of_slices, read_slice_folder
@@ -208,10 +209,14 @@ def test_no_orientation_is_assumed_of_a_slice(tmp_path, scan):
 
 def test_the_frame_is_the_references_or_the_runs(scan):
     frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
-    np.testing.assert_allclose(reference_affine({}, FETAL, scan), frame.affine)
-    np.testing.assert_allclose(reference_affine({'frame': frame.to_json()}, FETAL, None), frame.affine)
+
+    def run_info(frame):
+        return RunInfo(None, 'scans', False, 6, seed=0, preset='cpu', frame=frame)
+
+    np.testing.assert_allclose(reference_affine(run_info(None), FETAL, scan), frame.affine)
+    np.testing.assert_allclose(reference_affine(run_info(frame.to_json()), FETAL, None), frame.affine)
     apart = TrainingFrame(frame.affine, 100.0, 2.0)
-    for info in ({}, {'frame': None}, {'frame': apart.to_json()}):
+    for info in (run_info(None), run_info(apart.to_json())):
         with pytest.raises(UserError, match='--reference: is missing'):
             reference_affine(info, FETAL, None)
 

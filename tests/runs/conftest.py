@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.bijectors import GlowSettings
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import get_definition
 from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.models import ModelSettings, build_model, initialize_model
@@ -31,9 +32,9 @@ def make_run(tmp_path_factory, tiny_definition):
             first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4
         )
         model = ModelSettings((SIZE, SIZE, 1), NUM_SLICES, process=process, flow=flow, factors=2)
-        training = TrainingSettings(sequence_length=5, seed=3).to_json()
-        info = {'data_dir': None, 'data': 'noise', 'is_phantom': True, 'phantom_subjects': 6, 'seed': 3}
-        run = Run(tmp_path_factory.mktemp('run'), tiny_definition, model, training, {**info, 'preset': 'cpu'})
+        training = TrainingSettings(sequence_length=5, seed=3)
+        info = RunInfo(None, 'noise', is_phantom=True, phantom_subjects=6, seed=3, preset='cpu')
+        run = Run(tmp_path_factory.mktemp('run'), tiny_definition, model, training, info)
         write_run(run)
         return run
 
@@ -48,7 +49,7 @@ def make_weights():
         rng = np.random.default_rng(0)
         brightness = rng.uniform(0.2, 0.8, (8, 1, 1, 1))
         images = np.clip(brightness + rng.normal(0, 0.05, (8, NUM_SLICES, SIZE, SIZE)), 0.01, 0.99).astype(np.float32)
-        model = build_model(run.model, run.training['sequence_length'], run.training['seed'])
+        model = build_model(run.model, run.training.sequence_length, run.training.seed)
         initialize_model(model, images[..., None], one_hot_poses(np.arange(NUM_SLICES), NUM_SLICES))
         tf.train.Checkpoint(variables=list(model.variables)).write(str(run.weights))
         return images

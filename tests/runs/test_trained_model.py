@@ -24,7 +24,7 @@ def test_what_it_is(loaded):
     assert isinstance(loaded.model, TrainedModel)
     assert loaded.model.definition == loaded.run.definition
     assert loaded.model.name.startswith('bruno (cpu: ')
-    assert (loaded.model.info['is_phantom'], loaded.model.info['data']) == (True, 'noise')
+    assert (loaded.model.info.is_phantom, loaded.model.info.data) == (True, 'noise')
     assert (loaded.model.sampling, loaded.model.temperature) == (loaded.run.model.sampling, 1.0)
     assert loaded.model.has_exact_log_prob
     assert tfp_bruno.load is load
@@ -154,7 +154,7 @@ def test_samples_are_as_wide_as_the_run_says(make_run, make_weights):
     run = make_run('factor')
     images = make_weights(run)
     sampling = {'narrows_factors': False, 'factor_scale': 1.5, 'factor_evidence': 0.5}
-    settings = dataclasses.replace(run.model, law='student_t', **sampling)
+    settings = dataclasses.replace(run.model, df=20.0, **sampling)
     wide = dataclasses.replace(run, model=settings)
     write_run(wide)
     make_weights(wide)

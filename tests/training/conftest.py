@@ -7,8 +7,7 @@ import pytest
 
 from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
-from tfp_bruno.training import TrainingSettings
-from tfp_bruno.training.objectives import ObjectiveSettings
+from tfp_bruno.training import ObjectiveSettings, TrainingSettings
 
 NUM_SLICES = 12
 SIZE = 16

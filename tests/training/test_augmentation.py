@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from tfp_bruno.training.augmentation import AugmentationSettings, augment_slices
+from tfp_bruno.training import AugmentationSettings
+from tfp_bruno.training.augmentation import augment_slices
 
 SHAPE = (20, 24, 28)
 SPACING = (4.0, 2.0, 1.0)

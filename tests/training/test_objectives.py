@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from tfp_bruno.evaluation.metrics import ssim_map
 from tfp_bruno.models import build_model
+from tfp_bruno.training import ObjectiveSettings
 from tfp_bruno.training.objectives import (
-    ObjectiveSettings,
     conditional_terms,
     joint_loss,
     structural_error,

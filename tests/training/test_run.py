@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs import Run, load, read_run, write_run
@@ -29,8 +30,8 @@ def make_run(make_settings):
         definition = dataclasses.replace(
             get_definition('fetal'), num_slices=12, image_size=16, context_slices={0: (), 4: (1, 4, 7, 10)}
         )
-        info = {'data_dir': None, 'data': 'balls', 'is_phantom': True, 'phantom_subjects': 16, 'seed': 0}
-        run = Run(folder, definition, model, settings.to_json(), {**info, 'preset': 'cpu'})
+        info = RunInfo(None, 'balls', is_phantom=True, phantom_subjects=16, seed=0, preset='cpu')
+        run = Run(folder, definition, model, settings, info)
         write_run(run)
         return run
 
@@ -65,7 +66,7 @@ def test_the_weights_are_ready_to_use(trained, population):
 
 def test_a_longer_run_goes_on_from_the_checkpoint(trained, population, tmp_path):
     before = curve_of(trained)
-    longer = dataclasses.replace(trained, training={**trained.training, 'steps': 5})
+    longer = dataclasses.replace(trained, training=dataclasses.replace(trained.training, steps=5))
     write_run(longer)
     train_run(read_run(trained.folder), population)
     points = curve_of(trained)
@@ -86,7 +87,7 @@ def test_a_loss_that_is_not_finite(make_run, population, tmp_path):
     run = make_run(tmp_path, learning_rate=1e30, warmup_steps=0, evaluate_every=3)
     with pytest.raises(UserError) as caught:
         train_run(run, population)
-    assert_one_line(caught, str(tmp_path), 'the loss is not finite', '--learning_rate')
+    assert_one_line(caught, str(tmp_path), 'the loss is not finite', 'learning_rate')
     assert not list(tmp_path.rglob('ckpt*'))
     assert not run.weights.parent.exists()
 
@@ -100,15 +101,6 @@ def test_a_damaged_checkpoint(make_run, population, tmp_path):
     with pytest.raises(UserError) as caught:
         train_run(run, population)
     assert_one_line(caught, 'ckpt-1', 'cannot be restored')
-
-
-@pytest.mark.parametrize('change', [{'objective': None}, {'colour': 'red'}, {'augmentation': {'colour': 'red'}}])
-def test_damaged_settings(make_run, population, tmp_path, change):
-    run = make_run(tmp_path)
-    changed = {name: value for name, value in {**run.training, **change}.items() if value is not None}
-    with pytest.raises(UserError) as caught:
-        train_run(dataclasses.replace(run, training=changed), population)
-    assert_one_line(caught, 'run.json', 'is damaged')
 
 
 def test_one_device_needs_no_strategy():

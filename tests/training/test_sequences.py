@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.training.augmentation import AugmentationSettings
+from tfp_bruno.training import AugmentationSettings
 from tfp_bruno.training.sequences import dequantise, make_sequences, with_plain_batches
 
 SUBJECTS, SLICES, SIZE = 3, 12, 8

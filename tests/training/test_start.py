@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tfp_bruno.training.augmentation import AugmentationSettings
+from tfp_bruno.training import AugmentationSettings
 from tfp_bruno.training.start import settings_of_start, starting_volumes
 
 IMAGES = np.random.default_rng(0).random((3, 6, 8, 8)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_samples_and_how_often_volumes_are_bent_have_no_part_in_the_start(make_s
     model, training = make_settings(augmentation=AugmentationSettings(probability=0.9))
 
     def start(model_changes=None, **changes):
-        changed = dataclasses.replace(training, **changes).to_json()
+        changed = dataclasses.replace(training, **changes)
         return json.dumps(settings_of_start(dataclasses.replace(model, **(model_changes or {})), changed))
 
     assert start({'factor_scale': 2.5, 'narrows_factors': False}) == start()

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from tfp_bruno.training import tasks
-from tfp_bruno.training.objectives import ObjectiveSettings
-from tfp_bruno.training.settings import TrainingSettings
+from tfp_bruno.training import ObjectiveSettings, TrainingSettings, tasks
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.data.poses import one_hot_poses
-from tfp_bruno.training import Trainer
-from tfp_bruno.training.augmentation import AugmentationSettings
+from tfp_bruno.training import AugmentationSettings, Trainer
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences
 
@@ -103,7 +102,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.training import Trainer, TrainingSettings
-from tfp_bruno.training.augmentation import AugmentationSettings
+from tfp_bruno.training import AugmentationSettings
 from tfp_bruno.training.run import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 

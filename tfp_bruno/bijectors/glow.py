@@ -1,11 +1,13 @@
 """The Glow architecture: squeezed first, halves of the channels, cheap for what it can do."""
 
 import dataclasses
-import typing
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
 import scipy.stats
+from pydantic.dataclasses import dataclass
 
 from tfp_bruno.bijectors.actnorm import ActNorm
 from tfp_bruno.bijectors.chain import ConditionalChain
@@ -14,11 +16,12 @@ from tfp_bruno.bijectors.factor_out import FactorOut
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.squeeze import Squeeze
 from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, OneHotPoseEncoder
+from tfp_bruno.settings import STRICT, Count, Fraction, NonNegative, Positive, WholeNumber
 
 __all__ = ['GlowSettings', 'build_glow']
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GlowSettings:
     """Sizes of the Glow architecture.
 
@@ -38,23 +41,24 @@ class GlowSettings:
         every_step: Whether ActNorm and a 1 x 1 convolution stand before every coupling; otherwise there is no ActNorm,
             and a 1 x 1 convolution at the start of a scale and before dense couplings only.
         pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings.
+        architecture: Name of the architecture.
     """
 
-    first_squeeze: int = 4
-    couplings: tuple = (2, 4)
-    filters: tuple = (48, 96)
-    num_blocks: int = 1
-    dense_couplings: int = 2
-    dense_units: int = 512
-    pose_units: int = 64
-    pose_width: float = 0.0
-    map_channels: int = 4
-    alpha: float = 0.2
-    log_scale_bound: float = 2.0
+    first_squeeze: Count = 4
+    couplings: tuple[WholeNumber, ...] = (2, 4)
+    filters: tuple[Count, ...] = (48, 96)
+    num_blocks: WholeNumber = 1
+    dense_couplings: WholeNumber = 2
+    dense_units: Count = 512
+    pose_units: Count = 64
+    pose_width: NonNegative = 0.0
+    map_channels: Count = 4
+    alpha: Fraction = 0.2
+    log_scale_bound: Positive = 2.0
     every_step: bool = True
     pose_affine: bool = True
 
-    architecture: typing.ClassVar[str] = 'glow'
+    architecture: Literal['glow'] = 'glow'
 
     def make_pose_encoder(self, dtype):
         """Returns the layer that encodes poses, where the user gives none."""
@@ -120,10 +124,10 @@ class _Builder:
 
     settings: GlowSettings
     condition_size: int
-    make_conditioner: typing.Callable | None
+    make_conditioner: Callable | None
     rng: np.random.Generator
-    dtype: typing.Any
-    network_dtype: typing.Any
+    dtype: Any
+    network_dtype: Any
 
     def scales(self, shape, scale):
         """Returns the parts of a scale and, inside the last one, of those below it."""

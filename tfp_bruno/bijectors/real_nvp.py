@@ -1,7 +1,10 @@
 """The flow of Conditional BRUNO, as its official code has it."""
 
 import dataclasses
-import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
 
 from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.coupling import create_weights
@@ -14,11 +17,12 @@ from tfp_bruno.bijectors.masked_coupling import (
 )
 from tfp_bruno.bijectors.squeeze import Squeeze
 from tfp_bruno.networks import DensePoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
+from tfp_bruno.settings import STRICT, Count, Fraction, Positive, WholeNumber
 
 __all__ = ['RealNVPSettings', 'build_real_nvp']
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RealNVPSettings:
     """Sizes of the RealNVP architecture; the defaults are those of the official code.
 
@@ -35,20 +39,21 @@ class RealNVPSettings:
             in the official code.
         recompute: Whether gradients evaluate the hidden features of a convolutional coupling once more instead of
             keeping them, which takes less memory and more time; there are no second derivatives then.
+        architecture: Name of the architecture.
     """
 
-    scales: int = 3
-    filters: int = 64
-    num_blocks: int = 6
-    dense_couplings: int = 6
-    dense_units: int = 256
-    pose_units: int = 32
-    alpha: float = 1e-5
-    log_scale_bound: float = 1.0
+    scales: Count = 3
+    filters: Count = 64
+    num_blocks: WholeNumber = 6
+    dense_couplings: WholeNumber = 6
+    dense_units: Count = 256
+    pose_units: Count = 32
+    alpha: Fraction = 1e-5
+    log_scale_bound: Positive = 1.0
     pose_affine: bool = False
     recompute: bool = False
 
-    architecture: typing.ClassVar[str] = 'real_nvp'
+    architecture: Literal['real_nvp'] = 'real_nvp'
 
     def make_pose_encoder(self, dtype):
         """Returns the layer that encodes poses, where the user gives none."""
@@ -93,9 +98,9 @@ class _Builder:
 
     settings: RealNVPSettings
     condition_size: int
-    make_conditioner: typing.Callable | None
-    dtype: typing.Any
-    network_dtype: typing.Any
+    make_conditioner: Callable | None
+    dtype: Any
+    network_dtype: Any
 
     def scales(self, shape, scale):
         """Returns the parts of a scale and, inside the last one, of those below it."""

@@ -1,5 +1,6 @@
 """Starts a command: quiet TensorFlow, one line for a user's mistake."""
 
+import contextlib
 import importlib
 import logging as standard_logging
 import math
@@ -7,6 +8,7 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Callable
 
 from absl import app, flags, logging
 
@@ -14,14 +16,21 @@ from tfp_bruno.errors import UserError
 
 __all__ = ['import_tensorflow', 'run_main']
 
+_HELP = {'-h', '-help', '--help', '--helpshort'}
 _OWN = str(pathlib.Path(__file__).resolve().parent.parent)
 
 
-def run_main(main):
+def run_main(
+    main: Callable[[list[str]], None],
+    more_help: Callable[[], str] | None = None,
+    find_setting: Callable[[str], str | None] | None = None,
+) -> None:
     """Runs a command and ends the process.
 
     Args:
-        main: Callable of the arguments that are left after the flags.
+        main: The command; its argument is what is left of the arguments after the flags.
+        more_help: Returns what `--help` prints below the flags.
+        find_setting: Returns what to write instead of an unknown flag, if anything.
 
     A `UserError` becomes one line on stderr and exit status 1; so does a wrong flag. Interrupted by the user, the
     status is 130.
@@ -32,7 +41,11 @@ def run_main(main):
     # TensorFlow logs through the same handler; of its records only errors are for the user. A filter of the outer
     # handler would not be asked.
     logging.get_absl_handler().python_handler.addFilter(_is_for_user)
-    app.run(lambda argv: _run(main, argv, program), flags_parser=lambda argv: _parse(main, argv, program))
+
+    def parse(argv):
+        return _parse(main, argv, program, more_help, find_setting)
+
+    app.run(lambda argv: _run(main, argv, program), flags_parser=parse)
 
 
 def _is_for_user(record):
@@ -78,21 +91,29 @@ def import_tensorflow():
             os.close(shown)
     standard_logging.getLogger('tensorflow').setLevel('ERROR')
     # Recent GPUs multiply float32 with ten bits of mantissa: densities and inverses would no longer be exact.
-    # --precision has the fast way, for the networks alone.
+    # `network_dtype` has the fast way, for the networks alone.
     tensorflow.config.experimental.enable_tensor_float_32_execution(False)
     if not tensorflow.config.list_physical_devices('GPU'):
         # On CPUs a graph runs as fast without being rewritten first, which takes seconds before the first step.
         tensorflow.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
 
 
-def _parse(main, argv, program):
-    if not {'-h', '-help', '--help', '--helpshort'}.isdisjoint(argv[1:]):
+def _parse(main, argv, program, more_help, find_setting):
+    if not _HELP.isdisjoint(argv[1:]):
         # absl would list the flags of the script in bin/, which has none of its own.
         module = sys.modules[main.__module__]
         print(f'{module.__doc__}{flags.FLAGS.module_help(module)}')
+        if more_help is not None:
+            _parse_known([argument for argument in argv if argument not in _HELP])
+            _run(lambda _: print(f'\n{more_help()}'), argv, program)
         sys.exit(0)
     try:
         left = flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        _parse_known(argv)
+        setting = None if find_setting is None else find_setting(error.flagname)
+        instead = 'see --help' if setting is None else f'it is a setting, write {setting}'
+        _fail(program, f'{error}; {instead}'.replace('\n', ' '))
     except flags.Error as error:
         _fail(program, f'{error}; see --help'.replace('\n', ' '))
     for name, value in flags.FLAGS.flag_values_dict().items():
@@ -100,6 +121,13 @@ def _parse(main, argv, program):
         if isinstance(value, float) and not math.isfinite(value):
             _fail(program, f'flag --{name}={value}: give a finite number; see --help')
     return left
+
+
+def _parse_known(argv):
+    """Parses the flags that are known; whatever is wrong with them, or missing, keeps its default."""
+    with contextlib.suppress(flags.Error):
+        flags.FLAGS(argv, known_only=True)
+    flags.FLAGS.mark_as_parsed()
 
 
 def _run(main, argv, program):

@@ -114,7 +114,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         data=test.description,
         is_phantom=test.is_phantom,
         run=str(run_dir),
-        trained_on=str(model.info['data']),
+        trained_on=model.info.data,
         version=__version__,
         temperature=models.TEMPERATURE.value,
         sampling=dict(model.sampling),
@@ -226,14 +226,13 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
     Raises:
         UserError: if the data cannot be loaded, or nobody is in the split.
     """
-    settings = {'cache_dir': CACHE_DIR.value, 'seed': model.info['seed'], **data.reading_of(model.info)}
-    train_dir = TRAIN_DATA_DIR.value or model.info['data_dir']
-    splits = data.read_split(model.info['split_file'])
-    own = load_volumes(model.definition, train_dir, model.info['phantom_subjects'], splits=splits, **settings)
+    info = model.info
+    train_dir = TRAIN_DATA_DIR.value or info.data_dir
+    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, data.read_split(info.split_file))
     if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
     else:
-        evaluated = data.load_population(model.definition, DATA_DIR.value, needs_split=False, **settings)
+        evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
     return own.subset('train'), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 

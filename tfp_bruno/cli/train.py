@@ -3,98 +3,206 @@
     bin/train --dataset=fetal --data_dir=VOLUMES --output_dir=RUN
     bin/train --output_dir=RUN --resume
 
-Every flag of a preset can be overridden; --flagfile=FILE reads flags from a file. The run is ready for bin/evaluate and
-bin/reconstruct as soon as the first checkpoint is written.
+A preset holds all settings of the model and its training; --set changes any of them. The run is ready for bin/evaluate
+and bin/reconstruct as soon as the first checkpoint is written.
 """
 
 import dataclasses
 import pathlib
+import textwrap
+from typing import Any
 
 from absl import flags, logging
 
 from tfp_bruno import data
-from tfp_bruno.cli import app, train_settings
-from tfp_bruno.cli import train_flags as given
+from tfp_bruno.cli import app
 from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.errors import UserError
+from tfp_bruno.settings import change, first_error, list_settings
 
-flags.adopt_module_key_flags(given)
+DATASET = flags.DEFINE_string('dataset', 'fetal', 'Anatomy: fetal, adni or thorax.')
+DATASET_CONFIG = flags.DEFINE_string(
+    'dataset_config', None, 'TOML file that defines another anatomy, instead of --dataset; see docs/volumes.md.'
+)
+DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat or BIDS; default: built-in phantoms.')
+USE_MASKS = flags.DEFINE_bool(
+    'use_masks',
+    False,
+    'Set everything outside of the masks to background. Each volume of --data_dir has one beside it: sub-01_mask, '
+    'sub-01_desc-brain_mask, case_01_mask.',
+)
+ASSUME_RAS = flags.DEFINE_bool(
+    'assume_ras', False, 'Take volumes and masks without an orientation as RAS, centred at world 0.'
+)
+OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', required=True)
+MODEL = flags.DEFINE_enum(
+    'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'ConditionalBruno, Generative Query Network or conditional VAE.'
+)
+PRESET = flags.DEFINE_string('preset', 'cpu', 'Settings to start from: cpu, gpu, paper, or a TOML file.')
+SET = flags.DEFINE_multi_string(
+    'set', [], 'Change a setting: --set=objective.prior_decay=3.5; can be repeated. --help lists all settings.'
+)
+STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
+MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
+BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
+RESUME = flags.DEFINE_bool(
+    'resume', False, 'Continue the run in --output_dir with its settings; a new --steps or --max_minutes extends it.'
+)
+CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
+PHANTOM_SUBJECTS = flags.DEFINE_integer('phantom_subjects', 120, 'Size of the built-in population.', lower_bound=4)
+DEVICES = flags.DEFINE_enum(
+    'devices',
+    'auto',
+    ['auto', 'one', 'all'],
+    'auto: all GPUs if there are several. all: every GPU, or every CPU device.',
+)
+
+# The settings that have a flag of their own.
+_NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
+# The settings that the dataset decides.
+_DECIDED = ('model.image_shape', 'model.num_slices')
+# What a resumed run can change, and flags that do not change it.
+_LENGTH = ('steps', 'max_minutes', 'evaluate_every')
+_WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices')
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Trains as the flags say.
 
     Args:
-        argv: the command and what is left of its arguments after the flags.
+        argv: The command, and the arguments that are no flags.
 
     Raises:
-        UserError: if a flag, a file or a folder cannot be used.
+        UserError: If a flag, a file or a folder cannot be used.
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: is no flag; see --help.')
-    folder = pathlib.Path(given.OUTPUT_DIR.value)
+    folder = pathlib.Path(OUTPUT_DIR.value)
     definition = _read_definition()
-    if not given.RESUME.value:
-        train_settings.check_own_flags()
     _check_folder(folder)
-    if given.DATA_DIR.value is not None:
-        data.check_folder(given.DATA_DIR.value, given.USE_MASKS.value)
-    elif not given.RESUME.value:
-        _check_needs_data_dir(given.USE_MASKS, given.ASSUME_RAS)
+    if DATA_DIR.value is not None:
+        data.check_folder(DATA_DIR.value, USE_MASKS.value)
+    elif not RESUME.value:
+        _check_needs_data_dir(USE_MASKS, ASSUME_RAS)
     # TensorFlow takes seconds to import: everything above fails, if it must, at once.
     app.import_tensorflow()
     from tfp_bruno import runs
-    from tfp_bruno.training.run import train_run
+    from tfp_bruno.training import train_run
 
-    if given.RESUME.value:
-        run = train_settings.resumed_run(runs.read_run(folder))
-        splits = data.read_split(run.split_file)
-    else:
-        run, splits = train_settings.new_run(folder, definition), None
-    population = load_volumes(
-        run.definition,
-        given.DATA_DIR.value or run.info['data_dir'],
-        run.info['phantom_subjects'],
-        cache_dir=given.CACHE_DIR.value,
-        seed=run.info['seed'],
-        splits=splits,
-        **data.reading_of(run.info),
-    )
-    logging.info('Data: %s.', population.description)
-    if not given.RESUME.value:
-        run = dataclasses.replace(
-            run,
-            info={
-                **run.info,
-                'data': population.description,
-                'is_phantom': population.is_phantom,
-                'frame': None if population.frame is None else population.frame.to_json(),
-            },
+    if RESUME.value:
+        run = _resumed(runs.read_run(folder))
+        population = load_volumes(
+            run.definition,
+            run.info,
+            DATA_DIR.value or run.info.data_dir,
+            CACHE_DIR.value,
+            data.read_split(run.split_file),
         )
+    else:
+        model, training = _new_settings(definition)
+        info = _new_info()
+        population = load_volumes(definition, info, info.data_dir, CACHE_DIR.value)
+        frame = None if population.frame is None else population.frame.to_json()
+        info = dataclasses.replace(info, data=population.description, is_phantom=population.is_phantom, frame=frame)
+        run = runs.Run(folder, definition, model, training, info)
         runs.write_run(run)
         data.write_split(run.split_file, population.splits_by_name)
-    train_run(run, population, given.DEVICES.value, given.CACHE_DIR.value or data.default_cache_dir())
+    logging.info('Data: %s.', population.description)
+    train_run(run, population, DEVICES.value, CACHE_DIR.value or data.default_cache_dir())
     print(folder)
 
 
-def _read_definition():
-    if given.DATASET_CONFIG.value is None:
-        return data.get_definition(given.DATASET.value)
-    if given.DATASET.present:
+def describe_settings() -> str:
+    """Returns the part of `--help` that lists the settings of the chosen preset."""
+    app.import_tensorflow()
+    model, training = _new_settings(_read_definition())
+    lines = [f'settings of --model={MODEL.value} --preset={PRESET.value}, for --set=NAME=VALUE:']
+    for prefix, settings in (('', training), ('model.', model)):
+        for setting in list_settings(settings, prefix):
+            if setting.name in _DECIDED:
+                continue
+            lines += [
+                '',
+                f'  {setting}',
+                *textwrap.wrap(setting.text, 80, initial_indent='    ', subsequent_indent='    '),
+            ]
+    return '\n'.join(lines)
+
+
+def find_setting(flag: str) -> str | None:
+    """Returns how to change the setting that an unknown flag names; None if there is none."""
+    app.import_tensorflow()
+    model, training = _new_settings(_read_definition())
+    names = [setting.name for setting in (*list_settings(training), *list_settings(model, 'model.'))]
+    found = [name for name in names if name.rpartition('.')[2] == flag]
+    return f'--set={found[0]}=VALUE' if found else None
+
+
+def _new_settings(definition: data.DatasetDefinition) -> tuple[Any, Any]:
+    """Returns the settings of the model and of its training that the flags ask for."""
+    from tfp_bruno.training import make_settings, read_preset
+
+    preset = read_preset(MODEL.value, PRESET.value)
+    # By itself first, so that an error in the file names the file.
+    settings = make_settings(MODEL.value, preset, definition, f'`preset={PRESET.value}`')
+    assignments = [*SET.value, *_assignments(*_NAMED)]
+    return make_settings(MODEL.value, change(preset, assignments), definition, '`set`') if assignments else settings
+
+
+def _new_info() -> RunInfo:
+    """Returns what the flags say of the training data."""
+    return RunInfo(
+        data_dir=None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
+        data='',
+        is_phantom=False,
+        phantom_subjects=PHANTOM_SUBJECTS.value,
+        seed=SEED.value,
+        preset=PRESET.value,
+        use_masks=USE_MASKS.value,
+        assume_ras=ASSUME_RAS.value,
+    )
+
+
+def _resumed(run):
+    """Returns a run with another length, if the flags ask for one; all other settings of a run stay."""
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        if flag.present and flag.name not in _WITH_RESUME:
+            raise UserError(f'--{flag.name}: cannot change with --resume; leave it out, or start another run.')
+    for assignment in SET.value:
+        if assignment.partition('=')[0] not in _LENGTH:
+            raise UserError(f'--set={assignment}: cannot change with --resume; leave it out, or start another run.')
+    length = {name: getattr(run.training, name) for name in _LENGTH}
+    changed = change(length, [*SET.value, *_assignments(STEPS, MAX_MINUTES)])
+    try:
+        return dataclasses.replace(run, training=dataclasses.replace(run.training, **changed))
+    except ValueError as error:
+        raise UserError(f'--set: {first_error(error, changed)}') from error
+
+
+def _assignments(*named: flags.FlagHolder) -> list[str]:
+    return [f'{flag.name}={flag.value}' for flag in named if flag.value is not None]
+
+
+def _read_definition() -> data.DatasetDefinition:
+    if DATASET_CONFIG.value is None:
+        return data.get_definition(DATASET.value)
+    if flags.FLAGS['dataset'].present:
         raise UserError('--dataset, --dataset_config: exclude each other; leave one out.')
-    if given.DATA_DIR.value is None:
+    if DATA_DIR.value is None:
         raise UserError('--data_dir: is missing; there are phantoms of the named datasets only.')
-    return data.read_definition(given.DATASET_CONFIG.value)
+    return data.read_definition(DATASET_CONFIG.value)
 
 
-def _check_needs_data_dir(*chosen):
+def _check_needs_data_dir(*chosen) -> None:
     for flag in chosen:
         if flag.value:
-            raise UserError(f'--{flag.name}: goes with --data_dir only; leave it out for the built-in phantoms.')
+            raise UserError(f'--{flag.name}: needs --data_dir; leave it out for the built-in phantoms.')
 
 
-def _check_folder(folder):
-    if given.RESUME.value:
+def _check_folder(folder: pathlib.Path) -> None:
+    if RESUME.value:
         if not (folder / 'run.json').is_file():
             raise UserError(f'--output_dir={folder}: holds no run to resume; leave --resume out to start one.')
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -113,6 +221,6 @@ def _check_folder(folder):
         ) from error
 
 
-def run():
+def run() -> None:
     """Runs the command line."""
-    app.run_main(main)
+    app.run_main(main, describe_settings, find_setting)

@@ -7,7 +7,7 @@ from tfp_bruno.data.folder import Subject, find_subjects
 from tfp_bruno.data.frame import TrainingFrame
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.placement import Box, BoxRange
-from tfp_bruno.data.population import Population, load_population, reading_of
+from tfp_bruno.data.population import Population, load_population
 from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
 from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
 from tfp_bruno.data.training_files import check_folder
@@ -33,7 +33,6 @@ __all__ = [
     'read_mask',
     'read_split',
     'read_volume',
-    'reading_of',
     'split_subjects',
     'stack_affine',
     'write_split',

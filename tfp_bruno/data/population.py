@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -129,11 +128,6 @@ def load_population(
     affines = [np.array(affine) for affine in pack.affines]
     frame = common_frame(affines, pack.thicknesses, trained_on, pack.images.shape[1:])
     return Population(pack.images, names, values, is_phantom, description, frame)
-
-
-def reading_of(info: Mapping[str, Any]) -> dict[str, bool]:
-    """Returns how a run read its volumes, as keywords of `load_population`; of before there was a choice, plainly."""
-    return {name: bool(info.get(name, False)) for name in ('use_masks', 'assume_ras')}
 
 
 def load_subjects(data_dir, definition, seed, splits=None, needs_split=True, use_masks=False) -> list[Subject]:

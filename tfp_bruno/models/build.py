@@ -1,13 +1,17 @@
 """Builds a trainable `ConditionalBruno` from settings."""
 
 import dataclasses
+from typing import Annotated, Literal
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
+from annotated_types import Gt, Le
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from tfp_bruno.bijectors import ARCHITECTURES, ConditionalRealNVP, GlowSettings, RealNVPSettings
+from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings, RealNVPSettings
 from tfp_bruno.distributions import (
     SLICE_KERNELS,
     ExchangeableGaussianProcess,
@@ -19,11 +23,14 @@ from tfp_bruno.distributions import (
     slice_kernel,
 )
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
+from tfp_bruno.settings import STRICT, TAG, Count, Fraction, Positive
 
 __all__ = ['ModelSettings', 'build_model']
 
+FlowSettings = Annotated[GlowSettings | RealNVPSettings, Field(discriminator=TAG)]
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class ModelSettings:
     """All that a model is made of.
 
@@ -32,50 +39,43 @@ class ModelSettings:
         num_slices: K, the size of the one-hot pose.
         process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
             (the paper's), or 'average', whose predictive mean is the plain average of the contexts.
-        law: 'gaussian' or 'student_t'; an average is Gaussian.
         flow: `GlowSettings` or `RealNVPSettings`.
         network_dtype: Dtype of the networks inside the flow, or a tf_keras policy such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
         length: Length scale of the kernel, in slices, before it is fitted to data.
-        df: Degrees of freedom that training starts from, above 2, for 'student_t'.
+        df: Degrees of freedom of a Student-t process at the start of training, above 2; None for a Gaussian process.
         correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
         constant_share: Share of it that does not depend on the distance, in (0, 1), that training starts from, for
         'pose'.
         narrows_factors: Whether, in samples that evaluation and reconstruction draw, the radius that contexts tell of
-            narrows the factors, as the density has it, or the residual alone; for 'factor' and 'student_t'.
+            narrows the factors, as the density has it, or the residual alone; for a factor process with
+            `df`.
         factor_scale: Factor of the factors' standard deviations in those samples, for 'factor'.
         factor_evidence: In (0, 1], weight of what contexts tell of the factors in the spread of those samples, for
             'factor'; 1 as the density has it.
     """
 
-    image_shape: tuple
-    num_slices: int
-    process: str = 'factor'
-    law: str = 'gaussian'
-    flow: GlowSettings | RealNVPSettings = dataclasses.field(default_factory=GlowSettings)
-    network_dtype: str = 'float32'
-    factors: int = 80
+    image_shape: tuple[Count, Count, Count]
+    num_slices: Count
+    process: Literal['average', 'exchangeable', 'pose', 'factor'] = 'factor'
+    flow: FlowSettings = dataclasses.field(default_factory=GlowSettings)
+    network_dtype: Literal['float32', 'mixed_bfloat16', 'mixed_float16'] = 'float32'
+    factors: Count = 80
     kernel: str = 'exponential'
-    length: float = 8.0
-    df: float = 20.0
-    correlation: float = 0.3
-    constant_share: float = 0.3
+    length: Positive = 8.0
+    df: Annotated[float, Gt(2)] | None = None
+    correlation: Fraction = 0.3
+    constant_share: Fraction = 0.3
     narrows_factors: bool = True
-    factor_scale: float = 1.0
-    factor_evidence: float = 1.0
+    factor_scale: Positive = 1.0
+    factor_evidence: Annotated[float, Gt(0), Le(1)] = 1.0
 
     def __post_init__(self):
-        if self.process not in _PROCESSES:
-            raise ValueError(f'`process` must be one of {", ".join(_PROCESSES)}, got {self.process!r}.')
-        if self.law not in ('gaussian', 'student_t') or (self.process == 'average' and self.law != 'gaussian'):
-            raise ValueError(f'`law` must be gaussian or student_t, for an average gaussian, got {self.law!r}.')
+        if self.process == 'average' and self.df is not None:
+            raise ValueError(f'`df` must be None for an average, which is Gaussian, got {self.df}.')
         if self.kernel not in SLICE_KERNELS:
             raise ValueError(f'`kernel` must be one of {", ".join(SLICE_KERNELS)}, got {self.kernel!r}.')
-        if not self.factor_scale > 0.0:
-            raise ValueError(f'`factor_scale` must be above 0, got {self.factor_scale}.')
-        if not 0.0 < self.factor_evidence <= 1.0:
-            raise ValueError(f'`factor_evidence` must be in (0, 1], got {self.factor_evidence}.')
         self.flow.check_image_shape(self.image_shape)
         if self.process == 'factor' and not self.flow.pose_affine:
             raise ValueError(
@@ -89,18 +89,6 @@ class ModelSettings:
         if self.process != 'factor':
             return {}
         return {name: getattr(self, name) for name in ('narrows_factors', 'factor_scale', 'factor_evidence')}
-
-    def to_json(self):
-        """Returns the settings as values that JSON can hold."""
-        values = dataclasses.asdict(self)
-        return {**values, 'flow': {'architecture': self.flow.architecture, **values['flow']}}
-
-    @classmethod
-    def from_json(cls, values):
-        """Returns the settings that `to_json` described."""
-        flow = {key: tuple(value) if isinstance(value, list) else value for key, value in values['flow'].items()}
-        flow = ARCHITECTURES[flow.pop('architecture')](**flow)
-        return cls(**{**values, 'image_shape': tuple(values['image_shape']), 'flow': flow})
 
 
 def build_model(settings, num_steps, seed=0, share_weights_with=None):
@@ -138,12 +126,12 @@ def _average_process(settings, size, num_steps):
 
 
 def _exchangeable_process(settings, size, num_steps):
-    process, parameters = _with_law(settings, ExchangeableStudentTProcess, ExchangeableGaussianProcess, [size])
+    process, parameters = _with_df(settings, ExchangeableStudentTProcess, ExchangeableGaussianProcess, [size])
     return process(num_steps=num_steps, **parameters, **_dimension_parameters(process, settings, size))
 
 
 def _pose_process(settings, size, num_steps):
-    process, parameters = _with_law(settings, PoseStudentTProcess, PoseGaussianProcess, [size])
+    process, parameters = _with_df(settings, PoseStudentTProcess, PoseGaussianProcess, [size])
     length_scale = tfp.util.TransformedVariable(settings.length, tfp.bijectors.Softplus(low=0.1), name='length_scale')
     return process(
         kernel=slice_kernel(length_scale, settings.num_slices, settings.kernel),
@@ -157,7 +145,7 @@ def _pose_process(settings, size, num_steps):
 def _factor_process(settings, size, num_steps):
     # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a
     # step costs a third.
-    process, parameters = _with_law(settings, FactorStudentTProcess, FactorGaussianProcess, [], trainable=False)
+    process, parameters = _with_df(settings, FactorStudentTProcess, FactorGaussianProcess, [], trainable=False)
     return process(
         loc=_fitted(tf.zeros([size]), 'loc'),
         loadings=_fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
@@ -169,9 +157,9 @@ def _factor_process(settings, size, num_steps):
     )
 
 
-def _with_law(settings, student_t, gaussian, df_shape, trainable=True):
-    """Returns the class of the chosen law, and its degrees of freedom where it has them."""
-    if settings.law == 'gaussian':
+def _with_df(settings, student_t, gaussian, df_shape, trainable=True):
+    """Returns the Student-t class with its degrees of freedom, or the Gaussian class."""
+    if settings.df is None:
         return gaussian, {}
     df = tf.fill(df_shape, settings.df)
     return student_t, {'df': _trainable(student_t, 'df', df) if trainable else _fitted(df, 'df')}

@@ -1,11 +1,11 @@
 """Starts a model from the moments of its training data, so that training begins where a linear model ends."""
 
-import dataclasses
-
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.distributions.fitting import originals, thinning
+from tfp_bruno.settings import STRICT, NonNegative, Positive, Share
 
 __all__ = ['StartSettings', 'initialize_model']
 
@@ -14,7 +14,7 @@ _STARTED_FROM = 256
 _ENCODED_AT_MOST = 600
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class StartSettings:
     """How the closed form is taken.
 
@@ -26,9 +26,9 @@ class StartSettings:
             together, so that they tell less of the factors than as many independent ones would.
     """
 
-    pixel_share: float = 0.5
-    smoothing: float = 1e-2
-    inflation: float = 1.0
+    pixel_share: Share = 0.5
+    smoothing: NonNegative = 1e-2
+    inflation: Positive = 1.0
 
 
 def initialize_model(model, images, poses, settings=None, subjects=None, overwrite_images=False):

@@ -92,7 +92,7 @@ def write_atlas(model: CompletionModel, output_dir: str | os.PathLike, settings:
             'atlas',
             title,
             pictures,
-            is_phantom=bool(model.info.get('is_phantom')),
+            is_phantom=model.info.is_phantom,
             shares=sidecar['mode_shares'],
             settings=sidecar,
         )
@@ -109,7 +109,7 @@ def _describe(model: CompletionModel, completion, scale, modes, settings: AtlasS
     """Returns the sidecar."""
     return {
         'model': model.name,
-        'training': dict(model.info),
+        'training': dataclasses.asdict(model.info),
         'dataset': model.definition.to_json(),
         'num_samples': settings.num_samples,
         'sampling': dict(model.sampling),

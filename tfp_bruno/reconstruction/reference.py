@@ -1,11 +1,10 @@
 """What a run knows of the world that its training volumes lie in, and where that leads wrong."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, stack_affine
 from tfp_bruno.errors import UserError, warn
 
@@ -13,7 +12,7 @@ from tfp_bruno.errors import UserError, warn
 THICKNESS_TOLERANCE = 0.25
 
 
-def training_frame(info: Mapping[str, Any]) -> TrainingFrame | None:
+def training_frame(info: RunInfo) -> TrainingFrame | None:
     """Returns what the training volumes have in common; None, with a warning, if the run is too old to record it."""
     frame = _frame(info)
     if frame is None or frame.boxes is None:
@@ -25,11 +24,11 @@ def training_frame(info: Mapping[str, Any]) -> TrainingFrame | None:
     return frame
 
 
-def reference_affine(info: Mapping[str, Any], definition: DatasetDefinition, reference: Volume | None) -> np.ndarray:
+def reference_affine(info: RunInfo, definition: DatasetDefinition, reference: Volume | None) -> np.ndarray:
     """Returns the stack's affine in the world of single slices.
 
     Args:
-        info: what the model was trained on; its 'frame' is a `TrainingFrame` as `to_json` describes it.
+        info: what the model was trained on; its `frame` is a `TrainingFrame` as `to_json` describes it.
         definition: the dataset of the model.
         reference: a volume in the world of the slices, centred on the anatomy; None for the frame of the training data.
 
@@ -66,11 +65,11 @@ def warn_of_thickness(frame: TrainingFrame | None, thickness: float, path: str |
         )
 
 
-def _frame(info: Mapping[str, Any]) -> TrainingFrame | None:
+def _frame(info: RunInfo) -> TrainingFrame | None:
     """Returns the frame of the training data; None if the run is older than that."""
-    if not info.get('frame'):
+    if info.frame is None:
         return None
     try:
-        return TrainingFrame.from_json(info['frame'])
+        return TrainingFrame.from_json(info.frame)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'run.json: its frame is damaged ({error!r:.80}); give --reference, or train again.') from error

@@ -125,7 +125,7 @@ def check_output_settings(settings: OutputSettings, definition: DatasetDefinitio
 def _title(model: CompletionModel, completion: Completion) -> str:
     """Returns the title of the pictures; it says so if the model has seen synthetic data only."""
     what = f'{len(completion.positions)} contexts' if completion.positions else 'atlas (no contexts)'
-    data = ', trained on phantoms (synthetic)' if model.info.get('is_phantom') else ''
+    data = ', trained on phantoms (synthetic)' if model.info.is_phantom else ''
     return f'{model.definition.name}: {what}{data}'
 
 
@@ -142,7 +142,7 @@ def _describe(
     planes = plane_coordinates(contexts.affine, model.definition.num_slices)[list(contexts.positions)]
     return {
         'model': model.name,
-        'training': dict(model.info),
+        'training': dataclasses.asdict(model.info),
         'dataset': model.definition.to_json(),
         'files': list(contexts.files),
         'inputs': list(contexts.inputs),

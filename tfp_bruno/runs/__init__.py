@@ -7,14 +7,19 @@ from tfp_bruno.runs.run_folder import Run, read_run, write_run
 from tfp_bruno.runs.slice_scores import SliceScorer, make_scorer
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
+from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings, ObjectiveSettings, TrainingSettings
 
 __all__ = [
     'KINDS',
+    'AugmentationSettings',
+    'BoundSettings',
     'Modes',
+    'ObjectiveSettings',
     'Run',
     'SliceScorer',
     'TrainedBaseline',
     'TrainedModel',
+    'TrainingSettings',
     'load',
     'make_scorer',
     'prior_modes',

@@ -1,57 +1,80 @@
-"""The kinds of models that a run can hold: their settings, and how they are built from them."""
+"""The kinds of models that a run can hold: their settings, how they are built from them, and wrapped for use."""
 
-import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tf_keras
 
 from tfp_bruno.baselines import deep
+from tfp_bruno.contracts import CompletionModel, RunInfo
+from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.models import ModelSettings, build_model
+from tfp_bruno.runs.trained_baseline import TrainedBaseline
+from tfp_bruno.runs.trained_model import TrainedModel
+from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings
 
 __all__ = ['KINDS', 'Kind', 'build', 'kind_of']
 
 
-class Kind(typing.NamedTuple):
+class Kind(NamedTuple):
     """One kind of model.
 
     Attributes:
-        settings: Class of its settings, with `to_json` and `from_json`.
-        build: Callable from settings, number of slices of a training sequence, seed and a model to share weights with,
-            or `None`, to a trainable model.
+        settings: Class of its settings.
+        objective: Class of the settings of its training loss.
+        build: From settings, number of slices of a training sequence, seed and a model to share weights with, or
+            None, to a trainable model.
+        wrap: From the model, its settings, the objective of its training, the dataset and what the run is about to
+            the `CompletionModel`.
     """
 
     settings: type
-    build: typing.Callable
+    objective: type
+    build: Callable[[Any, int, int, Any], Any]
+    wrap: Callable[[Any, Any, Any, DatasetDefinition, RunInfo], CompletionModel]
 
 
-def _build_with(model_class):
+def _wrap_bruno(model, settings, objective, definition, info):
+    del objective
+    tail = 'Gaussian' if settings.df is None else 'Student-t'
+    name = f'bruno ({info.preset}: {settings.process}, {tail})'
+    return TrainedModel(model, definition, name, info, settings.sampling)
+
+
+def _baseline(name, settings_class, model_class):
+    """Returns the kind of a deep baseline."""
+
     def build_seeded(settings, num_steps, seed, share_weights_with):
         del num_steps, share_weights_with  # A baseline takes sequences of any length.
         tf_keras.utils.set_random_seed(seed)
         return model_class(settings)
 
-    return build_seeded
+    def wrap(model, settings, objective, definition, info):
+        del settings
+        return TrainedBaseline(model, definition, f'{name} ({info.preset})', info, objective.last_std)
+
+    return Kind(settings_class, BoundSettings, build_seeded, wrap)
 
 
 KINDS = {
-    'bruno': Kind(ModelSettings, build_model),
-    'gqn': Kind(deep.GenerativeQueryNetworkSettings, _build_with(deep.GenerativeQueryNetwork)),
-    'cvae': Kind(deep.ConditionalVAESettings, _build_with(deep.ConditionalVAE)),
+    'bruno': Kind(ModelSettings, ObjectiveSettings, build_model, _wrap_bruno),
+    'gqn': _baseline('gqn', deep.GenerativeQueryNetworkSettings, deep.GenerativeQueryNetwork),
+    'cvae': _baseline('cvae', deep.ConditionalVAESettings, deep.ConditionalVAE),
 }
 
 
-def kind_of(settings):
-    """Returns the name of the kind that settings belong to."""
+def kind_of(settings: Any) -> str:
+    """Returns the name of the kind that the settings of a model belong to."""
     return next(name for name, kind in KINDS.items() if isinstance(settings, kind.settings))
 
 
-def build(settings, num_steps, seed=0, share_weights_with=None):
+def build(settings: Any, num_steps: int, seed: int = 0, share_weights_with: Any = None) -> Any:
     """Returns a trainable model of settings of any kind.
 
     Args:
         settings: `ModelSettings`, `GenerativeQueryNetworkSettings` or `ConditionalVAESettings`.
-        num_steps: `int`, number of slices of a training sequence.
-        seed: `int`, for the initial weights.
-        share_weights_with: A model of the same settings, with which a part that is not trained is shared. Default
-            value: `None`.
+        num_steps: Number of slices of a training sequence.
+        seed: Seed of the initial weights.
+        share_weights_with: A model of the same settings, with which a part that is not trained is shared.
     """
     return KINDS[kind_of(settings)].build(settings, num_steps, seed, share_weights_with)

@@ -2,23 +2,22 @@
 
 import dataclasses
 import json
-import operator
+import os
 import pathlib
+from typing import Any
 
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs.kinds import KINDS, kind_of
+from tfp_bruno.runs.training_settings import TrainingSettings
+from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
 __all__ = ['Run', 'read_run', 'write_run']
 
-_FORMAT = 4
-# What others read from a run without asking whether it is there.
-_NEEDED = {
-    'training': ('sequence_length', 'seed'),
-    'info': ('data_dir', 'data', 'is_phantom', 'phantom_subjects', 'seed', 'preset'),
-}
+_FORMAT = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,98 +26,109 @@ class Run:
 
     Attributes:
         folder: Its folder.
-        definition: `DatasetDefinition`.
-        model: Settings of a kind of model, see `kinds`.
-        training: Dict of the training settings.
-        info: Dict: `data_dir` (or None), `data` (a description), `is_phantom`, `phantom_subjects`, `seed`,
-            `split_file`, `preset`, `version`, `use_masks` and `assume_ras` (of newer runs).
+        definition: The dataset.
+        model: Settings of a kind of model, see `KINDS`.
+        training: Settings of its training.
+        info: What it was trained on.
     """
 
     folder: pathlib.Path
     definition: DatasetDefinition
-    model: object
-    training: dict
-    info: dict
+    model: Any
+    training: TrainingSettings
+    info: RunInfo
 
     @property
-    def kind(self):
+    def kind(self) -> str:
         """The kind of the model: 'bruno', 'gqn' or 'cvae'."""
         return kind_of(self.model)
 
     @property
-    def settings_file(self):
+    def settings_file(self) -> pathlib.Path:
         """The settings, JSON."""
         return self.folder / 'run.json'
 
     @property
-    def split_file(self):
+    def split_file(self) -> pathlib.Path:
         """The split of the subjects, TSV."""
         return self.folder / 'split.tsv'
 
     @property
-    def weights(self):
+    def weights(self) -> pathlib.Path:
         """Prefix of the averaged weights, a TensorFlow checkpoint."""
         return self.folder / 'weights' / 'model'
 
     @property
-    def checkpoints(self):
+    def checkpoints(self) -> pathlib.Path:
         """Folder of the training state."""
         return self.folder / 'checkpoints'
 
     @property
-    def logs(self):
+    def logs(self) -> pathlib.Path:
         """Folder of the TensorBoard logs."""
         return self.folder / 'logs'
 
 
-def write_run(run):
+def write_run(run: Run) -> None:
     """Writes the settings of a run into its folder."""
     values = {
         'format': _FORMAT,
         'kind': run.kind,
         'dataset': run.definition.to_json(),
-        'model': run.model.to_json(),
-        'training': run.training,
-        'info': {**run.info, 'version': __version__},
+        'model': dataclasses.asdict(run.model),
+        'training': dataclasses.asdict(run.training),
+        'info': {**dataclasses.asdict(run.info), 'version': __version__},
     }
+    # The folder says where the split is; a run can be moved.
+    del values['info']['split_file']
     write_text(run.settings_file, json.dumps(values, indent=2) + '\n')
 
 
-def read_run(folder):
+def read_run(folder: str | os.PathLike) -> Run:
     """Reads the settings of a run.
 
     Args:
-        folder: Path of the `--output_dir` of `bin/train`.
-
-    Returns:
-        A `Run`.
+        folder: The folder that `bin/train` wrote.
 
     Raises:
-        UserError: if the folder is not one of a run.
+        UserError: If the folder is not one of a run.
     """
     folder = pathlib.Path(folder)
     path = folder / 'run.json'
     try:
         values = json.loads(path.read_text(encoding='utf-8'))
+        if values['format'] == 4:
+            values = _from_format_4(values)
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
-        for section, names in _NEEDED.items():
-            operator.itemgetter(*names)(values[section])
-        # Runs from before there were other kinds do not name theirs.
-        kind = values.get('kind', 'bruno')
-        if kind != 'bruno':
-            operator.itemgetter('last_std')(values['training']['objective'])
-        info = {**values['info'], 'split_file': str(folder / 'split.tsv')}
-        return Run(
-            folder=folder,
-            definition=DatasetDefinition.from_json(values['dataset']),
-            model=KINDS[kind].settings.from_json(values['model']),
-            training=values['training'],
-            info=info,
-        )
+        kind = KINDS[values['kind']]
+        definition = DatasetDefinition.from_json(values['dataset'])
+        model, training, info = values['model'], values['training'], values['info']
     except OSError as error:
         raise UserError(
-            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the --output_dir of bin/train.'
+            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the folder that bin/train '
+            'wrote.'
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path}: is damaged ({error!r:.100}); train the run again.') from error
+    try:
+        return Run(
+            folder,
+            definition,
+            structure(kind.settings, model, str(path), 'model', complete=True),
+            structure(TrainingSettings[kind.objective], training, str(path), 'training', complete=True),
+            structure(RunInfo, {**info, 'split_file': str(folder / 'split.tsv')}, str(path), 'info'),
+        )
+    except UserError as error:
+        raise UserError(f'{error} The file is damaged; train the run again.') from error
+
+
+def _from_format_4(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a run that was written with a `law` for its process."""
+    model = dict(values['model'])
+    law = model.pop('law', None)
+    if law == 'gaussian':
+        model['df'] = None
+    if 'pose_size' in model:
+        model['num_slices'] = model.pop('pose_size')
+    return {**values, 'format': 5, 'kind': values.get('kind', 'bruno'), 'model': model}

@@ -1,7 +1,18 @@
-"""Training: settings, data pipeline, objectives, loop."""
+"""Training: settings and presets, the pipeline of sequences, objectives, and the loop."""
 
+from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings, ObjectiveSettings, TrainingSettings
+from tfp_bruno.training.presets import make_settings, preset_names, read_preset
 from tfp_bruno.training.run import train_run
-from tfp_bruno.training.settings import PRESETS, Preset, TrainingSettings
 from tfp_bruno.training.trainer import Trainer
 
-__all__ = ['PRESETS', 'Preset', 'Trainer', 'TrainingSettings', 'train_run']
+__all__ = [
+    'AugmentationSettings',
+    'BoundSettings',
+    'ObjectiveSettings',
+    'Trainer',
+    'TrainingSettings',
+    'make_settings',
+    'preset_names',
+    'read_preset',
+    'train_run',
+]

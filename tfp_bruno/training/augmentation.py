@@ -1,38 +1,12 @@
 """Augments a subject's volume anew each time that slices are drawn from it."""
 
-import dataclasses
 import math
 
 import tensorflow as tf
 
-__all__ = ['AugmentationSettings', 'augment_slices']
+__all__ = ['augment_slices']
 
 _FEATURES = 24
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentationSettings:
-    """How strongly volumes are changed; every figure is one standard deviation, 0 leaves that change out.
-
-    Attributes:
-        probability: Share of the sequences that are changed at all, in [0, 1].
-        displacement: Smooth random displacement of every point, mm.
-        length: Distance over which displacements stay alike (length scale of their Gaussian covariance), mm.
-        scaling: Relative change of size.
-        shear: Entries of the random linear map.
-        shift: Shift of the whole volume, mm.
-        contrast: Logarithm of the exponent that is applied to the intensities.
-        bias: Relative strength of a smooth intensity bias.
-    """
-
-    probability: float = 0.0
-    displacement: float = 2.5
-    length: float = 28.0
-    scaling: float = 0.03
-    shear: float = 0.02
-    shift: float = 1.5
-    contrast: float = 0.08
-    bias: float = 0.05
 
 
 def augment_slices(volume, slices, spacing, settings, seed):

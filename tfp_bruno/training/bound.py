@@ -1,41 +1,8 @@
 """What the training of a deep baseline minimises: the negative evidence lower bound of slices given contexts."""
 
-import dataclasses
-
 import tensorflow as tf
 
-__all__ = ['BoundSettings', 'bound_loss', 'prediction_error']
-
-
-@dataclasses.dataclass(frozen=True)
-class BoundSettings:
-    """Contexts, pixels and schedules; the defaults are those of the Generative Query Network's paper.
-
-    Attributes:
-        first_std: Standard deviation of the pixels at the start of the training; images lie in [0, 1].
-        last_std: The same at its end, and in every evaluation.
-        std_steps: Steps over which it falls linearly; 0 for the first half of the run.
-        rate_steps: Steps over which the learning rate falls linearly to a tenth; 0 for a warm-up and a half cosine
-            that ends with the run.
-        min_contexts: Least number of contexts in training.
-        max_contexts: Largest number of contexts in training; the rest of a sequence are the queries.
-    """
-
-    first_std: float = 2.0
-    last_std: float = 0.7
-    std_steps: int = 200_000
-    rate_steps: int = 1_600_000
-    min_contexts: int = 0
-    max_contexts: int = 4
-
-    def __post_init__(self):
-        if not 0 <= self.min_contexts <= self.max_contexts or self.max_contexts < 1:
-            raise ValueError(
-                f'contexts must be 0 <= min_contexts <= max_contexts, from 1 up, got {self.min_contexts} to '
-                f'{self.max_contexts}.'
-            )
-        if min(self.first_std, self.last_std) <= 0:
-            raise ValueError(f'standard deviations must be above 0, got {self.first_std} and {self.last_std}.')
+__all__ = ['bound_loss', 'prediction_error']
 
 
 def bound_loss(model, images, poses, max_contexts, num_contexts, pixel_std, seed):

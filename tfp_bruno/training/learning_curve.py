@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.training.augmentation import AugmentationSettings
+from tfp_bruno.runs import AugmentationSettings
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.tasks import make_task
 

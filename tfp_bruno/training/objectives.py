@@ -1,11 +1,8 @@
 """What training minimises, for a batch of sequences of one subject each."""
 
-import dataclasses
-
 import tensorflow as tf
 
 __all__ = [
-    'ObjectiveSettings',
     'conditional_terms',
     'joint_loss',
     'structural_error',
@@ -13,47 +10,6 @@ __all__ = [
 ]
 
 _FOREGROUND = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectiveSettings:
-    """Weights of the terms of the training loss.
-
-    Attributes:
-        joint: Weight of the joint negative log-likelihood per dimension.
-        conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
-        structural: Weight of the lack of structural similarity of the decoded predictive mean, see
-            `structural_error`.
-        foreground_share: What the foreground counts in that, in [0, 1]; whole slices count the rest.
-        squared_error: Weight of the squared error of the decoded predictive mean. It counts where contexts are few:
-            with none it is several times that with four.
-        prior_squared_error: The same without contexts; `None` for `squared_error`.
-        prior_decay: With n contexts the weight is `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`,
-            d this exponent; `None` for `squared_error` from one context on.
-        max_contexts: Largest number of contexts in training.
-        context_power: Exponent of the uniform number that contexts are counted by: 1 draws every number alike, more
-            draws few contexts more often.
-        prior_every: Every so many steps there are no contexts, and volumes are not augmented; in the others there is
-            one context at least. The mean of augmented volumes is more blurred than that of subjects. 0: no context is
-            as likely as any other number.
-        scored_targets: The conditional likelihood is that of so many targets at most, the first, and no others are
-            encoded unless `joint` has a weight; all count for what is asked of the decoded mean. `None`: all.
-        independent_targets: Whether the conditional likelihood is that of each target on its own, as in the official
-            code, instead of that of all targets together.
-    """
-
-    joint: float = 1.0
-    conditional: float = 0.0
-    structural: float = 0.0
-    foreground_share: float = 0.5
-    squared_error: float = 0.0
-    prior_squared_error: float | None = None
-    prior_decay: float | None = None
-    max_contexts: int = 8
-    context_power: float = 1.0
-    prior_every: int = 0
-    scored_targets: int | None = None
-    independent_targets: bool = False
 
 
 def joint_loss(model, poses, latents, log_dets):

@@ -14,17 +14,16 @@ from tfp_bruno.data.poses import one_hot_poses
 from tfp_bruno.errors import UserError
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences, with_plain_batches
-from tfp_bruno.training.settings import TrainingSettings
 from tfp_bruno.training.start import settings_of_start, starting_volumes
 from tfp_bruno.training.start_cache import StartCache
-from tfp_bruno.training.tasks import OBJECTIVES
+from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = ['choose_strategy', 'train_run']
 
 
 def choose_strategy(devices):
-    """Returns the `tf.distribute.Strategy` for `--devices`: one device, or a mirrored copy on each of several."""
+    """Returns the `tf.distribute.Strategy` for `devices`: one device, or a mirrored copy on each of several."""
     gpus = tf.config.list_logical_devices('GPU')
     found = gpus or tf.config.list_logical_devices('CPU')
     if len(found) > 1 and (devices == 'all' or (devices == 'auto' and gpus)):
@@ -44,13 +43,13 @@ def train_run(run, population, devices='auto', cache_dir=None):
     Raises:
         UserError: if the loss is no longer finite, or a batch cannot be divided among the devices.
     """
-    settings = _settings(run)
+    settings = run.training
     strategy = choose_strategy(devices)
     replicas = strategy.num_replicas_in_sync
     if settings.batch_size % (replicas * settings.micro_batches):
         raise UserError(
-            f'--batch_size={settings.batch_size}: must be a multiple of the {replicas} devices times '
-            f'--micro_batches={settings.micro_batches}.'
+            f'`batch_size={settings.batch_size}`: must be a multiple of the {replicas} devices times '
+            f'micro_batches = {settings.micro_batches}.'
         )
     train, test = population.subset('train').images, population.subset('test').images
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
@@ -99,21 +98,11 @@ def _sequences(images, settings, spacing, step):
 
     seed = settings.seed + step
     sequences = make(settings.augmentation, seed)
-    # A deep baseline has no such steps.
-    every = getattr(settings.objective, 'prior_every', 0)
+    every = make_task(settings).prior_every
     if not every:
         return sequences
     plain = make(dataclasses.replace(settings.augmentation, probability=0.0), seed + 1)
     return with_plain_batches(sequences, plain, every, step)
-
-
-def _settings(run):
-    try:
-        return TrainingSettings.from_json(run.training, OBJECTIVES[run.kind])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f'{run.settings_file}: is damaged, or of another version ({error!r:.100}); train the run again.'
-        ) from error
 
 
 def _restore(trainer, path):
@@ -141,7 +130,7 @@ def _loop(run, trainer, sequences, held_out, manager):
                     manager.save(step)
                     recent = []
         except FloatingPointError as error:
-            raise UserError(f'{run.folder}: {error}; resume with a smaller --learning_rate in run.json.') from error
+            raise UserError(f'{run.folder}: {error}; set a smaller learning_rate in run.json, and `resume`.') from error
     if recent:
         _record(run, trainer, held_out, _means(recent))
         manager.save(step)

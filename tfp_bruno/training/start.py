@@ -1,5 +1,7 @@
 """The volumes that a model starts from: the training subjects, and augmented copies of them."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -60,12 +62,14 @@ def settings_of_start(model_settings, training):
 
     Args:
         model_settings: `ModelSettings`.
-        training: Dict that `TrainingSettings.to_json` made.
+        training: `TrainingSettings`.
     """
     # How samples are drawn changes nothing of it, nor does how often training augments.
-    model = {name: value for name, value in model_settings.to_json().items() if name not in model_settings.sampling}
-    parts = {name: training[name] for name in _OF_TRAINING}
-    parts['augmentation'] = {name: value for name, value in training['augmentation'].items() if name != 'probability'}
+    model = dataclasses.asdict(model_settings)
+    model = {name: value for name, value in model.items() if name not in model_settings.sampling}
+    values = dataclasses.asdict(training)
+    parts = {name: values[name] for name in _OF_TRAINING}
+    del parts['augmentation']['probability']
     return [model, parts]
 
 

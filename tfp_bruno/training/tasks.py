@@ -5,11 +5,12 @@ import dataclasses
 import tensorflow as tf
 
 from tfp_bruno.models import initialize_model
-from tfp_bruno.training.bound import BoundSettings, bound_loss, prediction_error
-from tfp_bruno.training.objectives import ObjectiveSettings, training_loss
+from tfp_bruno.runs import BoundSettings
+from tfp_bruno.training.bound import bound_loss, prediction_error
+from tfp_bruno.training.objectives import training_loss
 from tfp_bruno.training.schedules import learning_rate_at, linear_rate_at, pixel_std_at
 
-__all__ = ['OBJECTIVES', 'BoundTask', 'LikelihoodTask', 'make_task']
+__all__ = ['BoundTask', 'LikelihoodTask', 'make_task']
 
 _HELD_OUT_CONTEXTS = 4
 
@@ -23,14 +24,18 @@ class LikelihoodTask:
         """Takes the `TrainingSettings`, with `ObjectiveSettings`."""
         self.settings = settings
 
+    @property
+    def prior_every(self) -> int:
+        """Every so many steps the volumes are not augmented; 0 for never."""
+        return self.settings.objective.prior_every
+
     def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
         """Starts a model from volumes `[N, K, H, W, C]` in (0, 1) of `subjects` `[N]`, and poses `[K, P]`."""
         initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
 
     def schedule(self, progress, step):
         """Returns the numbers that change with the progress of the run and the steps taken, a dict of `float`."""
-        every = self.settings.objective.prior_every
-        is_prior = every > 0 and step % every == 0
+        is_prior = self.prior_every > 0 and step % self.prior_every == 0
         return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
 
     def draw_loss(self, model, schedule):
@@ -68,18 +73,10 @@ class BoundTask:
     """A deep baseline, which has a lower bound of its likelihood; the methods are those of `LikelihoodTask`."""
 
     beta_2 = 0.999
+    prior_every = 0
 
     def __init__(self, settings):
-        """Takes the `TrainingSettings`, with `BoundSettings`.
-
-        Raises:
-            ValueError: if a sequence has no slices beside the contexts.
-        """
-        if settings.objective.max_contexts >= settings.sequence_length:
-            raise ValueError(
-                f'`sequence_length` must be above the largest number of contexts, {settings.objective.max_contexts}, '
-                f'got {settings.sequence_length}.'
-            )
+        """Takes the `TrainingSettings`, with `BoundSettings`."""
         self.settings = settings
 
     def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
@@ -120,9 +117,6 @@ class BoundTask:
         inputs = (model, images, poses, objective.max_contexts, number)
         loss, parts = bound_loss(*inputs, objective.last_std, seed)
         return {'loss': loss, **parts, 'prediction_error': prediction_error(*inputs)}
-
-
-OBJECTIVES = {'bruno': ObjectiveSettings, 'gqn': BoundSettings, 'cvae': BoundSettings}
 
 
 def make_task(settings):

@@ -12,7 +12,12 @@ SIZE, NUM_SLICES = 8, 12
 
 def make_model(kind, **settings):
     """Returns a baseline whose every weight, also those that start at zero, is random."""
-    common = {'image_shape': (SIZE, SIZE, 1), 'pose_size': NUM_SLICES, 'representation_channels': 8, 'pose_channels': 2}
+    common = {
+        'image_shape': (SIZE, SIZE, 1),
+        'num_slices': NUM_SLICES,
+        'representation_channels': 8,
+        'pose_channels': 2,
+    }
     if kind == 'gqn':
         small = {'steps': 2, 'hidden_channels': 4, 'canvas_channels': 2, 'latent_channels': 1, 'kernel_size': 3}
         model = baselines.GenerativeQueryNetwork(

@@ -181,7 +181,7 @@ def test_a_centred_model_starts_about_the_mean_images(make):
 )
 def test_bad_settings(settings, word):
     with pytest.raises(ValueError, match=word):
-        baselines.GenerativeQueryNetworkSettings(**{'image_shape': (8, 8, 1), 'pose_size': 12, **settings})
+        baselines.GenerativeQueryNetworkSettings(**{'image_shape': (8, 8, 1), 'num_slices': 12, **settings})
 
 
 @pytest.mark.parametrize('settings', [{'filters': (1, 2)}, {'latent_size': 0}, {'representation': 'pool'}], ids=str)

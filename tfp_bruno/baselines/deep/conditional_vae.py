@@ -24,7 +24,7 @@ class ConditionalVAE(ContextModel):
     #### Examples
 
     ```python
-    settings = ConditionalVAESettings((64, 64, 1), pose_size=80)
+    settings = ConditionalVAESettings((64, 64, 1), num_slices=80)
     model = tfp_bruno.baselines.ConditionalVAE(settings)
     representation = model.represent(context_images, context_poses)     # [1, n, 64, 64, 1], [1, n, 80]
     model.sample(query_poses, representation, seed=(1, 2))              # [1, T, 64, 64, 1] for [1, T, 80]

@@ -58,13 +58,15 @@ class ContextModel(tf.Module):
         """
         super().__init__(name=name)
         self.settings = settings
-        self.code_size = self._encoded_pose(tf.zeros([1, settings.pose_size])).shape[-1]
+        self.code_size = self._encoded_pose(tf.zeros([1, settings.num_slices])).shape[-1]
         network = REPRESENTATIONS[settings.representation]
         self.representation = network(settings.image_shape, self.code_size, settings.representation_channels)
         if settings.centred:
             size = math.prod(settings.image_shape)
-            self.mean_images = tf.Variable(tf.zeros([settings.pose_size, size]), trainable=False, name='mean_images')
-            self.spread_images = tf.Variable(tf.ones([settings.pose_size, size]), trainable=False, name='spread_images')
+            self.mean_images = tf.Variable(tf.zeros([settings.num_slices, size]), trainable=False, name='mean_images')
+            self.spread_images = tf.Variable(
+                tf.ones([settings.num_slices, size]), trainable=False, name='spread_images'
+            )
             self.spread = tf.Variable(1.0, trainable=False, name='spread')
 
     def initialize(self, images, poses):
@@ -205,8 +207,8 @@ class ContextModel(tf.Module):
 
     def _checked_poses(self, poses):
         poses = tf.convert_to_tensor(poses, tf.float32)
-        if not poses.shape[-1:].is_compatible_with([self.settings.pose_size]):
-            raise ValueError(f'Poses must be [..., {self.settings.pose_size}], got {poses.shape}.')
+        if not poses.shape[-1:].is_compatible_with([self.settings.num_slices]):
+            raise ValueError(f'Poses must be [..., {self.settings.num_slices}], got {poses.shape}.')
         return poses
 
     def _condition(self, poses, representation):
@@ -228,7 +230,7 @@ class ContextModel(tf.Module):
     def _encoded_pose(self, poses):
         if self.settings.pose_encoding == 'plain':
             return poses
-        positions = tf.linspace(0.0, 1.0, self.settings.pose_size)[:, None]
+        positions = tf.linspace(0.0, 1.0, self.settings.num_slices)[:, None]
         return FourierPoseEncoder(1, _FREQUENCIES).features(poses @ positions)
 
     def _deviations(self, images, poses):

@@ -34,7 +34,7 @@ class GenerativeQueryNetwork(ContextModel):
     #### Examples
 
     ```python
-    settings = GenerativeQueryNetworkSettings((64, 64, 1), pose_size=80, steps=8)
+    settings = GenerativeQueryNetworkSettings((64, 64, 1), num_slices=80, steps=8)
     model = tfp_bruno.baselines.GenerativeQueryNetwork(settings)
     representation = model.represent(context_images, context_poses)     # [1, n, 64, 64, 1], [1, n, 80]
     model.mean_image(query_poses, representation)                       # [1, T, 64, 64, 1] for [1, T, 80]

@@ -1,23 +1,21 @@
 """All that a deep baseline is made of."""
 
-import dataclasses
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from tfp_bruno.settings import STRICT, Count
 
 __all__ = ['ConditionalVAESettings', 'GenerativeQueryNetworkSettings']
 
-_KNOWN = {
-    'representation': ('tower', 'pool', 'pyramid'),
-    'aggregation': ('sum', 'mean'),
-    'pose_encoding': ('plain', 'fourier'),
-}
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class _ContextSettings:
     """What both baselines have.
 
     Attributes:
         image_shape: `(H, W, C)`, H and W multiples of 8.
-        pose_size: Size of a pose vector.
+        num_slices: K, the size of the one-hot pose.
         representation: Network that encodes a context: 'tower', 'pool' or 'pyramid'.
         aggregation: Whether the contexts' encodings are added up ('sum') or averaged ('mean'); both are 0 without any.
         representation_channels: Features of an encoded context.
@@ -28,39 +26,23 @@ class _ContextSettings:
             each pixel's own where they are generated.
     """
 
-    image_shape: tuple
-    pose_size: int
-    representation: str = 'tower'
-    aggregation: str = 'sum'
-    representation_channels: int = 256
-    pose_encoding: str = 'plain'
-    pose_channels: int = 8
+    image_shape: tuple[Count, Count, Count]
+    num_slices: Count
+    representation: Literal['tower', 'pool', 'pyramid'] = 'tower'
+    aggregation: Literal['sum', 'mean'] = 'sum'
+    representation_channels: Count = 256
+    pose_encoding: Literal['plain', 'fourier'] = 'plain'
+    pose_channels: Count = 8
     centred: bool = False
 
     def __post_init__(self):
-        for name, known in _KNOWN.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f'`{name}` must be one of {", ".join(known)}, got {getattr(self, name)!r}.')
-        if len(self.image_shape) != 3 or any(size < 8 or size % 8 for size in self.image_shape[:2]):
+        if any(size % 8 for size in self.image_shape[:2]):
             raise ValueError(f'`image_shape` must be (H, W, C) with multiples of 8, got {self.image_shape}.')
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise ValueError(f'`{field.name}` must be a whole number above 0, got {value!r}.')
         if self.representation == 'pyramid' and self.representation_channels % 8:
             raise ValueError('`representation_channels` of a pyramid must be a multiple of 8.')
 
-    def to_json(self):
-        """Returns the settings as values that JSON can hold."""
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, values):
-        """Returns the settings that `to_json` described."""
-        return cls(**{**values, 'image_shape': tuple(values['image_shape'])})
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GenerativeQueryNetworkSettings(_ContextSettings):
     """All that a `GenerativeQueryNetwork` is made of; the defaults are those of its paper.
 
@@ -73,12 +55,12 @@ class GenerativeQueryNetworkSettings(_ContextSettings):
         kernel_size: Size of the cores' convolutions, odd.
     """
 
-    steps: int = 12
+    steps: Count = 12
     shared_cores: bool = False
-    hidden_channels: int = 128
-    canvas_channels: int = 128
-    latent_channels: int = 3
-    kernel_size: int = 5
+    hidden_channels: Count = 128
+    canvas_channels: Count = 128
+    latent_channels: Count = 3
+    kernel_size: Count = 5
 
     def __post_init__(self):
         super().__post_init__()
@@ -86,7 +68,7 @@ class GenerativeQueryNetworkSettings(_ContextSettings):
             raise ValueError(f'`kernel_size` must be odd, got {self.kernel_size}.')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ConditionalVAESettings(_ContextSettings):
     """All that a `ConditionalVAE` is made of.
 
@@ -95,18 +77,11 @@ class ConditionalVAESettings(_ContextSettings):
         latent_size: Size of the latent vector.
     """
 
-    aggregation: str = 'mean'
-    filters: tuple = (32, 64, 128, 256)
-    latent_size: int = 128
+    aggregation: Literal['sum', 'mean'] = 'mean'
+    filters: tuple[Count, Count, Count, Count] = (32, 64, 128, 256)
+    latent_size: Count = 128
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.filters) != 4 or any(not isinstance(size, int) or size < 1 for size in self.filters):
-            raise ValueError(f'`filters` must be four whole numbers above 0, got {self.filters}.')
         if self.representation != 'tower':
             raise ValueError('`representation` of a conditional VAE must be tower.')
-
-    @classmethod
-    def from_json(cls, values):
-        """Returns the settings that `to_json` described."""
-        return super().from_json({**values, 'filters': tuple(values['filters'])})

@@ -1,0 +1,158 @@
+"""How a model is trained."""
+
+import dataclasses
+from typing import Annotated, Generic, TypeVar
+
+from annotated_types import Ge
+from pydantic.dataclasses import dataclass
+
+from tfp_bruno.models import StartSettings
+from tfp_bruno.settings import STRICT, Count, NonNegative, Positive, Share, WholeNumber
+
+__all__ = ['AugmentationSettings', 'BoundSettings', 'ObjectiveSettings', 'TrainingSettings']
+
+Objective = TypeVar('Objective', 'ObjectiveSettings', 'BoundSettings')
+
+
+@dataclass(frozen=True, config=STRICT)
+class ObjectiveSettings:
+    """Weights of the terms of the training loss of a `ConditionalBruno`.
+
+    Attributes:
+        joint: Weight of the joint negative log-likelihood per dimension.
+        conditional: Weight of the negative log-likelihood of targets given contexts per dimension.
+        structural: Weight of 1 - SSIM of the decoded predictive mean.
+        foreground_share: Weight of the foreground in that SSIM; whole slices have the rest.
+        squared_error: Weight of the squared error of the decoded predictive mean.
+        prior_squared_error: The same without contexts; None for `squared_error`.
+        prior_decay: With n contexts the weight is `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`
+            with this exponent d; None for `squared_error` from one context on.
+        max_contexts: Largest number of contexts in training.
+        context_power: Exponent of the uniform number that the number of contexts is drawn by: with 1 all numbers are
+            equally frequent, above 1 small ones are more frequent.
+        prior_every: Every so many steps there are no contexts, and volumes are not augmented, since the mean of
+            augmented volumes is more blurred than that of the subjects; the other steps have at least one context.
+            0: no contexts are as likely as any other number.
+        scored_targets: Largest number of targets in the conditional likelihood. Without a weight of `joint`, no others
+            are encoded; the terms of the decoded mean still include all. None for all.
+        independent_targets: Whether the conditional likelihood is that of each target by itself, as in the code of
+            Conditional BRUNO, instead of their joint likelihood.
+    """
+
+    joint: NonNegative = 1.0
+    conditional: NonNegative = 0.0
+    structural: NonNegative = 0.0
+    foreground_share: Share = 0.5
+    squared_error: NonNegative = 0.0
+    prior_squared_error: NonNegative | None = None
+    prior_decay: NonNegative | None = None
+    max_contexts: Count = 8
+    context_power: Positive = 1.0
+    prior_every: WholeNumber = 0
+    scored_targets: Count | None = None
+    independent_targets: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class BoundSettings:
+    """Contexts, pixels and schedules of a deep baseline; the defaults are those of the Generative Query Network.
+
+    Attributes:
+        first_std: Standard deviation of the pixels at the start of the training; images lie in [0, 1].
+        last_std: The same at its end, and in every evaluation.
+        std_steps: Steps over which it falls linearly; 0 for the first half of the run.
+        rate_steps: Steps over which the learning rate falls linearly to a tenth; 0 for a warm-up and a half cosine
+            that ends with the run.
+        min_contexts: Least number of contexts in training.
+        max_contexts: Largest number of contexts in training; the rest of a sequence are the queries.
+    """
+
+    first_std: Positive = 2.0
+    last_std: Positive = 0.7
+    std_steps: WholeNumber = 200_000
+    rate_steps: WholeNumber = 1_600_000
+    min_contexts: WholeNumber = 0
+    max_contexts: Count = 4
+
+    def __post_init__(self):
+        if self.min_contexts > self.max_contexts:
+            raise ValueError(
+                f'`min_contexts` must be at most max_contexts = {self.max_contexts}, got {self.min_contexts}.'
+            )
+
+
+@dataclass(frozen=True, config=STRICT)
+class AugmentationSettings:
+    """How strongly volumes are changed; every strength is one standard deviation, 0 leaves that change out.
+
+    Attributes:
+        probability: Share of the sequences that are augmented at all.
+        displacement: Smooth random displacement of every point, mm.
+        length: Length scale of the displacement's Gaussian covariance, mm.
+        scaling: Relative change of size.
+        shear: Entries of the random linear map.
+        shift: Shift of the whole volume, mm.
+        contrast: Logarithm of the exponent that is applied to the intensities.
+        bias: Relative strength of a smooth intensity bias.
+    """
+
+    probability: Share = 0.0
+    displacement: NonNegative = 2.5
+    length: Positive = 28.0
+    scaling: NonNegative = 0.03
+    shear: NonNegative = 0.02
+    shift: NonNegative = 1.5
+    contrast: NonNegative = 0.08
+    bias: NonNegative = 0.05
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingSettings(Generic[Objective]):
+    """How a model is trained.
+
+    Attributes:
+        steps: Number of optimisation steps.
+        max_minutes: Time limit of the training loop; the learning rate then follows the clock. 0 for none.
+        batch_size: Sequences (subjects) in a step, over all devices together.
+        micro_batches: Parts of a batch that are computed one after the other; more parts need less memory.
+        sequence_length: Slices of a sequence, M.
+        common_slices: Whether all sequences of a batch have the same poses; a factor process then computes the
+            products of its loadings once for all of them.
+        learning_rate: Peak learning rate of Adam.
+        warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
+        clip_norm: Bound of the global norm of the gradient.
+        average_decay: Decay of the exponential moving average of the weights.
+        evaluate_every: Steps between two points of the learning curve on held-out subjects; each writes a checkpoint.
+        seed: Seed of weights and data.
+        objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
+        augmentation: Random changes of the training volumes.
+        start: How the model is started in closed form.
+        start_volumes: Number of volumes of that start: the training subjects, and augmented copies of them. 0 for the
+            subjects alone.
+    """
+
+    steps: Count = 2000
+    max_minutes: NonNegative = 0.0
+    batch_size: Count = 4
+    micro_batches: Count = 1
+    sequence_length: Annotated[int, Ge(2)] = 9
+    common_slices: bool = False
+    learning_rate: NonNegative = 1e-3
+    warmup_steps: WholeNumber = 100
+    clip_norm: Positive = 1.0
+    average_decay: Share = 0.998
+    evaluate_every: Count = 100
+    seed: WholeNumber = 0
+    objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)
+    augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
+    start: StartSettings = dataclasses.field(default_factory=StartSettings)
+    start_volumes: WholeNumber = 0
+
+    def __post_init__(self):
+        if self.batch_size % self.micro_batches:
+            raise ValueError(f'`micro_batches` must divide batch_size = {self.batch_size}, got {self.micro_batches}.')
+        if isinstance(self.objective, BoundSettings) and self.objective.max_contexts >= self.sequence_length:
+            raise ValueError(
+                f'`sequence_length` must be above the largest number of contexts, {self.objective.max_contexts}, got '
+                f'{self.sequence_length}.'
+            )

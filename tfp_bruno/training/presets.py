@@ -1,0 +1,93 @@
+"""Presets: the settings of a model and its training, as TOML files."""
+
+import importlib.resources
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from tfp_bruno.data import DatasetDefinition
+from tfp_bruno.errors import UserError
+from tfp_bruno.runs import KINDS, TrainingSettings
+from tfp_bruno.settings import read_toml, structure
+
+__all__ = ['make_settings', 'preset_names', 'read_preset']
+
+_FOLDER = pathlib.Path(str(importlib.resources.files('tfp_bruno.training'))) / 'presets'
+
+
+def preset_names(kind: str) -> list[str]:
+    """Returns the names of the presets that come with the package for a kind of model."""
+    return sorted(path.stem for path in (_FOLDER / kind).glob('*.toml'))
+
+
+def read_preset(kind: str, preset: str) -> dict[str, Any]:
+    """Reads a preset.
+
+    Args:
+        kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
+        preset: Name of a preset of the package, or path of a TOML file with the attributes of `TrainingSettings` and a
+            table `model` with those of the model. With a line `base = "cpu"` the file changes that preset.
+
+    Returns:
+        The settings that the preset names, nested; see `make_settings`.
+
+    Raises:
+        UserError: If there is no such preset, or the file cannot be read.
+    """
+    names = preset_names(kind)
+    if preset not in names and not preset.endswith('.toml'):
+        raise UserError(f'`preset={preset}`: there is none for {kind}; give {", ".join(names)}, or a TOML file.')
+    values = read_toml(_FOLDER / kind / f'{preset}.toml' if preset in names else preset)
+    base = values.pop('base', None)
+    if base is None:
+        return values
+    if base not in names:
+        raise UserError(f'{preset}: base = {base!r} is no preset of {kind}; give one of {", ".join(names)}.')
+    return _merge(read_preset(kind, base), values)
+
+
+def make_settings(
+    kind: str, values: Mapping[str, Any], definition: DatasetDefinition, place: str
+) -> tuple[Any, TrainingSettings]:
+    """Makes the settings of a run.
+
+    Args:
+        kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
+        values: Attributes of `TrainingSettings`, and a dict `model` with those of the model beside its sizes, which
+            the dataset decides.
+        definition: The dataset.
+        place: Where the values come from, for errors.
+
+    Returns:
+        model: The settings of the model.
+        training: The settings of its training.
+
+    Raises:
+        UserError: If a setting is unknown, of another type or out of range.
+    """
+    sizes = {
+        'image_shape': [definition.image_size, definition.image_size, 1],
+        'num_slices': definition.num_slices,
+    }
+    own = values.get('model', {})
+    for name in sizes:
+        if name in own:
+            raise UserError(f'{place}: model.{name} follows from the dataset; change the definition of the dataset.')
+    rest = {name: value for name, value in values.items() if name != 'model'}
+    model = structure(KINDS[kind].settings, {**sizes, **own}, place, 'model')
+    training = structure(TrainingSettings[KINDS[kind].objective], {'objective': {}, **rest}, place)
+    if training.sequence_length > definition.num_slices:
+        raise UserError(
+            f'{place}: sequence_length = {training.sequence_length}: {definition.name} has {definition.num_slices} '
+            'slices; give fewer.'
+        )
+    return model, training
+
+
+def _merge(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested values with those of another tree in their place."""
+    merged = dict(base)
+    for name, value in values.items():
+        is_table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merge(merged[name], value) if is_table else value
+    return merged
