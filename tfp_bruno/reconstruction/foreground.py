@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-# Intensity in [0, 1] that the background never reaches; the in-mask scores of the evaluation use the same one.
-THRESHOLD = 0.02
+from tfp_bruno.data import FOREGROUND_THRESHOLD
 
 
 def foreground_mask(data: np.ndarray) -> np.ndarray:
@@ -16,7 +15,7 @@ def foreground_mask(data: np.ndarray) -> np.ndarray:
     Returns:
         bool `[X, Y, Z]`; all False if nothing is above the threshold.
     """
-    labels, count = ndimage.label(data > THRESHOLD)
+    labels, count = ndimage.label(data > FOREGROUND_THRESHOLD)
     if not count:
         return np.zeros(data.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())

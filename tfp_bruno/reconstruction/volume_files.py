@@ -7,11 +7,11 @@ import pathlib
 
 import numpy as np
 
-from tfp_bruno.data import DatasetDefinition, write_volume
+from tfp_bruno.data import FOREGROUND_THRESHOLD, DatasetDefinition, write_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction.completion import Completion
 from tfp_bruno.reconstruction.contexts import Contexts
-from tfp_bruno.reconstruction.foreground import THRESHOLD, foreground_mask
+from tfp_bruno.reconstruction.foreground import foreground_mask
 from tfp_bruno.reconstruction.intensity import IntensityScale, choose_scale
 from tfp_bruno.reconstruction.kept_slices import KeptSlices, find_kept_slices
 from tfp_bruno.reconstruction.output_grid import OutputGrid, centred_stack_affine, isotropic_grid, to_grid
@@ -118,7 +118,7 @@ class _Writer:
             low, high = self.contexts.intensities
             scaled = np.clip((self.kept.values - low) / (high - low), 0, None)
             mean[self.kept.index] = scaled
-            mask[self.kept.index] |= scaled > THRESHOLD
+            mask[self.kept.index] |= scaled > FOREGROUND_THRESHOLD
         if not mask.any():
             raise UserError('the completed volume is empty; train the model longer, or give other slices.')
         return mean, mask
@@ -163,7 +163,7 @@ class _Writer:
             return data
         kept: KeptSlices = self.kept
         low, high = self.contexts.intensities
-        inside = kept.values > low + THRESHOLD * (high - low) if mask is None else mask[kept.index]
+        inside = kept.values > low + FOREGROUND_THRESHOLD * (high - low) if mask is None else mask[kept.index]
         values = np.maximum(scale.of_scan(kept.values, (low, high)), np.float32(scale.low))
         data[kept.index] = np.where(inside, values, np.float32(scale.low))
         return data
