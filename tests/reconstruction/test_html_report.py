@@ -20,8 +20,8 @@ from tfp_bruno.reconstruction import (
     reconstruct,
 )
 from tfp_bruno.reconstruction.html_report import render
+from tfp_bruno.reconstruction.pictures import three_planes
 from tfp_bruno.reconstruction.scores import score_slices
-from tfp_bruno.reconstruction.three_planes import three_planes
 
 FETAL = get_definition('fetal')
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from tfp_bruno.data import TrainingFrame, Volume, extract_stack, get_definition, stack_affine
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan, contexts_of_slices, read_slice_folder
-from tfp_bruno.reconstruction.reference import reference_affine, warn_of_thickness
+from tfp_bruno.reconstruction.alignment import reference_affine, warn_of_thickness
 
 FETAL = get_definition('fetal')
 

@@ -33,9 +33,9 @@ from tfp_bruno.reconstruction import (
     read_slice_folder,
     reconstruct,
 )
-from tfp_bruno.reconstruction.input_files import describe_inputs, read_scan
+from tfp_bruno.reconstruction.alignment import reference_affine, training_frame
 from tfp_bruno.reconstruction.intensity import INTENSITIES
-from tfp_bruno.reconstruction.reference import reference_affine, training_frame
+from tfp_bruno.reconstruction.sidecar import describe_inputs, read_scan
 from tfp_bruno.reconstruction.slice_folder import list_slices
 from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
 from tfp_bruno.reconstruction.study_report import write_study_report

@@ -15,7 +15,7 @@ from tfp_bruno.reconstruction.contexts import no_contexts
 from tfp_bruno.reconstruction.foreground import foreground_mask
 from tfp_bruno.reconstruction.intensity import IntensityScale
 from tfp_bruno.reconstruction.output_grid import OutputGrid, to_grid
-from tfp_bruno.reconstruction.three_planes import three_planes
+from tfp_bruno.reconstruction.pictures import three_planes
 from tfp_bruno.reconstruction.volume_files import OutputSettings, write_volumes
 from tfp_bruno.version import __version__
 

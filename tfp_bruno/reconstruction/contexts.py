@@ -9,9 +9,9 @@ from tfp_bruno.data import DatasetDefinition, Stack, TrainingFrame, Volume, extr
 from tfp_bruno.data.orientation import orient
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
+from tfp_bruno.reconstruction.alignment import warn_of_thickness
 from tfp_bruno.reconstruction.output_grid import centred_stack_affine
 from tfp_bruno.reconstruction.positions import SliceSelection, check_acquired_axis, check_tilt, slice_axis
-from tfp_bruno.reconstruction.reference import warn_of_thickness
 
 
 @dataclasses.dataclass(frozen=True)

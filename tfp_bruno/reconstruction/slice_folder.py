@@ -17,9 +17,9 @@ from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti_header import OrientationError
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
+from tfp_bruno.reconstruction.alignment import warn_of_thickness
 from tfp_bruno.reconstruction.contexts import Contexts
 from tfp_bruno.reconstruction.positions import check_tilt, nearest_position
-from tfp_bruno.reconstruction.reference import warn_of_thickness
 
 
 @dataclasses.dataclass(frozen=True)

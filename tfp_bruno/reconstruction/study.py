@@ -18,10 +18,10 @@ from tfp_bruno.data import Subject
 from tfp_bruno.data.file_names import stem_of
 from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.errors import UserError, collect_warnings
+from tfp_bruno.reconstruction.alignment import training_frame
 from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan
-from tfp_bruno.reconstruction.input_files import check_same_inputs, check_same_scan, describe_inputs, read_scan
 from tfp_bruno.reconstruction.positions import SliceSelection
-from tfp_bruno.reconstruction.reference import training_frame
+from tfp_bruno.reconstruction.sidecar import check_same_inputs, check_same_scan, describe_inputs, read_scan
 from tfp_bruno.reconstruction.subject import SIDECAR, ReconstructionSettings, reconstruct
 
 # Subjects that are read, and whose means are predicted, at once.

@@ -15,9 +15,9 @@ from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import Contexts
 from tfp_bruno.reconstruction.mosaic import write_mosaic
+from tfp_bruno.reconstruction.pictures import score_curve, three_planes
 from tfp_bruno.reconstruction.positions import plane_coordinates
 from tfp_bruno.reconstruction.scores import SliceScores, score_slices
-from tfp_bruno.reconstruction.three_planes import score_curve, three_planes
 from tfp_bruno.reconstruction.volume_files import CANONICAL, OutputSettings, WrittenVolumes, write_volumes
 from tfp_bruno.version import __version__
 
