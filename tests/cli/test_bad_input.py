@@ -344,7 +344,7 @@ def make_inputs(folder, write_blobs):
         (['--bids_dir={f}/empty', '--slices=1'], ['empty', 'holds no volumes']),
         (['--bids_dir={f}/masks', '--slices=1'], ['masks', 'holds no volumes']),
         (['--bids_dir={f}'], ['--slices', 'give one of them']),
-        (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'nobody']),
+        (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'is empty']),
         (['--stack={f}/good', '--slices=1'], ['is a folder']),
         (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is no file but a device']),
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),

@@ -89,7 +89,8 @@ def check(image, folder, make_model):
     )
 
 
-def test_all_48_orientations_give_the_same_volume(tmp_path, anatomy, make_model):
+@pytest.mark.slow
+def test_reconstruct_gives_the_same_volume_in_all_48_orientations(tmp_path, anatomy, make_model):
     reference = None
     for number, (axes, flips) in enumerate(ORIENTATIONS):
         folder = tmp_path / str(number)
@@ -101,7 +102,7 @@ def test_all_48_orientations_give_the_same_volume(tmp_path, anatomy, make_model)
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_oblique_affines(tmp_path, anatomy, make_model, seed):
+def test_reconstruct_keeps_the_world_of_oblique_affines(tmp_path, anatomy, make_model, seed):
     rng = np.random.default_rng(seed)
     # Any rotation at all, not only small ones.
     turn = nibabel.affines.from_matvec(Rotation.random(random_state=seed).as_matrix(), rng.normal(0, 60, 3))
@@ -111,6 +112,6 @@ def test_oblique_affines(tmp_path, anatomy, make_model, seed):
 
 
 @pytest.mark.parametrize('plane', ['axial', 'coronal', 'sagittal'])
-def test_every_plane_keeps_the_world(tmp_path, anatomy, make_model, plane, monkeypatch):
+def test_reconstruct_keeps_the_world_in_every_plane(tmp_path, anatomy, make_model, plane, monkeypatch):
     monkeypatch.setitem(globals(), 'SMALL', dataclasses.replace(SMALL, plane=plane))
     assert check(anatomy, tmp_path / plane, make_model) < 0.01

@@ -30,7 +30,7 @@ def scan():
     return Volume(data, nibabel.affines.from_matvec(matrix, [20, 50, -30]), pathlib.Path('scan.nii.gz'))
 
 
-def test_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
+def test_keep_contexts_restores_slices_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(14, 20)), FETAL)
     settings = ReconstructionSettings(
         num_samples=1, std_samples=2, report=False, output=OutputSettings(spacing=2.0, keep_contexts=True)
@@ -53,7 +53,7 @@ def test_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
         assert (nibabel.load(tmp_path / 'out' / 'mask.nii.gz').get_fdata()[where] == 1).all()
 
 
-def test_at_another_spacing_there_is_one_layer_of_the_slice(tmp_path, scan, make_model, ellipsoid):
+def test_keep_contexts_at_another_spacing_is_one_layer_of_the_slice(tmp_path, scan, make_model, ellipsoid):
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(20,)), FETAL)
     output = OutputSettings(spacing=1.1, intensity='target', keep_contexts=True)
     settings = ReconstructionSettings(std_samples=0, report=False, output=output)

@@ -1,81 +1,109 @@
-"""The files that a completion is made of: read, and recorded, so that it is not taken for one of other files."""
+"""The sidecar `reconstruction.json` of a completed volume, by which it is recognised when it is made again."""
 
+import contextlib
 import hashlib
-import os
+import importlib.metadata
+import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
-
-from tfp_bruno.data import Volume, read_mask, read_volume
 from tfp_bruno.data.file_names import stem_of
-from tfp_bruno.data.label_maps import is_label_map
 from tfp_bruno.data.nifti import read_file
-from tfp_bruno.errors import UserError, warn
+from tfp_bruno.errors import UserError
+from tfp_bruno.version import __version__
+
+SIDECAR = 'reconstruction.json'
+PACKAGES = ('numpy', 'scipy', 'nibabel', 'tensorflow', 'tensorflow-probability')
+_MEND = 'set `overwrite`, or give another `output_dir`.'
 
 
 def describe_inputs(files: Iterable[tuple[str, pathlib.Path]]) -> list[dict[str, str]]:
-    """Returns what the sidecar says of the files that a completion is made of.
+    """Returns the record of the input files.
 
     Args:
-        files: (role, path): 'scan', 'mask', 'slice' or 'reference'.
+        files: (role, path) of each; the role is 'scan', 'mask', 'slice' or 'reference'.
 
     Returns:
-        'role', 'path' and 'sha256' of each, the latter of the file's bytes.
+        'role', 'path' and 'sha256', the hash of the file's bytes, of each.
 
     Raises:
-        UserError: if a file cannot be read.
+        UserError: If a file cannot be read.
     """
     return [
         {'role': role, 'path': str(path), 'sha256': hashlib.sha256(read_file(path)).hexdigest()} for role, path in files
     ]
 
 
-def check_same_inputs(made_of: Mapping[str, str], now: Sequence[Mapping[str, str]], folder: pathlib.Path) -> None:
-    """Checks that what lies in a folder was made of the files that are there now.
+def describe_versions() -> dict[str, str | None]:
+    """Returns the versions of this library and of the packages that it needs; None for one that is not installed."""
+    versions: dict[str, str | None] = {'tfp_bruno': __version__} | dict.fromkeys(PACKAGES)
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def check_same_completion(
+    sidecar: pathlib.Path, expected: Mapping[str, Any], inputs: Sequence[Mapping[str, str]]
+) -> None:
+    """Checks that a complete volume was made from the same files, with the same settings.
 
     Args:
-        made_of: SHA-256 of the files that it was made of, keyed by role; of older sidecars it is not known.
-        now: what `describe_inputs` says now.
-        folder: for the error.
+        sidecar: The sidecar of the volume.
+        expected: Entries that the sidecar must have; of 'intensity', its kind.
+        inputs: The input files as they are now, see `describe_inputs`.
 
     Raises:
-        UserError: if there is another file, or the file has changed.
+        UserError: If the sidecar is damaged, or a file or setting differs.
     """
-    mend = '--overwrite, or give another --output_dir.'
+    folder = sidecar.parent
+    try:
+        before = json.loads(sidecar.read_text(encoding='utf-8'))
+        # Sidecars of older versions do not record a temperature.
+        made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
+        made_of = {item['role']: item['sha256'] for item in before.get('inputs', ())}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{sidecar}: is damaged ({error!r:.80}); remove its folder, or set `overwrite`.') from error
+    _check_same_inputs(made_of, inputs, folder)
+    for name, value in expected.items():
+        if made_with.get(name) != value:
+            raise UserError(f'{folder}: was made with {name} {made_with.get(name)}, not {value}; {_MEND}')
+
+
+def _check_same_inputs(made_of: Mapping[str, str], inputs: Sequence[Mapping[str, str]], folder: pathlib.Path) -> None:
+    """Raises a UserError if the SHA-256 of the files of a completion, keyed by role, are not those of the inputs."""
     if not made_of:
-        raise UserError(f'{folder}: does not say which files it was made of; {mend}')
-    for item in now:
+        raise UserError(f'{folder}: does not record the files it was made from; {_MEND}')
+    for item in inputs:
         role = item['role']
         if role not in made_of:
-            raise UserError(f'{folder}: was made without a {role}; {mend}')
+            raise UserError(f'{folder}: was made without a {role}; {_MEND}')
         if made_of[role] != item['sha256']:
-            raise UserError(f'{folder}: was made of another {role} than {item["path"]} as it is now; {mend}')
-    if len(made_of) > len(now):
-        raise UserError(f'{folder}: was made with a mask; {mend}')
+            raise UserError(f'{folder}: was made from another {role} than {item["path"]} as it is now; {_MEND}')
+    if len(made_of) > len(inputs):
+        raise UserError(f'{folder}: was made with a mask; {_MEND}')
 
 
-def read_scan(
-    path: str | os.PathLike, mask_path: str | os.PathLike | None, assume_ras: bool
-) -> tuple[Volume, np.ndarray | None]:
-    """Reads a scan and its mask, and warns if the scan looks like a label map."""
-    scan = read_volume(path, assume_ras)
-    mask = None if mask_path is None else read_mask(mask_path, scan, assume_ras)
-    if is_label_map(scan.data):
-        warn(f'{path}: looks like a label map or a mask; the labels are taken for intensities.')
-    return scan, mask
+def check_same_scan(sidecar: pathlib.Path, scan: pathlib.Path) -> None:
+    """Checks that a folder that may be overwritten holds the result of the same scan and session.
 
+    A sidecar that is damaged may be overwritten.
 
-def check_same_scan(before: str, scan: pathlib.Path, folder: pathlib.Path) -> None:
-    """Raises a UserError if a folder that may be overwritten holds the result of another scan or session."""
-    if _name_in_study(pathlib.Path(before)) != _name_in_study(scan):
-        raise UserError(
-            f'{folder}: holds the result of {before}, not of {scan}; give another --output_dir, or remove the folder.'
-        )
+    Raises:
+        UserError: If it holds the result of another one.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        before = json.loads(sidecar.read_text(encoding='utf-8'))['files'][0]
+        if _name_in_study(pathlib.Path(before)) != _name_in_study(scan):
+            raise UserError(
+                f'{sidecar.parent}: holds the result of {before}, not of {scan}; give another `output_dir`, or remove '
+                'the folder.'
+            )
 
 
 def _name_in_study(path: pathlib.Path) -> tuple[str, ...]:
-    """Returns the parts of a path from its subject on; a study may be moved, and its files packed."""
+    """Returns the parts of a path from its subject on, without suffix: the same in a copy of the study elsewhere."""
     parts = path.parts[:-1]
     first = next((index for index, part in enumerate(parts) if part.startswith('sub-')), len(parts))
     return (*parts[first:], stem_of(path))
