@@ -72,7 +72,7 @@ def test_check_tilt_reads_slightly_tilted_planes_and_refuses_others(upright_scan
             turn @ affine[:3, :3], centre[:3] - turn @ affine[:3, :3] @ [31.5, 31.5, 39.5]
         )
 
-    # Slightly tilted planes are read where they are: as of a scan that is interpolated at their points.
+    # Slightly tilted planes are read in their own place: the scan is interpolated at their points.
     contexts = contexts_of_scan(upright_scan, SliceSelection(slices=(40,)), FETAL, affine=tilted(4))
     h, w = np.meshgrid(np.arange(64), np.arange(64), indexing='ij')
     points = np.stack([w, h, np.full_like(w, 40), np.ones_like(w)], -1) @ tilted(4).T

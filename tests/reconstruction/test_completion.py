@@ -46,7 +46,7 @@ def test_complete_interval_is_that_of_the_samples(make_model, ellipsoid):
     lower, upper = completion.interval
     bright = ellipsoid > 0.7
     bright[40] = False
-    # A normal law's: 1.96 standard deviations on both sides.
+    # Of a normal distribution: 1.96 standard deviations on both sides.
     np.testing.assert_allclose((upper - lower)[bright].mean(), 2 * 1.96 * 0.05, rtol=0.1)
     np.testing.assert_array_equal(completion.interval[:, 40], [contexts[0], contexts[0]])
     assert completion.interval.dtype == np.float32

@@ -1,4 +1,4 @@
-"""Slices of a scan: chosen in three ways, masked, and kept as they were read."""
+"""Contexts are slices of a scan: chosen in three ways, masked, and kept as they were read."""
 
 import dataclasses
 import pathlib
@@ -103,7 +103,7 @@ def test_contexts_of_scan_leave_out_empty_slices_and_do_not_mix_them_in(upright_
         np.testing.assert_allclose(
             image * contexts.intensities[1], expected.images[40] * expected.intensity_high, rtol=1e-4, atol=0.1
         )
-    # Nothing is said of what was not acquired.
+    # Slices that were not acquired are not in the stack.
     assert set(contexts.stack[0]) <= {position + near for position in positions for near in (-1, 0, 1)}
 
 

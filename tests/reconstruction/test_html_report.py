@@ -1,4 +1,4 @@
-"""The reports, as a browser shows them."""
+"""The report of a subject is a self-contained page that a browser shows."""
 
 import shutil
 import subprocess

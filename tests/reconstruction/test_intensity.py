@@ -17,7 +17,7 @@ def test_scan_scale_restores_the_intensities_of_the_scan():
     np.testing.assert_allclose(scale.values(np.array([0.0, 0.5, 1.0])), [0, 400, 800])
     np.testing.assert_allclose(scale.spread(np.array([0.0, 0.1])), [0, 80])
     assert scale.values(MEAN).dtype == np.float32
-    # Bit for bit, brighter than the brightest that the model knows, too.
+    # Bit for bit, also above the intensity that became 1.
     raw = np.random.default_rng(0).uniform(0, 1e4, 1000).astype(np.float32)
     np.testing.assert_array_equal(scale.of_scan(raw, (0.0, 800.0)), raw)
 

@@ -1,4 +1,4 @@
-"""An output folder is whole or not there, and keeps what was in it."""
+"""An output folder appears complete or not at all, and keeps its other files."""
 
 import pytest
 

@@ -36,7 +36,7 @@ def test_three_planes_are_in_radiological_convention():
     data = mask * 0.3
     data[20:26, 26:32, 30:36] = 1.0
     picture = matplotlib.image.imread(io.BytesIO(three_planes([('mean', data, 'gray')], mask, '')))[..., :3]
-    # Of each strip the last plane that has the block: it is on its left (R, R, A), and on top.
+    # In each strip, the block is on the left of a plane (R, R, A), at the top.
     strips = _strips(picture)
     assert len(strips) == 3
     for strip in strips:

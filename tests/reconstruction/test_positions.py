@@ -1,4 +1,4 @@
-"""Positions are the nearest ones, or an error; never a clamped one."""
+"""Positions are the nearest ones or an error; they are never clamped."""
 
 import logging as standard_logging
 import math

@@ -1,4 +1,4 @@
-"""Single slices lie where their affines say, in the frame of a reference."""
+"""Single slices are placed by their affines in the stack of a reference."""
 
 import logging as standard_logging
 import pathlib
@@ -54,14 +54,14 @@ def test_contexts_of_slices_match_those_of_the_scan(tmp_path, scan, layout):
     assert contexts.positions == whole.positions
     np.testing.assert_allclose(contexts.affine, whole.affine)
     assert contexts.slice_thickness == pytest.approx(2.0)
-    # The stack's slices are interpolated between the scan's, a single slice is itself.
+    # Slices of the stack are interpolated between those of the scan; a single slice is not.
     for mine, theirs in zip(contexts.images, whole.images, strict=True):
         assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] > 0.98
     assert [pathlib.Path(path).name for path in contexts.files] == ['10.nii.gz', '11.nii.gz', '9.nii.gz']
 
 
 def test_contexts_of_slices_on_a_plane_of_the_stack_are_its_slices(tmp_path, scan):
-    # The stack's plane k = 33 cut out of the scan by itself, at the stack's own pixels.
+    # Plane k = 33 of the stack as a single slice with the pixels of the stack.
     stack = extract_stack(scan, FETAL)
     affine = stack.affine.copy()
     affine[:3, 3] = (stack.affine @ [0, 0, 33, 1])[:3]
@@ -117,7 +117,7 @@ def test_contexts_of_slices_refuse_slices_outside_the_stack_or_tilted(tmp_path, 
 
 
 def test_contexts_of_slices_read_a_tilted_slice_in_its_own_plane(tmp_path):
-    # A field that is linear in the world: what is read at a pixel tells where it was read.
+    # In a field that is linear in the world, the value of a pixel gives the place at which it was read.
     affine = nibabel.affines.from_matvec(np.eye(3) * 2, [-80, -80, -50])
     box = Volume(np.pad(np.ones((79, 79, 49), np.float32), 1), affine, pathlib.Path('box.nii'))
     turn = Rotation.from_euler('x', 8, degrees=True).as_matrix() @ np.diag([1.5, 1.5, 3])

@@ -1,4 +1,4 @@
-"""A study goes on after what fails, does nothing twice, and predicts subjects together."""
+"""A study continues after a failed subject, completes none twice, and predicts subjects together."""
 
 import dataclasses
 import hashlib
@@ -29,7 +29,7 @@ SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
 
 @pytest.fixture
 def study(tmp_path):
-    """Three subjects, the second with two sessions, with masks."""
+    """Three subjects with masks, the second with two sessions."""
     rng = np.random.default_rng(0)
     for name in (
         'sub-1/anat/sub-1',
@@ -77,7 +77,7 @@ def test_reconstruct_study_reports_a_failed_subject_and_leaves_nothing(tmp_path,
     def fail(*_):
         raise ZeroDivisionError('two\nlines')
 
-    # What nobody thought of, too.
+    # Unexpected errors, too.
     monkeypatch.setattr('tfp_bruno.reconstruction.study.contexts_of_scan', fail)
     outcomes = reconstruct_study(model, subjects, tmp_path / 'other', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['failed'] * 4
@@ -142,7 +142,7 @@ def sha256(path):
 
 
 def inputs_of(folder):
-    """Role, path and hash that a sidecar has of the files it was made of."""
+    """Role, path and hash of the input files that a sidecar records."""
     sidecar = json.loads((folder / 'reconstruction.json').read_text())
     return [(item['role'], item['path'], item['sha256']) for item in sidecar['inputs']]
 
@@ -153,14 +153,14 @@ def test_reconstruct_study_keeps_sessions_with_one_file_name_apart(tmp_path, mod
     assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
     two = write_scan(tmp_path / 'study' / 'sub-01' / 'ses-2' / 'anat' / 'T2w.nii.gz', 2)
     overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
-    # Of two sessions, neither is taken for the other.
+    # The two sessions are not confused.
     for wanted, states in ((SETTINGS, 'completed'), (SETTINGS, 'complete before'), (overwrite, 'completed')):
         outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
         assert [outcome.state for outcome in outcomes] == [states] * 2
         for scan, session in ((one, 'ses-1'), (two, 'ses-2')):
             folder = tmp_path / 'out' / 'sub-01' / session / 'T2w'
             assert inputs_of(folder) == [('scan', str(scan), sha256(scan))]
-    # What was there when the subject had one session is still there.
+    # The result from when the subject had one session is still there.
     assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
 
 
@@ -209,7 +209,7 @@ def test_reconstruct_study_refuses_a_subject_made_from_other_files(tmp_path, mod
     assert state() == 'complete before'
     mend = 'set `overwrite`, or give another `output_dir`.'
     assert state(SETTINGS) == f'was made with a mask; {mend}'
-    # Moved, it is the same study.
+    # A copy elsewhere is the same study.
     shutil.copytree(tmp_path / 'study', tmp_path / 'moved')
     assert state(folder='moved') == 'complete before'
     content = scan.with_name('a_mask.nii').read_bytes()
@@ -223,7 +223,7 @@ def test_reconstruct_study_refuses_a_subject_made_from_other_files(tmp_path, mod
     assert state(overwrite) == 'completed'
     assert state(SETTINGS) == 'complete before'
     assert state() == f'was made without a mask; {mend}'
-    # Of an older version.
+    # A sidecar of an older version.
     sidecar = json.loads((out / 'a' / 'reconstruction.json').read_text())
     del sidecar['inputs']
     (out / 'a' / 'reconstruction.json').write_text(json.dumps(sidecar))

@@ -48,7 +48,7 @@ def test_write_study_report_links_to_the_reports_whatever_the_names(tmp_path, mo
     write_study_report(tmp_path / 'out', outcomes, 'a study', 'bin/reconstruct')
     page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
     (link,) = re.findall(r'href="([^"]*)"', page)
-    # As a browser follows it.
+    # The file to which a browser resolves it.
     url = urllib.parse.urlsplit(urllib.parse.urljoin(f'{(tmp_path / "out").as_uri()}/report.html', html.unescape(link)))
     assert (url.query, url.fragment) == ('', '')
     assert pathlib.Path(urllib.parse.unquote(url.path)).samefile(tmp_path / 'out' / name / 'report.html')

@@ -1,4 +1,4 @@
-"""What lies in the output folder, and where in the world."""
+"""The files of a reconstruction: their contract, place in the world, intensities and sidecar."""
 
 import dataclasses
 import json
@@ -61,7 +61,7 @@ def test_reconstruct_files_keep_their_contract(tmp_path, scan_and_model, assert_
     if intensity == 'target':
         assert mean.get_fdata()[mask > 0].mean() == pytest.approx(700, rel=1e-3)
     np.testing.assert_allclose(nibabel.affines.voxel_sizes(mean.affine), 1.5, rtol=1e-5)
-    # The blob is where it is in the scan, and the matrix leads there from the training frame.
+    # The blob is where it is in the scan; the matrix maps its place in the training frame to there.
     centre = ndimage.center_of_mass(mean.get_fdata())
     np.testing.assert_allclose(nibabel.affines.apply_affine(mean.affine, centre), point, atol=0.3)
     canonical = nibabel.load(out / 'canonical' / 'mean.nii.gz')
@@ -101,7 +101,7 @@ def test_reconstruct_sidecar_records_how_the_volume_was_made(tmp_path, scan_and_
     assert sidecar['versions']['nibabel'] == nibabel.__version__
     assert (sidecar['intensity']['kind'], sidecar['intensity']['low']) == ('scan', 0)
     assert sidecar['slice_thickness_mm'] == pytest.approx(2.0)
-    # Where the planes lie, along their normal.
+    # The coordinate of the planes along their normal.
     middle = nibabel.affines.apply_affine(np.array(sidecar['stack_to_world']), [31.5, 31.5, completion.positions[0]])
     normal = np.cross(*np.array(sidecar['stack_to_world'])[:3, :2].T)
     expected = middle @ normal / np.linalg.norm(normal)
@@ -181,5 +181,5 @@ def test_reconstruct_shifts_the_background_to_0(tmp_path, scan_and_model, assert
         volumes.append(read_volume(tmp_path / name / 'mean.nii.gz').data)
         offsets.append(json.loads((tmp_path / name / 'reconstruction.json').read_text())['intensity']['offset'])
     np.testing.assert_allclose(volumes[1], volumes[0], atol=1e-2)
-    # What has to be added to have the scan's own intensities again.
+    # Added to a voxel, the offset gives the intensity of the scan.
     assert offsets == ([0, background] if kind == 'scan' else [None, None])

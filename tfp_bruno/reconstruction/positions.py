@@ -173,7 +173,7 @@ def plane_coordinates(stack_affine: np.ndarray, num_slices: int) -> np.ndarray:
 def _nearest_positions(
     argument: str, numbers: Sequence[_Number], nearest: Callable[[_Number], int | None], limits: str
 ) -> tuple[int, ...]:
-    """Returns the nearest position of each number, ascending; None of `nearest` is outside the field of view."""
+    """Returns the nearest position of each number, ascending; raises a UserError where `nearest` returns None."""
     chosen: dict[int, _Number] = {}
     for number in _merge_repeated(argument, numbers):
         position = nearest(number)

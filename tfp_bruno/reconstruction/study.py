@@ -5,7 +5,7 @@ import concurrent.futures
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from absl import logging
@@ -158,28 +158,23 @@ def _reconstruct_batch(
     masks: MaskFinder | None,
 ) -> Iterator[Outcome]:
     """Yields the outcomes of a few subjects: read in threads, predicted together, written one by one."""
-
-    def read(job: tuple[Subject, pathlib.Path]) -> Contexts | Outcome:
-        return _attempt(*job, lambda: _read(model, *job, settings, masks))
-
-    def write(job: tuple[Subject, pathlib.Path], contexts: Contexts, mean: np.ndarray | None) -> Outcome:
-        def action() -> Outcome:
-            reconstruct(model, contexts, job[1], settings.reconstruction, scorer, mean)
-            return Outcome(*job, 'completed')
-
-        return _attempt(*job, action)
-
     with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
-        results = list(executor.map(read, jobs))
-    means = _predict_together(model, {index: item for index, item in enumerate(results) if isinstance(item, Contexts)})
+        results = list(executor.map(lambda job: _attempt(*job, _read, model, *job, settings, masks), jobs))
+    contexts = {index: result for index, result in enumerate(results) if isinstance(result, Contexts)}
+    means = _predict_together(model, contexts)
     for index, (job, result) in enumerate(zip(jobs, results, strict=True)):
-        yield result if isinstance(result, Outcome) else write(job, result, means.get(index))
+        if index in contexts:
+            mean = means.get(index)
+            result = _attempt(*job, _write, model, *job, contexts[index], mean, settings.reconstruction, scorer)
+        yield result
 
 
-def _attempt(subject: Subject, folder: pathlib.Path, action: Callable[[], _Result]) -> _Result | Outcome:
-    """Returns the result of an action, or the outcome of a subject that failed."""
+def _attempt(
+    subject: Subject, folder: pathlib.Path, function: Callable[..., _Result], *arguments: Any
+) -> _Result | Outcome:
+    """Returns the result of a function, or the outcome of a subject that failed."""
     try:
-        return action()
+        return function(*arguments)
     except UserError as error:
         return Outcome(subject, folder, 'failed', str(error))
     # No error of one subject, expected or not, may stop the others.
@@ -211,6 +206,20 @@ def _read(
         scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)
         contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
     return dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
+
+
+def _write(
+    model: CompletionModel,
+    subject: Subject,
+    folder: pathlib.Path,
+    contexts: Contexts,
+    mean: np.ndarray | None,
+    settings: ReconstructionSettings,
+    scorer: Scorer | None,
+) -> Outcome:
+    """Completes and writes a subject whose contexts were read, and whose mean may be predicted already."""
+    reconstruct(model, contexts, folder, settings, scorer, mean)
+    return Outcome(subject, folder, 'completed')
 
 
 def _predict_together(model: CompletionModel, contexts: Mapping[int, Contexts]) -> dict[int, np.ndarray]:
