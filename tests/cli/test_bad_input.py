@@ -353,7 +353,7 @@ def make_inputs(folder, write_blobs):
         (['--bids_dir={f}/empty', '--slices=1'], ['empty', 'holds no volumes']),
         (['--bids_dir={f}/masks', '--slices=1'], ['masks', 'holds no volumes']),
         (['--bids_dir={f}'], ['--slices', 'give one of them']),
-        (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'nobody']),
+        (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'is empty']),
         (['--stack={f}/good', '--slices=1'], ['is a folder']),
         (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is no file but a device']),
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
@@ -379,7 +379,7 @@ def test_more_bad_input_of_reconstruct(call_warm, assert_one_line, tiny_run, wri
         (['--stack={f}/scan.nii.gz', '--slices=1', '--mask={f}/link.nii.gz'], ['link.nii.gz', 'a broken link']),
         (['--slice_dir={f}/slices', '--reference={f}/link.nii.gz'], ['link.nii.gz', 'a broken link']),
         (['--stack={f}/plain.nii.gz', '--slices=1'], ['plain.nii.gz', 'or give --assume_ras']),
-        (['--slice_dir={f}/plain', '--assume_ras'], ['0.nii.gz', 'alone tell where a single slice lies']),
+        (['--slice_dir={f}/plain', '--assume_ras'], ['0.nii.gz', 'the place of the slice is unknown']),
         (['--slice_dir={f}/mixed'], ['1 images of other formats', '1.mgz']),
         (['--bids_dir={f}/twice', '--slices=1'], ['a.nii.gz', 'would be written to', 'a.nii']),
     ],
@@ -449,7 +449,7 @@ def test_a_frame_that_a_run_does_not_know_or_that_is_damaged(
     for frame, words in (
         (None, ['--reference: is missing']),
         ({'affine': 3}, ['its frame is damaged']),
-        ({**settings['info']['frame'], 'spread_mm': 200.0}, ['--reference: is missing', 'share no world']),
+        ({**settings['info']['frame'], 'spread_mm': 200.0}, ['--reference: is missing', 'do not share a world']),
     ):
         (run / 'run.json').write_text(json.dumps({**settings, 'info': {**settings['info'], 'frame': frame}}))
         flags = [f'--slice_dir={tmp_path / "good"}', f'--output_dir={tmp_path / "out"}']

@@ -181,7 +181,8 @@ def test_a_study_is_completed_and_completed_only_once(
     assert 'href="sub-0001/report.html"' in page
     # What was made with other settings is not taken for complete.
     other = call_warm('reconstruct', *flags, '--participant_label=sub-0001', '--seed=1')
-    assert 'was made with seed 0, not 1' in other.stderr
+    assert 'was made with seed 0, not 1; set --overwrite' in other.stderr
+    assert 'set --overwrite, or give another --output_dir' in (out / 'report.html').read_text()
     assert other.returncode == 1
     nobody = call_warm('reconstruct', *flags, '--participant_label=0009')
     assert_one_line(nobody, 'reconstruct', '--participant_label=0009')

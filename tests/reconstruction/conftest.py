@@ -1,7 +1,9 @@
-"""A model without training, and a scan."""
+"""A model without training, scans, and scores."""
 
+import html.parser
 import pathlib
 
+import nibabel
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -12,7 +14,7 @@ from tfp_bruno.data import Volume, get_definition
 
 
 class FakeModel:
-    """Stands in for a trained model: knows one stack, and adds seeded noise where it samples."""
+    """Stands in for a trained model: it predicts one stack, and its samples add seeded noise."""
 
     name, sampling, temperature = 'fake', {}, 1.0
 
@@ -24,7 +26,7 @@ class FakeModel:
 
     def predict(self, context_images, context_slices, query_slices):
         self.calls.append((context_images, tuple(context_slices)))
-        return self.truth[np.newaxis, query_slices]
+        return np.repeat(self.truth[np.newaxis, query_slices], len(context_images), axis=0)
 
     def sample(self, context_images, context_slices, query_slices, num_samples, seed):
         noise = np.random.default_rng(seed).normal(0, self.noise, (num_samples, 1, len(query_slices), 1, 1))
@@ -67,3 +69,63 @@ def oblique_scan():
     distance = np.sum((voxels @ matrix.T + affine[:3, 3] - point) ** 2, -1)
     data = (800 * np.exp(-distance / (2 * 8.0**2))).astype(np.float32)
     return Volume(data, affine, pathlib.Path('scan.nii.gz')), point
+
+
+@pytest.fixture
+def upright_scan():
+    """An upright box of a fifth of the field of view with structure, whole slices of 1 mm along z."""
+    rng = np.random.default_rng(0)
+    data = np.zeros((80, 80, 100), np.float32)
+    structure = ndimage.gaussian_filter(rng.uniform(-1, 1, (40, 40, 80)), 2)
+    data[20:60, 20:60, 10:90] = np.interp(structure, (structure.min(), structure.max()), (50, 1000))
+    return Volume(data, np.diag([1.5, 1.5, 1.0, 1.0]), pathlib.Path('scan.nii.gz'))
+
+
+@pytest.fixture(scope='session')
+def write_scan():
+    """Writes a scan of random intensities, and its mask: `write_scan(path, seed, 'a_mask.nii')`; returns the path."""
+
+    def write(path, seed, mask=None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = np.random.default_rng(seed).uniform(1, 100, (16, 16, 16)).astype(np.float32)
+        affine = np.diag([8.0, 8, 8, 1])
+        nibabel.save(nibabel.Nifti1Image(data, affine), path)
+        if mask is not None:
+            nibabel.save(nibabel.Nifti1Image((data > 20).astype(np.uint8), affine), path.with_name(mask))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def fake_scores():
+    """A scorer whose bits tell the slice, and whose anomaly scores tell the number of contexts."""
+
+    def score(images, slices, contexts, context_slices):
+        return np.array(slices) / 10, np.full(len(slices), -float(len(context_slices)))
+
+    return score
+
+
+class Page(html.parser.HTMLParser):
+    """Collects the tags of a page; every one must be closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ('meta', 'img', 'br'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope='session')
+def parse_page():
+    """Parses HTML whose tags must all be closed: `parse_page(text).tags`."""
+    return Page

@@ -1,24 +1,21 @@
-"""Slices of a scan: chosen in three ways, masked, and kept as they were read."""
+"""Contexts are slices of a scan: chosen in three ways, masked, and kept as they were read."""
 
 import dataclasses
 import pathlib
 
-import nibabel
 import numpy as np
 import pytest
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan
+from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan, no_contexts
 
 FETAL = get_definition('fetal')
 # Nothing is clipped.
 UNCLIPPED = dataclasses.replace(FETAL, percentile=100.0)
 
 
-def test_the_contexts_are_slices_of_the_scan(oblique_scan):
+def test_contexts_of_scan_are_slices_of_its_stack(oblique_scan):
     scan, _ = oblique_scan
     contexts = contexts_of_scan(scan, SliceSelection(slices=(50, 30)), FETAL)
     stack = extract_stack(scan, FETAL)
@@ -27,7 +24,7 @@ def test_the_contexts_are_slices_of_the_scan(oblique_scan):
     np.testing.assert_array_equal(contexts.affine, stack.affine)
 
 
-def test_three_ways_lead_to_the_same_slices(oblique_scan):
+def test_slice_selection_gives_the_same_slices_in_three_ways(oblique_scan):
     scan, _ = oblique_scan
     by_index = contexts_of_scan(scan, SliceSelection(scan_slices=(22, 40)), FETAL)
     # Of the scan's slice 22 (axis 1 in the file), the coordinate along the planes' normal.
@@ -42,7 +39,7 @@ def test_three_ways_lead_to_the_same_slices(oblique_scan):
         np.testing.assert_allclose(given.affine[:3, 3], (scan.affine @ [0, index, 0, 1])[:3])
 
 
-def test_along_an_axis_of_the_world_a_position_is_that_coordinate():
+def test_world_positions_along_a_world_axis_are_its_coordinates():
     data = np.random.default_rng(0).uniform(1, 9, (20, 20, 40)).astype(np.float32)
     affine = np.diag([8.0, 8.0, 3.0, 1.0])
     affine[:3, 3] = [-76, -76, 100]
@@ -52,13 +49,13 @@ def test_along_an_axis_of_the_world_a_position_is_that_coordinate():
     z = stack.affine[2, 3] + stack.affine[2, 2] * np.array(contexts.positions)
     np.testing.assert_allclose(z, [150, 170], atol=stack.affine[2, 2] / 2 + 1e-6)
     low, high = stack.affine[2, 3] - stack.affine[2, 2] / 2, stack.affine[2, 3] + stack.affine[2, 2] * 79.5
-    with pytest.raises(UserError, match=f'--world_positions: 90 is outside .* from {low:.2f} to {high:.2f}'):
+    with pytest.raises(UserError, match=f'`world_positions`: 90 is outside .* from {low:.2f} to {high:.2f}'):
         contexts_of_scan(scan, SliceSelection(world_positions=(90.0,)), FETAL)
     with pytest.raises(UserError, match=r'150 and 150\.01 are both nearest'):
         contexts_of_scan(scan, SliceSelection(world_positions=(150.0, 150.01)), FETAL)
 
 
-def test_what_is_outside_the_mask_is_background(oblique_scan):
+def test_contexts_of_scan_outside_the_mask_are_background(oblique_scan):
     scan, _ = oblique_scan
     mask = scan.data > 300
     contexts = contexts_of_scan(scan, SliceSelection(slices=(45,)), FETAL, mask)
@@ -69,23 +66,16 @@ def test_what_is_outside_the_mask_is_background(oblique_scan):
     assert not contexts.given[0].data[scan.data[:, [30]] == 0].any()
 
 
-def test_one_way_only():
+def test_slice_selection_refuses_none_or_several_ways():
     for ways in ({}, {'slices': (1,), 'scan_slices': (1,)}, {'scan_slices': (1,), 'world_positions': (1.0,)}):
         with pytest.raises(UserError, match='give one of them'):
             SliceSelection(**ways)
-    with pytest.raises(UserError, match='--stack: is missing'):
-        contexts_of_scan(None, SliceSelection(slices=(10,)), FETAL)
-    assert contexts_of_scan(None, SliceSelection(slices=()), FETAL).positions == ()
+    assert SliceSelection(slices=(10,)).needs_scan
+    assert not SliceSelection(slices=()).needs_scan
 
 
-@pytest.fixture
-def upright_scan():
-    """An upright box of a fifth of the field of view with structure, whole slices of 1 mm along z."""
-    rng = np.random.default_rng(0)
-    data = np.zeros((80, 80, 100), np.float32)
-    structure = ndimage.gaussian_filter(rng.uniform(-1, 1, (40, 40, 80)), 2)
-    data[20:60, 20:60, 10:90] = np.interp(structure, (structure.min(), structure.max()), (50, 1000))
-    return Volume(data, np.diag([1.5, 1.5, 1.0, 1.0]), pathlib.Path('scan.nii.gz'))
+def test_no_contexts_has_no_positions():
+    assert no_contexts(FETAL).positions == ()
 
 
 def own_slice(stack, position):
@@ -93,7 +83,7 @@ def own_slice(stack, position):
     return round(stack.affine[2, 3] + stack.affine[2, 2] * position)
 
 
-def test_empty_slices_between_others_are_left_out_and_not_mixed_in(upright_scan):
+def test_contexts_of_scan_leave_out_empty_slices_and_do_not_mix_them_in(upright_scan):
     stack = extract_stack(upright_scan, FETAL)
     # Only the own slices of four positions are filled.
     positions = (12, 30, 48, 66)
@@ -113,11 +103,11 @@ def test_empty_slices_between_others_are_left_out_and_not_mixed_in(upright_scan)
         np.testing.assert_allclose(
             image * contexts.intensities[1], expected.images[40] * expected.intensity_high, rtol=1e-4, atol=0.1
         )
-    # Nothing is said of what was not acquired.
+    # Slices that were not acquired are not in the stack.
     assert set(contexts.stack[0]) <= {position + near for position in positions for near in (-1, 0, 1)}
 
 
-def test_if_all_slices_are_empty_it_is_an_error(upright_scan):
+def test_contexts_of_scan_refuse_slices_that_are_all_empty(upright_scan):
     data = upright_scan.data.copy()
     data[:, :, 40:60] = 0
     gap = dataclasses.replace(upright_scan, data=data)
@@ -125,7 +115,7 @@ def test_if_all_slices_are_empty_it_is_an_error(upright_scan):
         contexts_of_scan(gap, SliceSelection(slices=(38, 42)), FETAL)
 
 
-def test_a_known_stack_tells_the_place_of_a_partial_scan(upright_scan):
+def test_contexts_of_scan_of_a_partial_scan_lie_where_the_affine_places_them(upright_scan):
     whole = contexts_of_scan(upright_scan, SliceSelection(slices=(30, 40, 50)), UNCLIPPED)
     affine = upright_scan.affine.copy()
     affine[2, 3] = 30
@@ -135,47 +125,3 @@ def test_a_known_stack_tells_the_place_of_a_partial_scan(upright_scan):
     np.testing.assert_allclose(part.affine, whole.affine)
     with pytest.raises(UserError, match=r'slab\.nii\.gz: has no slice at position 10 of the model; it covers 15 to 64'):
         contexts_of_scan(slab, SliceSelection(slices=(10, 40)), FETAL, affine=whole.affine)
-
-
-@pytest.mark.parametrize('header', [True, False])
-def test_own_slices_of_another_plane_are_refused(upright_scan, header):
-    spacing = (1.0, 1.0, 1.0, 1.0) if header else (1.0, 4.0, 1.0, 1.0)
-    coronal = Volume(upright_scan.data, np.diag(spacing), pathlib.Path('cor.nii.gz'), 1 if header else None)
-    with pytest.raises(
-        UserError, match=r'--scan_slices: the slices of cor\.nii\.gz are coronal, those of the model axial'
-    ):
-        contexts_of_scan(coronal, SliceSelection(scan_slices=(50,)), FETAL)
-    with collect_warnings() as warnings:
-        contexts_of_scan(coronal, SliceSelection(slices=(50,)), FETAL)
-    assert len(warnings) == 1
-    assert 'the axial planes of the model are interpolated across them' in warnings[0]
-
-
-def test_thick_voxels_across_the_planes_are_a_warning_whatever_the_header_says(upright_scan):
-    scan = Volume(upright_scan.data, np.diag([1.0, 3.0, 1.0, 1.0]), pathlib.Path('scan.nii.gz'), 2)
-    with collect_warnings() as warnings:
-        contexts_of_scan(scan, SliceSelection(scan_slices=(50,)), FETAL)
-    assert [message for message in warnings if 'its slices are coronal, 3 mm apart' in message]
-
-
-def test_a_stack_that_is_tilted_against_the_scan_is_refused(upright_scan):
-    affine = extract_stack(upright_scan, FETAL).affine
-    centre = affine @ [31.5, 31.5, 39.5, 1]
-
-    def tilted(degrees):
-        turn = Rotation.from_euler('x', degrees, degrees=True).as_matrix()
-        return nibabel.affines.from_matvec(
-            turn @ affine[:3, :3], centre[:3] - turn @ affine[:3, :3] @ [31.5, 31.5, 39.5]
-        )
-
-    # Slightly tilted planes are read where they are: as of a scan that is interpolated at their points.
-    contexts = contexts_of_scan(upright_scan, SliceSelection(slices=(40,)), FETAL, affine=tilted(4))
-    h, w = np.meshgrid(np.arange(64), np.arange(64), indexing='ij')
-    points = np.stack([w, h, np.full_like(w, 40), np.ones_like(w)], -1) @ tilted(4).T
-    voxels = points[..., :3] / [1.5, 1.5, 1.0]
-    expected = ndimage.map_coordinates(upright_scan.data, voxels.transpose(2, 0, 1), order=1) / contexts.intensities[1]
-    inside = (expected > 0.3) & (contexts.images[0] > 0.3)
-    assert inside.sum() > 300
-    np.testing.assert_allclose(contexts.images[0][inside], np.clip(expected[inside], 0, 1), atol=0.06)
-    with pytest.raises(UserError, match=r'scan\.nii\.gz: is tilted by 20 degrees'):
-        contexts_of_scan(upright_scan, SliceSelection(slices=(40,)), FETAL, affine=tilted(20))

@@ -1,4 +1,4 @@
-"""A scan comes back where it was, through every orientation, with the error of the interpolation and no more."""
+"""A scan keeps its place in the world in every orientation, and its intensities but for interpolation."""
 
 import dataclasses
 import itertools
@@ -74,9 +74,9 @@ def check(image, folder, make_model):
     data, expected = written.get_fdata(), interpolated_by_simple_itk(folder, stack_to_world)
     mask = data > 0
     assert mask.sum() > 2000
-    # The error of two linear interpolations and no more, of about 500.
+    # At intensities of about 500, only the error of two linear interpolations.
     assert np.abs(data - expected)[mask].max() < 0.05
-    # The middle of the grid is the middle of the scan, as the sform and as the qform have it.
+    # The middle of the grid is the middle of the scan, by the sform and by the qform.
     middle = (np.array(written.shape) - 1) / 2
     truth = nibabel.affines.apply_affine(image.affine, (np.array(image.shape) - 1) / 2)
     by_itk = sitk.ReadImage(str(folder / 'out' / 'mean.nii.gz')).TransformContinuousIndexToPhysicalPoint(
@@ -89,7 +89,8 @@ def check(image, folder, make_model):
     )
 
 
-def test_all_48_orientations_give_the_same_volume(tmp_path, anatomy, make_model):
+@pytest.mark.slow
+def test_reconstruct_gives_the_same_volume_in_all_48_orientations(tmp_path, anatomy, make_model):
     reference = None
     for number, (axes, flips) in enumerate(ORIENTATIONS):
         folder = tmp_path / str(number)
@@ -101,9 +102,9 @@ def test_all_48_orientations_give_the_same_volume(tmp_path, anatomy, make_model)
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_oblique_affines(tmp_path, anatomy, make_model, seed):
+def test_reconstruct_keeps_the_world_of_oblique_affines(tmp_path, anatomy, make_model, seed):
     rng = np.random.default_rng(seed)
-    # Any rotation at all, not only small ones.
+    # Rotations by any angle.
     turn = nibabel.affines.from_matvec(Rotation.random(random_state=seed).as_matrix(), rng.normal(0, 60, 3))
     axes, flips = ORIENTATIONS[rng.integers(48)]
     image = nibabel.Nifti1Image(anatomy.get_fdata(dtype=np.float32), turn @ anatomy.affine)
@@ -111,6 +112,6 @@ def test_oblique_affines(tmp_path, anatomy, make_model, seed):
 
 
 @pytest.mark.parametrize('plane', ['axial', 'coronal', 'sagittal'])
-def test_every_plane_keeps_the_world(tmp_path, anatomy, make_model, plane, monkeypatch):
+def test_reconstruct_keeps_the_world_in_every_plane(tmp_path, anatomy, make_model, plane, monkeypatch):
     monkeypatch.setitem(globals(), 'SMALL', dataclasses.replace(SMALL, plane=plane))
     assert check(anatomy, tmp_path / plane, make_model) < 0.01

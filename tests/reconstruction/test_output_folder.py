@@ -1,4 +1,4 @@
-"""An output folder is whole or not there, and keeps what was in it."""
+"""An output folder appears complete or not at all, and keeps its other files."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def names(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
 
 
-def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
+def test_staged_new_folder_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / 'new' / 'out'
     with pytest.raises(RuntimeError), staged(out, False, ['*.txt']) as folder:
         (folder / 'a.txt').write_text('half')
@@ -23,14 +23,14 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
     assert names(tmp_path) == ['new/out/samples/a.txt']
 
 
-def test_a_folder_with_files_is_refused_and_untouched(tmp_path):
+def test_check_output_dir_refuses_a_folder_with_files(tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
-    with pytest.raises(UserError, match=r'is not empty; give another --output_dir, or --overwrite'):
+    with pytest.raises(UserError, match=r'is not empty; give another `output_dir`, or set `overwrite`'):
         check_output_dir(tmp_path, overwrite=False)
     assert names(tmp_path) == ['mine.txt']
 
 
-def test_overwriting_replaces_its_own_files_only(tmp_path):
+def test_staged_overwrite_replaces_its_own_files_only(tmp_path):
     for name, text in (('mine.txt', 'mine'), ('mean', 'old'), ('sample_0', 'old'), ('sample_1', 'old')):
         (tmp_path / name).write_text(text)
     with staged(tmp_path, True, ['sample_*']) as folder:
@@ -44,7 +44,7 @@ def test_overwriting_replaces_its_own_files_only(tmp_path):
     }
 
 
-def test_an_empty_folder_is_filled_and_checking_leaves_no_trace(tmp_path):
+def test_check_output_dir_accepts_an_empty_folder_and_leaves_no_trace(tmp_path):
     (tmp_path / 'empty').mkdir()
     check_output_dir(tmp_path / 'empty', overwrite=False)
     check_output_dir(tmp_path / 'a' / 'b', overwrite=False)
@@ -55,8 +55,8 @@ def test_an_empty_folder_is_filled_and_checking_leaves_no_trace(tmp_path):
 
 
 @pytest.mark.parametrize('below', ['', 'out'])
-def test_a_file_in_the_way(tmp_path, below):
+def test_check_output_dir_refuses_a_file_in_the_way(tmp_path, below):
     (tmp_path / 'file').write_text('mine')
-    with pytest.raises(UserError, match=r'cannot be written .*; give another --output_dir'):
+    with pytest.raises(UserError, match=r'cannot be written .*; give another `output_dir`'):
         check_output_dir(tmp_path / 'file' / below, overwrite=True)
     assert (tmp_path / 'file').read_text() == 'mine'

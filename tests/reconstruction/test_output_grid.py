@@ -20,7 +20,7 @@ def stack_affine(seed, shear=0.0):
 @pytest.mark.parametrize('shear', [0.0, 0.2])
 @pytest.mark.parametrize('spacing', [0.8, 1.0, 2.5])
 @pytest.mark.parametrize('seed', range(3))
-def test_isotropic_without_shear_and_covering(seed, spacing, shear):
+def test_isotropic_grid_has_no_shear_and_covers_the_stack(seed, spacing, shear):
     affine = stack_affine(seed, shear)
     grid = isotropic_grid(affine, (80, 64, 64), spacing)
     matrix = grid.affine[:3, :3]
@@ -33,7 +33,7 @@ def test_isotropic_without_shear_and_covering(seed, spacing, shear):
     assert (voxels < np.array(grid.shape) - 0.499).all()
 
 
-def test_the_size_is_that_of_the_field_of_view():
+def test_isotropic_grid_has_the_size_of_the_field_of_view():
     affine = centred_stack_affine(get_definition('fetal'))
     np.testing.assert_allclose(affine @ [31.5, 31.5, 39.5, 1], [0, 0, 0, 1], atol=1e-12)
     np.testing.assert_allclose(np.diag(affine), [-2.5, -2.5, 1.0, 1.0])
@@ -43,7 +43,7 @@ def test_the_size_is_that_of_the_field_of_view():
 
 
 @pytest.mark.parametrize('shear', [0.0, 0.2])
-def test_a_blob_stays_where_it_is_in_the_world(shear):
+def test_to_grid_keeps_the_world_point_of_a_blob(shear):
     affine = stack_affine(1, shear)
     k, h, w = np.meshgrid(np.arange(80), np.arange(64), np.arange(64), indexing='ij')
     images = np.exp(-((k - 33.3) ** 2 / 60 + (h - 28.2) ** 2 / 18 + (w - 37.1) ** 2 / 18)).astype(np.float32)
@@ -52,7 +52,7 @@ def test_a_blob_stays_where_it_is_in_the_world(shear):
     np.testing.assert_allclose(centre, nibabel.affines.apply_affine(affine, [37.1, 28.2, 33.3]), atol=0.02)
 
 
-def test_the_values_of_a_linear_ramp_are_exact():
+def test_to_grid_is_exact_for_a_linear_ramp():
     affine = stack_affine(2)
     k, h, w = np.meshgrid(np.arange(80), np.arange(64), np.arange(64), indexing='ij')
     world = nibabel.affines.apply_affine(affine, np.stack([w, h, k], -1))
@@ -66,7 +66,7 @@ def test_the_values_of_a_linear_ramp_are_exact():
 
 @pytest.mark.parametrize('shear', [0.0, 0.2])
 @pytest.mark.parametrize('spacing', [0.9, 3.0])
-def test_resampling_is_scipys(shear, spacing):
+def test_to_grid_matches_scipy(shear, spacing):
     affine = stack_affine(4, shear)
     images = np.random.default_rng(0).uniform(0, 1, (40, 30, 20)).astype(np.float32)
     grid = isotropic_grid(affine, images.shape, spacing)

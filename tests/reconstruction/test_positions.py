@@ -1,4 +1,4 @@
-"""Positions are the nearest ones, or an error; never a clamped one."""
+"""Positions are the nearest ones or an error; they are never clamped."""
 
 import logging as standard_logging
 import math
@@ -25,21 +25,21 @@ def scan_of(num_slices, spacing, axcodes='RAS'):
     return volume, extract_stack(volume, FETAL)
 
 
-def test_positions_are_ascending_and_merged_with_a_warning(caplog):
+def test_check_positions_sorts_and_merges_with_a_warning(caplog):
     with caplog.at_level(standard_logging.WARNING, logger='absl'):
         assert check_positions([70, 10, 70], FETAL) == (10, 70)
-    assert '--slices: slices that are given twice' in caplog.text
+    assert '`slices`: slices that are given twice' in caplog.text
     assert check_positions([], FETAL) == ()
 
 
 @pytest.mark.parametrize('position', [-1, 80, 1000])
-def test_positions_outside_the_stack(position):
-    with pytest.raises(UserError, match=f'--slices: {position} is outside the stack; give numbers from 0 to 79'):
+def test_check_positions_refuses_positions_outside_the_stack(position):
+    with pytest.raises(UserError, match=f'`slices`: {position} is outside the stack; give numbers from 0 to 79'):
         check_positions([10, position], FETAL)
 
 
 @pytest.mark.parametrize('axcodes', ['RAS', 'LPI', 'SRA', 'AIL'])
-def test_slices_of_a_scan_against_the_formula(axcodes):
+def test_scan_slices_to_positions_matches_the_formula(axcodes):
     # 40 slices of 3 mm: the stack is the middle 78 mm in 80 parts, its first slice at 21.4875 mm from the lower edge.
     volume, stack = scan_of(40, 3.0, axcodes)
     for index in range(8, 32):
@@ -49,7 +49,7 @@ def test_slices_of_a_scan_against_the_formula(axcodes):
         assert scan_slices_to_positions([index], volume, stack, 'LPS') == (expected,)
 
 
-def test_slices_outside_the_stack_or_the_scan_name_the_range():
+def test_scan_slices_to_positions_names_the_range_of_slices_inside():
     volume, stack = scan_of(40, 3.0)
     assert scan_slices_to_positions([7, 32], *scan_of(40, 3.0), 'LPS') == (1, 78)
     for index in (-1, 0, 6, 33, 39, 40):
@@ -57,8 +57,8 @@ def test_slices_outside_the_stack_or_the_scan_name_the_range():
             scan_slices_to_positions([index], volume, stack, 'LPS')
 
 
-def test_two_slices_for_one_position():
+def test_scan_slices_to_positions_refuses_two_slices_for_one_position():
     volume, stack = scan_of(1000, 0.2)
-    with pytest.raises(UserError, match=r'--scan_slices: 500 and 501 are both nearest to position 40'):
+    with pytest.raises(UserError, match=r'`scan_slices`: 500 and 501 are both nearest to position 40'):
         scan_slices_to_positions([500, 501], volume, stack, 'LPS')
     assert scan_slices_to_positions([500, 500], volume, stack, 'LPS') == (40,)

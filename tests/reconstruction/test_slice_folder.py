@@ -1,4 +1,4 @@
-"""Single slices lie where their affines say, in the frame of a reference."""
+"""Single slices are placed by their affines in the stack of a reference."""
 
 import logging as standard_logging
 import pathlib
@@ -9,11 +9,9 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from tfp_bruno.contracts import RunInfo
-from tfp_bruno.data import TrainingFrame, Volume, extract_stack, get_definition, stack_affine
-from tfp_bruno.errors import UserError, collect_warnings
+from tfp_bruno.data import Volume, extract_stack, get_definition, stack_affine
+from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan, contexts_of_slices, read_slice_folder
-from tfp_bruno.reconstruction.reference import reference_affine, warn_of_thickness
 
 FETAL = get_definition('fetal')
 
@@ -44,7 +42,7 @@ def contexts_in(folder, scan):
 
 
 @pytest.mark.parametrize('layout', [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2)])
-def test_slices_of_a_stack_come_out_as_from_the_stack(tmp_path, scan, layout):
+def test_contexts_of_slices_match_those_of_the_scan(tmp_path, scan, layout):
     whole = contexts_of_scan(scan, SliceSelection(scan_slices=(15, 30, 44)), FETAL)
     for number, index in enumerate((44, 15, 30)):
         write_slice(tmp_path / 'slices', f'{number + 9}.nii.gz', scan, index)
@@ -56,14 +54,14 @@ def test_slices_of_a_stack_come_out_as_from_the_stack(tmp_path, scan, layout):
     assert contexts.positions == whole.positions
     np.testing.assert_allclose(contexts.affine, whole.affine)
     assert contexts.slice_thickness == pytest.approx(2.0)
-    # The stack's slices are interpolated between the scan's, a single slice is itself.
+    # Slices of the stack are interpolated between those of the scan; a single slice is not.
     for mine, theirs in zip(contexts.images, whole.images, strict=True):
         assert np.corrcoef(mine.ravel(), theirs.ravel())[0, 1] > 0.98
     assert [pathlib.Path(path).name for path in contexts.files] == ['10.nii.gz', '11.nii.gz', '9.nii.gz']
 
 
-def test_a_slice_on_a_plane_of_the_stack_is_the_stacks(tmp_path, scan):
-    # The stack's plane k = 33 cut out of the scan by itself, at the stack's own pixels.
+def test_contexts_of_slices_on_a_plane_of_the_stack_are_its_slices(tmp_path, scan):
+    # Plane k = 33 of the stack as a single slice with the pixels of the stack.
     stack = extract_stack(scan, FETAL)
     affine = stack.affine.copy()
     affine[:3, 3] = (stack.affine @ [0, 0, 33, 1])[:3]
@@ -76,7 +74,7 @@ def test_a_slice_on_a_plane_of_the_stack_is_the_stacks(tmp_path, scan):
     np.testing.assert_allclose(contexts.images[0], expected, atol=1e-4)
 
 
-def test_masks(tmp_path, scan):
+def test_contexts_of_slices_outside_the_mask_are_background(tmp_path, scan):
     inside = np.zeros(scan.data.shape, np.uint8)
     inside[:35] = 1
     write_slice(tmp_path / 'slices', '0.nii.gz', scan, 30)
@@ -85,18 +83,20 @@ def test_masks(tmp_path, scan):
     np.testing.assert_array_equal(contexts.data[..., 0], np.where(inside[:, :, 30], scan.data[:, :, 30], 0))
 
 
-def test_identical_slices_are_merged_and_different_ones_refused(tmp_path, scan, caplog):
+def test_contexts_of_slices_merge_identical_slices_and_refuse_different_ones(tmp_path, scan, caplog):
     write_slice(tmp_path / 'slices', '0.nii.gz', scan, 30)
     write_slice(tmp_path / 'slices', '1.nii.gz', scan, 30)
     with caplog.at_level(standard_logging.WARNING, logger='absl'):
         assert len(contexts_in(tmp_path / 'slices', scan).positions) == 1
     assert '1.nii.gz: is the same slice as' in caplog.text
     write_slice(tmp_path / 'slices', '1.nii.gz', scan, 30, scan.data * 0.9)
-    with pytest.raises(UserError, match=r'1\.nii\.gz: is nearest to position \d+ of the model, as .*0\.nii\.gz is'):
+    with pytest.raises(
+        UserError, match=r'1\.nii\.gz: is nearest to position \d+ of the model, as is .*0\.nii\.gz, but differs'
+    ):
         contexts_in(tmp_path / 'slices', scan)
 
 
-def test_slices_that_lie_wrong(tmp_path, scan, caplog):
+def test_contexts_of_slices_refuse_slices_outside_the_stack_or_tilted(tmp_path, scan, caplog):
     far = nibabel.affines.from_matvec(np.eye(3), [0, 0, 200])
     write_slice(tmp_path / 'far', '0.nii.gz', scan, 30, turn=far)
     with pytest.raises(UserError, match=r"0\.nii\.gz: lies outside the model's field of view, at slice"):
@@ -116,8 +116,8 @@ def test_slices_that_lie_wrong(tmp_path, scan, caplog):
             assert ('is tilted by' in caplog.text) == (degrees > 5)
 
 
-def test_a_tilted_slice_is_read_in_its_own_plane(tmp_path):
-    # A field that is linear in the world: what is read at a pixel tells where it was read.
+def test_contexts_of_slices_read_a_tilted_slice_in_its_own_plane(tmp_path):
+    # In a field that is linear in the world, the value of a pixel gives the place at which it was read.
     affine = nibabel.affines.from_matvec(np.eye(3) * 2, [-80, -80, -50])
     box = Volume(np.pad(np.ones((79, 79, 49), np.float32), 1), affine, pathlib.Path('box.nii'))
     turn = Rotation.from_euler('x', 8, degrees=True).as_matrix() @ np.diag([1.5, 1.5, 3])
@@ -144,11 +144,11 @@ def test_a_tilted_slice_is_read_in_its_own_plane(tmp_path):
         ({}, 'holds no slices'),
         ({'0.nii': (9, 9, 5)}, r'0\.nii: is not a single slice \(9 x 9 x 5\)'),
         ({'0.nii': (9, 1, 1)}, r'is not a single slice \(9 x 1 x 1\)'),
-        ({'0.nii': (9, 9, 1), 'mask_1.nii': (9, 9, 1)}, r'mask_1\.nii: masks no slice'),
+        ({'0.nii': (9, 9, 1), 'mask_1.nii': (9, 9, 1)}, r'mask_1\.nii: is a mask without a slice'),
         ({'0.nii': (9, 9, 1), 'mask_0.nii': (9, 8, 1)}, r'mask_0\.nii: lies on another grid than'),
     ],
 )
-def test_folders_that_cannot_be_used(tmp_path, files, message):
+def test_read_slice_folder_refuses_unusable_folders(tmp_path, files, message):
     for name, shape in files.items():
         data = np.random.default_rng(0).uniform(1, 9, shape).astype(np.float32)
         nibabel.save(nibabel.Nifti1Image(data, np.diag([10.0, 10, 2, 1])), tmp_path / name)
@@ -159,7 +159,7 @@ def test_folders_that_cannot_be_used(tmp_path, files, message):
             read_slice_folder(folder)
 
 
-def test_suffixes_and_masks_in_any_case(tmp_path, scan):
+def test_read_slice_folder_takes_suffixes_and_masks_in_any_case(tmp_path, scan):
     inside = np.zeros(scan.data.shape, np.uint8)
     inside[:35] = 1
     for name, index in (('0.NII.GZ', 20), ('1.Nii', 30), ('2.nii.gz', 40)):
@@ -179,10 +179,10 @@ def test_suffixes_and_masks_in_any_case(tmp_path, scan):
         ('1.HDR', r'would not be used \(1\.HDR\)'),
         ('0.nii', r'0\.nii\.gz: has the same name as 0\.nii; remove one of them'),
         ('0_mask.nii', r'mask_0\.nii\.gz: has the same name as 0_mask\.nii'),
-        ('1_seg.nii', r'1_seg\.nii: masks no slice'),
+        ('1_seg.nii', r'1_seg\.nii: is a mask without a slice'),
     ],
 )
-def test_files_that_would_not_be_used_are_named(tmp_path, scan, name, message):
+def test_read_slice_folder_names_files_that_would_not_be_used(tmp_path, scan, name, message):
     write_slice(tmp_path, '0.nii.gz', scan, 30)
     write_slice(tmp_path, 'mask_0.nii.gz', scan, 30, (scan.data > 0).astype(np.uint8))
     (tmp_path / name).touch()
@@ -190,7 +190,7 @@ def test_files_that_would_not_be_used_are_named(tmp_path, scan, name, message):
         read_slice_folder(tmp_path)
 
 
-def test_links_to_nothing_and_other_bad_slices_are_all_named(tmp_path, scan):
+def test_read_slice_folder_names_all_broken_links(tmp_path, scan):
     write_slice(tmp_path, '0.nii.gz', scan, 30)
     for name in ('1.nii.gz', '2.nii.gz', 'mask_0.nii.gz'):
         (tmp_path / name).symlink_to('.git/annex/objects/nowhere')
@@ -200,35 +200,8 @@ def test_links_to_nothing_and_other_bad_slices_are_all_named(tmp_path, scan):
     assert '(2) 1.nii.gz: its content is not there: a broken link; fetch it' in str(caught.value)
 
 
-def test_no_orientation_is_assumed_of_a_slice(tmp_path, scan):
+def test_read_slice_folder_refuses_a_slice_without_orientation(tmp_path, scan):
     write_slice(tmp_path, '0.nii.gz', scan, 30)
     nibabel.save(nibabel.Nifti1Image(scan.data[:, :, 30:31], None), tmp_path / '0.nii.gz')
-    with pytest.raises(UserError, match=r'0\.nii\.gz: has neither .* tell where a single slice lies; set one\.$'):
+    with pytest.raises(UserError, match=r'0\.nii\.gz: has neither .* the place of the slice is unknown; set one\.$'):
         read_slice_folder(tmp_path)
-
-
-def test_the_frame_is_the_references_or_the_runs(scan):
-    frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
-
-    def run_info(frame):
-        return RunInfo(None, 'scans', False, 6, seed=0, preset='cpu', frame=frame)
-
-    np.testing.assert_allclose(reference_affine(run_info(None), FETAL, scan), frame.affine)
-    np.testing.assert_allclose(reference_affine(run_info(frame.to_json()), FETAL, None), frame.affine)
-    apart = TrainingFrame(frame.affine, 100.0, 2.0)
-    for info in (run_info(None), run_info(apart.to_json())):
-        with pytest.raises(UserError, match='--reference: is missing'):
-            reference_affine(info, FETAL, None)
-
-
-def test_slices_of_another_thickness_are_a_warning(scan):
-    frame = TrainingFrame(stack_affine(scan, FETAL), 3.0, 2.0)
-    with collect_warnings() as warnings:
-        warn_of_thickness(frame, 2.0, 'scan.nii.gz')
-        warn_of_thickness(frame, 2.4, 'scan.nii.gz')
-        warn_of_thickness(None, 9.0, 'scan.nii.gz')
-    assert warnings == []
-    with collect_warnings() as warnings:
-        warn_of_thickness(frame, 2.6, 'scan.nii.gz')
-    assert len(warnings) == 1
-    assert 'scan.nii.gz: slices are 2.6 mm thick, those of the training data 2 mm' in warnings[0]

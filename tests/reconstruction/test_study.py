@@ -1,13 +1,10 @@
-"""A study goes on after what fails, does nothing twice, and predicts subjects together."""
+"""A study continues after a failed subject, completes none twice, and predicts subjects together."""
 
 import dataclasses
 import hashlib
-import html
 import json
 import pathlib
-import re
 import shutil
-import urllib.parse
 
 import nibabel
 import numpy as np
@@ -15,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfp_bruno.data import Subject, find_subjects, get_definition
+from tfp_bruno.data import Subject, find_subjects
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import OutputSettings, ReconstructionSettings, SliceSelection
 from tfp_bruno.reconstruction.study import (
@@ -30,28 +27,9 @@ QUICK = ReconstructionSettings(std_samples=0, report=False, output=OutputSetting
 SETTINGS = StudySettings(SliceSelection(slices=(20, 60)), reconstruction=QUICK)
 
 
-class CountingModel:
-    """Predicts one ellipsoid, and remembers how many subjects were asked for at once."""
-
-    name, info, sampling, temperature = 'counting', {}, {}, 1.0
-
-    def __init__(self, images):
-        self.definition = get_definition('fetal')
-        self.images, self.calls = images, []
-
-    def predict(self, context_images, context_slices, query_slices):
-        self.calls.append(len(context_images))
-        return np.repeat(self.images[None, query_slices], len(context_images), 0)
-
-
-@pytest.fixture
-def model(ellipsoid):
-    return CountingModel(ellipsoid)
-
-
 @pytest.fixture
 def study(tmp_path):
-    """Three subjects, the second with two sessions, with masks."""
+    """Three subjects with masks, the second with two sessions."""
     rng = np.random.default_rng(0)
     for name in (
         'sub-1/anat/sub-1',
@@ -68,7 +46,7 @@ def study(tmp_path):
     return tmp_path / 'study'
 
 
-def test_every_volume_has_a_folder(tmp_path, study, model, assert_contract):
+def test_reconstruct_study_writes_every_volume_once_to_its_own_folder(tmp_path, study, model, assert_contract):
     subjects = find_subjects(study)
     folders = subject_folders(subjects, tmp_path / 'out')
     names = [str(folder.relative_to(tmp_path / 'out')) for folder in folders]
@@ -76,19 +54,19 @@ def test_every_volume_has_a_folder(tmp_path, study, model, assert_contract):
     outcomes = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['completed'] * 4
     # One call for all of them.
-    assert model.calls == [4]
+    assert [len(images) for images, _ in model.calls] == [4]
     for folder in folders:
         assert_contract(folder)
     again = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert [outcome.state for outcome in again] == ['complete before'] * 4
-    assert model.calls == [4]
+    assert [len(images) for images, _ in model.calls] == [4]
     write_study_report(tmp_path / 'out', again, 'a study', 'bin/reconstruct')
     assert '4 completed, 4 of them before, 0 failed' in (tmp_path / 'out' / 'report.html').read_text()
     description = json.loads((tmp_path / 'out' / 'dataset_description.json').read_text())
     assert description['DatasetType'] == 'derivative'
 
 
-def test_what_fails_is_told_and_leaves_nothing(tmp_path, study, model, monkeypatch):
+def test_reconstruct_study_reports_a_failed_subject_and_leaves_nothing(tmp_path, study, model, monkeypatch):
     subjects = find_subjects(study)
     subjects[1].path.write_bytes(subjects[1].path.read_bytes()[:-60])
     outcomes = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
@@ -99,7 +77,7 @@ def test_what_fails_is_told_and_leaves_nothing(tmp_path, study, model, monkeypat
     def fail(*_):
         raise ZeroDivisionError('two\nlines')
 
-    # What nobody thought of, too.
+    # Unexpected errors, too.
     monkeypatch.setattr('tfp_bruno.reconstruction.study.contexts_of_scan', fail)
     outcomes = reconstruct_study(model, subjects, tmp_path / 'other', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['failed'] * 4
@@ -110,7 +88,7 @@ def test_what_fails_is_told_and_leaves_nothing(tmp_path, study, model, monkeypat
 
 
 @pytest.mark.parametrize(('most', 'state'), [(1, 'completed'), (0, 'failed')])
-def test_a_model_that_fails_for_many_subjects_is_asked_for_one(tmp_path, study, model, monkeypatch, most, state):
+def test_reconstruct_study_predicts_one_subject_if_several_fail(tmp_path, study, model, monkeypatch, most, state):
     predict = model.predict
 
     def fail(context_images, *arguments):
@@ -124,7 +102,7 @@ def test_a_model_that_fails_for_many_subjects_is_asked_for_one(tmp_path, study, 
     assert all(('MemoryError: too many' in outcome.error) == (state == 'failed') for outcome in outcomes)
 
 
-def test_masks_lie_beside_the_scans(tmp_path, study, model):
+def test_reconstruct_study_takes_masks_beside_the_scans(tmp_path, study, model):
     subjects = find_subjects(study)
     (subjects[3].path.parent / 'sub-3_mask.nii.gz').unlink()
     masked = StudySettings(SETTINGS.selection, use_masks=True, reconstruction=QUICK)
@@ -134,7 +112,7 @@ def test_masks_lie_beside_the_scans(tmp_path, study, model):
     assert 'sub-3_desc-brain_mask or sub-3_T2w_mask or sub-3_mask (' in outcomes[3].error
 
 
-def test_other_settings_are_not_complete(tmp_path, study, model):
+def test_reconstruct_study_refuses_a_subject_made_with_other_settings(tmp_path, study, model):
     subjects = choose_subjects(find_subjects(study), ['sub-1'])
     reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     changed = [
@@ -159,40 +137,30 @@ def test_other_settings_are_not_complete(tmp_path, study, model):
     assert 'is damaged' in outcome.error
 
 
-def write_scan(path, seed, mask=None):
-    """Writes a scan of random intensities, and its mask."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = np.random.default_rng(seed).uniform(1, 100, (16, 16, 16)).astype(np.float32)
-    nibabel.save(nibabel.Nifti1Image(data, np.diag([8.0, 8, 8, 1])), path)
-    if mask is not None:
-        nibabel.save(nibabel.Nifti1Image((data > 20).astype(np.uint8), np.diag([8.0, 8, 8, 1])), path.with_name(mask))
-    return path
-
-
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def inputs_of(folder):
-    """Role, path and hash that a sidecar has of the files it was made of."""
+    """Role, path and hash of the input files that a sidecar records."""
     sidecar = json.loads((folder / 'reconstruction.json').read_text())
     return [(item['role'], item['path'], item['sha256']) for item in sidecar['inputs']]
 
 
-def test_sessions_with_one_file_name_have_folders_of_their_own(tmp_path, model):
+def test_reconstruct_study_keeps_sessions_with_one_file_name_apart(tmp_path, model, write_scan):
     one = write_scan(tmp_path / 'study' / 'sub-01' / 'ses-1' / 'anat' / 'T2w.nii.gz', 1)
     reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', SETTINGS)
     assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
     two = write_scan(tmp_path / 'study' / 'sub-01' / 'ses-2' / 'anat' / 'T2w.nii.gz', 2)
     overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
-    # Of two sessions, neither is taken for the other.
+    # The two sessions are not confused.
     for wanted, states in ((SETTINGS, 'completed'), (SETTINGS, 'complete before'), (overwrite, 'completed')):
         outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
         assert [outcome.state for outcome in outcomes] == [states] * 2
         for scan, session in ((one, 'ses-1'), (two, 'ses-2')):
             folder = tmp_path / 'out' / 'sub-01' / session / 'T2w'
             assert inputs_of(folder) == [('scan', str(scan), sha256(scan))]
-    # What was there when the subject had one session is still there.
+    # The result from when the subject had one session is still there.
     assert inputs_of(tmp_path / 'out' / 'sub-01' / 'ses-1') == [('scan', str(one), sha256(one))]
 
 
@@ -206,7 +174,7 @@ def test_sessions_with_one_file_name_have_folders_of_their_own(tmp_path, model):
         min_size=1,
     )
 )
-def test_no_two_volumes_share_a_folder_nor_lie_in_anothers(volumes):
+def test_subject_folders_are_distinct_and_not_nested(volumes):
     paths = [pathlib.Path('study', name, session, 'anat', f'{stem}.nii') for name, session, stem in volumes]
     subjects = [Subject(name, path, session=session) for (name, session, _), path in zip(volumes, paths, strict=True)]
     folders = subject_folders(subjects, pathlib.Path('out'))
@@ -217,14 +185,14 @@ def test_no_two_volumes_share_a_folder_nor_lie_in_anothers(volumes):
         assert not session or folder.parts[2] == session
 
 
-def test_two_volumes_of_one_name_are_refused(tmp_path, model):
+def test_subject_folders_refuses_two_volumes_of_one_name(tmp_path, model, write_scan):
     write_scan(tmp_path / 'case.nii', 0)
     write_scan(tmp_path / 'case.NII.gz', 1)
-    with pytest.raises(UserError, match=r'case\.nii: would be written to .*case, as .*case\.NII\.gz'):
+    with pytest.raises(UserError, match=r'case\.nii: would be written to .*case, like .*case\.NII\.gz'):
         reconstruct_study(model, find_subjects(tmp_path), tmp_path / 'out', SETTINGS)
 
 
-def test_complete_is_what_was_made_of_these_very_files(tmp_path, model):
+def test_reconstruct_study_refuses_a_subject_made_from_other_files(tmp_path, model, write_scan):
     scan = write_scan(tmp_path / 'study' / 'a.nii', 0, 'a_mask.nii')
     masked = dataclasses.replace(SETTINGS, use_masks=True)
     out = tmp_path / 'out'
@@ -239,30 +207,30 @@ def test_complete_is_what_was_made_of_these_very_files(tmp_path, model):
         ('mask', str(scan.with_name('a_mask.nii')), sha256(scan.with_name('a_mask.nii'))),
     ]
     assert state() == 'complete before'
-    mend = '--overwrite, or give another --output_dir.'
+    mend = 'set `overwrite`, or give another `output_dir`.'
     assert state(SETTINGS) == f'was made with a mask; {mend}'
-    # Moved, it is the same study.
+    # A copy elsewhere is the same study.
     shutil.copytree(tmp_path / 'study', tmp_path / 'moved')
     assert state(folder='moved') == 'complete before'
     content = scan.with_name('a_mask.nii').read_bytes()
     scan.with_name('a_mask.nii').write_bytes(content[:-1] + bytes([1 - content[-1]]))
-    assert state() == f'was made of another mask than {scan.with_name("a_mask.nii")} as it is now; {mend}'
+    assert state() == f'was made from another mask than {scan.with_name("a_mask.nii")} as it is now; {mend}'
     scan.with_name('a_mask.nii').write_bytes(content)
     assert state() == 'complete before'
     write_scan(scan, 1)
-    assert state() == f'was made of another scan than {scan} as it is now; {mend}'
+    assert state() == f'was made from another scan than {scan} as it is now; {mend}'
     overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
     assert state(overwrite) == 'completed'
     assert state(SETTINGS) == 'complete before'
     assert state() == f'was made without a mask; {mend}'
-    # Of an older version.
+    # A sidecar of an older version.
     sidecar = json.loads((out / 'a' / 'reconstruction.json').read_text())
     del sidecar['inputs']
     (out / 'a' / 'reconstruction.json').write_text(json.dumps(sidecar))
-    assert state(SETTINGS) == f'does not say which files it was made of; {mend}'
+    assert state(SETTINGS) == f'does not record the files it was made from; {mend}'
 
 
-def test_overwriting_keeps_what_is_of_another_scan(tmp_path, model):
+def test_reconstruct_study_overwrite_keeps_the_result_of_another_scan(tmp_path, model, write_scan):
     first = write_scan(tmp_path / 'first' / 'sub-1' / 'anat' / 'sub-1_run-1_T2w.nii.gz', 0)
     write_scan(tmp_path / 'second' / 'sub-1' / 'anat' / 'sub-1_run-2_T2w.nii.gz', 1)
     overwrite = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, overwrite=True))
@@ -272,7 +240,7 @@ def test_overwriting_keeps_what_is_of_another_scan(tmp_path, model):
     assert inputs_of(tmp_path / 'out' / 'sub-1')[0][1] == str(first)
 
 
-def test_contents_that_were_not_fetched_fail_alone(tmp_path, study, model):
+def test_reconstruct_study_files_that_were_not_fetched_fail_alone(tmp_path, study, model):
     subjects = find_subjects(study)
     for index in (0, 3):
         subjects[index].path.unlink()
@@ -285,7 +253,7 @@ def test_contents_that_were_not_fetched_fail_alone(tmp_path, study, model):
     assert f'{subjects[1].path}: is a pointer of git-annex' in outcomes[1].error
 
 
-def test_the_flag_of_the_orientation_holds_for_masks(tmp_path, model):
+def test_reconstruct_study_assume_ras_applies_to_masks(tmp_path, model, write_scan):
     scan = write_scan(tmp_path / 'study' / 'a.nii.gz', 0, 'a_mask.nii.gz')
     for name in ('a.nii.gz', 'a_mask.nii.gz'):
         image = nibabel.Nifti1Image(np.asarray(nibabel.load(scan.with_name(name)).dataobj), None)
@@ -298,33 +266,10 @@ def test_the_flag_of_the_orientation_holds_for_masks(tmp_path, model):
         assert assume_ras or outcome.error.endswith('set one, or give --assume_ras.')
 
 
-def test_a_scan_that_looks_like_labels_is_warned_of(tmp_path, model):
-    path = write_scan(tmp_path / 'study' / 'a.nii', 0)
-    labels = np.kron(np.arange(64).reshape(4, 4, 4) % 5, np.ones((4, 4, 4))).astype(np.int16)
-    nibabel.save(nibabel.Nifti1Image(labels, np.diag([8.0, 8, 8, 1])), path)
-    outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', SETTINGS)
-    write_study_report(tmp_path / 'out', outcomes, 'a study', 'bin/reconstruct')
-    assert f'{path}: looks like a label map or a mask' in (tmp_path / 'out' / 'report.html').read_text()
-
-
-@pytest.mark.parametrize('name', ['a b', 'a#b', '50%20', 'what?', 'a&b;c', 'a:b', 'ä'])
-def test_links_lead_to_the_reports_whatever_the_names(tmp_path, model, name):
-    write_scan(tmp_path / 'study' / f'{name}.nii', 0)
-    wanted = dataclasses.replace(SETTINGS, reconstruction=dataclasses.replace(QUICK, report=True))
-    outcomes = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
-    write_study_report(tmp_path / 'out', outcomes, 'a study', 'bin/reconstruct')
-    page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
-    (link,) = re.findall(r'href="([^"]*)"', page)
-    # As a browser follows it.
-    url = urllib.parse.urlsplit(urllib.parse.urljoin(f'{(tmp_path / "out").as_uri()}/report.html', html.unescape(link)))
-    assert (url.query, url.fragment) == ('', '')
-    assert pathlib.Path(urllib.parse.unquote(url.path)).samefile(tmp_path / 'out' / name / 'report.html')
-
-
-def test_labels(study):
+def test_choose_subjects_by_label(study):
     subjects = find_subjects(study)
     assert [subject.name for subject in choose_subjects(subjects, ['2', 'sub-3'])] == ['sub-2', 'sub-2', 'sub-3']
     assert choose_subjects(subjects, None) == subjects
-    for labels, word in ((['9'], '9 is not there'), ([], 'nobody is not there')):
+    for labels, word in ((['9'], 'there is no subject 9'), ([], 'is empty')):
         with pytest.raises(UserError, match=word):
             choose_subjects(subjects, labels)

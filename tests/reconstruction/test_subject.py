@@ -1,4 +1,4 @@
-"""What lies in the output folder, and where in the world."""
+"""The files of a reconstruction: their contract, place in the world, intensities and sidecar."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ VOLUMES = {'mean', 'std', 'mask', 'lower', 'upper', 'samples/sample_000', 'sampl
 
 @pytest.mark.parametrize('intensity', ['scan', 'target'])
 @pytest.mark.parametrize('keep_contexts', [False, True])
-def test_the_files_keep_their_contract(tmp_path, scan_and_model, assert_contract, intensity, keep_contexts):
+def test_reconstruct_files_keep_their_contract(tmp_path, scan_and_model, assert_contract, intensity, keep_contexts):
     scan, model, point = scan_and_model
     out = tmp_path / 'out'
     output = OutputSettings(1.5, intensity, keep_contexts, canonical=True)
@@ -61,7 +61,7 @@ def test_the_files_keep_their_contract(tmp_path, scan_and_model, assert_contract
     if intensity == 'target':
         assert mean.get_fdata()[mask > 0].mean() == pytest.approx(700, rel=1e-3)
     np.testing.assert_allclose(nibabel.affines.voxel_sizes(mean.affine), 1.5, rtol=1e-5)
-    # The blob is where it is in the scan, and the matrix leads there from the training frame.
+    # The blob is where it is in the scan; the matrix maps its place in the training frame to there.
     centre = ndimage.center_of_mass(mean.get_fdata())
     np.testing.assert_allclose(nibabel.affines.apply_affine(mean.affine, centre), point, atol=0.3)
     canonical = nibabel.load(out / 'canonical' / 'mean.nii.gz')
@@ -70,7 +70,7 @@ def test_the_files_keep_their_contract(tmp_path, scan_and_model, assert_contract
     np.testing.assert_allclose(nibabel.affines.apply_affine(to_scanner, centre), point, atol=0.3)
 
 
-def test_a_scan_comes_out_where_and_as_bright_as_it_went_in(tmp_path, scan_and_model):
+def test_reconstruct_keeps_place_and_intensities_of_a_scan(tmp_path, scan_and_model):
     scan, model, _ = scan_and_model
     reconstruct(model, contexts_at(scan, 40), tmp_path / 'out', PLAIN)
     assert names(tmp_path / 'out') == ['mask.nii.gz', 'mean.nii.gz', 'reconstruction.json']
@@ -87,7 +87,7 @@ def test_a_scan_comes_out_where_and_as_bright_as_it_went_in(tmp_path, scan_and_m
     assert error.max() < 80
 
 
-def test_the_sidecar_says_how(tmp_path, scan_and_model):
+def test_reconstruct_sidecar_records_how_the_volume_was_made(tmp_path, scan_and_model):
     scan, model, _ = scan_and_model
     settings = ReconstructionSettings(seed=3, command='bin/reconstruct --x', std_samples=2, output=COARSE, report=False)
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(20, 30)), FETAL)
@@ -101,14 +101,14 @@ def test_the_sidecar_says_how(tmp_path, scan_and_model):
     assert sidecar['versions']['nibabel'] == nibabel.__version__
     assert (sidecar['intensity']['kind'], sidecar['intensity']['low']) == ('scan', 0)
     assert sidecar['slice_thickness_mm'] == pytest.approx(2.0)
-    # Where the planes lie, along their normal.
+    # The coordinate of the planes along their normal.
     middle = nibabel.affines.apply_affine(np.array(sidecar['stack_to_world']), [31.5, 31.5, completion.positions[0]])
     normal = np.cross(*np.array(sidecar['stack_to_world'])[:3, :2].T)
     expected = middle @ normal / np.linalg.norm(normal)
     assert sidecar['context_positions_mm'][0] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_atlas_lies_about_world_zero(tmp_path, make_model, ellipsoid, assert_contract):
+def test_reconstruct_atlas_is_centred_on_world_0(tmp_path, make_model, ellipsoid, assert_contract):
     reconstruct(make_model(ellipsoid), no_contexts(FETAL), tmp_path / 'out', PLAIN)
     assert_contract(tmp_path / 'out', foreground_mean=700)
     written = read_volume(tmp_path / 'out' / 'mean.nii.gz')
@@ -118,15 +118,15 @@ def test_the_atlas_lies_about_world_zero(tmp_path, make_model, ellipsoid, assert
     assert nibabel.affines.apply_affine(written.affine, ndimage.center_of_mass(written.data))[0] < -5
 
 
-def test_what_cannot_be_done_leaves_nothing(tmp_path, scan_and_model, make_model):
+def test_reconstruct_errors_leave_no_files(tmp_path, scan_and_model, make_model):
     _, model, _ = scan_and_model
     empty = make_model(np.zeros((80, 64, 64), np.float32))
     hounsfield = ReconstructionSettings(output=OutputSettings(intensity='hounsfield'))
     fine = ReconstructionSettings(output=OutputSettings(spacing=0.01))
     cases = [
         (empty, no_contexts(FETAL), PLAIN, 'fake: the completed volume is empty'),
-        (model, no_contexts(FETAL), hounsfield, '--intensity=hounsfield: fetal has no intensity window'),
-        (model, no_contexts(FETAL), fine, '--spacing=0.01: makes .* voxels, too many'),
+        (model, no_contexts(FETAL), hounsfield, '`intensity=hounsfield`: fetal has no intensity window'),
+        (model, no_contexts(FETAL), fine, '`spacing=0.01`: makes .* voxels, too many'),
     ]
     for used, contexts, settings, message in cases:
         with pytest.raises(UserError, match=message):
@@ -134,7 +134,8 @@ def test_what_cannot_be_done_leaves_nothing(tmp_path, scan_and_model, make_model
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overwriting_leaves_nothing_of_before(tmp_path, make_model, ellipsoid):
+@pytest.mark.slow
+def test_reconstruct_overwrite_leaves_no_earlier_results(tmp_path, make_model, ellipsoid):
     model, out = make_model(ellipsoid), tmp_path / 'out'
     first = ReconstructionSettings(
         num_samples=2, interval=True, output=OutputSettings(4.0, canonical=True), std_samples=2
@@ -150,7 +151,7 @@ def test_overwriting_leaves_nothing_of_before(tmp_path, make_model, ellipsoid):
     assert (out / 'notes.txt').read_text() == 'mine'
 
 
-def test_a_ct_keeps_the_contract_and_its_units_can_be_had_back(tmp_path, make_model, ellipsoid, assert_contract):
+def test_reconstruct_ct_records_the_offset_to_hounsfield_units(tmp_path, make_model, ellipsoid, assert_contract):
     definition = get_definition('thorax')
     truth = np.concatenate([ellipsoid, np.zeros((20, 64, 64), np.float32)])
     model = make_model(truth, 'thorax')
@@ -168,7 +169,7 @@ def test_a_ct_keeps_the_contract_and_its_units_can_be_had_back(tmp_path, make_mo
 
 @pytest.mark.parametrize('background', [-300.0, 20.0])
 @pytest.mark.parametrize('kind', ['scan', 'target'])
-def test_a_background_that_is_not_0_is_shifted_there(tmp_path, scan_and_model, assert_contract, background, kind):
+def test_reconstruct_shifts_the_background_to_0(tmp_path, scan_and_model, assert_contract, background, kind):
     scan, model, _ = scan_and_model
     plain = dataclasses.replace(scan, data=np.where(scan.data > 8, scan.data, 0).astype(np.float32))
     shifted = dataclasses.replace(scan, data=plain.data + np.float32(background))
@@ -180,5 +181,5 @@ def test_a_background_that_is_not_0_is_shifted_there(tmp_path, scan_and_model, a
         volumes.append(read_volume(tmp_path / name / 'mean.nii.gz').data)
         offsets.append(json.loads((tmp_path / name / 'reconstruction.json').read_text())['intensity']['offset'])
     np.testing.assert_allclose(volumes[1], volumes[0], atol=1e-2)
-    # What has to be added to have the scan's own intensities again.
+    # Added to a voxel, the offset gives the intensity of the scan.
     assert offsets == ([0, background] if kind == 'scan' else [None, None])

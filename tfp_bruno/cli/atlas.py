@@ -3,7 +3,7 @@
     bin/atlas --run_dir=RUN --output_dir=ATLAS
 
 Writes mean.nii.gz, std.nii.gz, mask.nii.gz, random subjects in samples/, the modes in which subjects differ in modes/,
-mosaic.png, report.html and atlas.json, about world 0.
+mosaic.png, report.html and atlas.json, centred on world 0.
 """
 
 import pathlib
@@ -21,13 +21,15 @@ RUN_DIR = flags.DEFINE_string(
     'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files are kept.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 3, 'Number of random subjects to write.', lower_bound=0)
 STD_SAMPLES = flags.DEFINE_integer(
-    'std_samples', 50, 'Samples that std.nii.gz is made of, at least; 0 for none.', lower_bound=0
+    'std_samples', 50, 'Least number of samples for std.nii.gz; 0 for none.', lower_bound=0
 )
 MODES = flags.DEFINE_integer('modes', 3, 'Number of modes to write, each at both ends.', lower_bound=0)
-DEVIATIONS = flags.DEFINE_float('deviations', 2.0, 'Standard deviations to go along a mode.', lower_bound=0.0)
+DEVIATIONS = flags.DEFINE_float(
+    'deviations', 2.0, 'Distance of both ends of a mode from the mean, in standard deviations.', lower_bound=0.0
+)
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
 
@@ -35,16 +37,16 @@ flags.adopt_module_key_flags(models)
 
 
 def main(argv: list[str]) -> None:
-    """Writes the atlas as the flags say.
+    """Writes the atlas.
 
     Args:
-        argv: the command and what is left of its arguments after the flags.
+        argv: The command and its arguments that are not flags, of which there must be none.
 
     Raises:
-        UserError: if a flag or a folder cannot be used.
+        UserError: If a flag or a folder cannot be used.
     """
     if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
+        raise UserError(f'{argv[1]}: is not a flag; see --help.')
     if not pathlib.Path(RUN_DIR.value).is_dir():
         raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
     check_output_dir(OUTPUT_DIR.value, OVERWRITE.value)

@@ -5,8 +5,8 @@
     bin/reconstruct --run_dir=RUN --bids_dir=STUDY --slices=10,30,50,70 --output_dir=OUT
 
 Writes mean.nii.gz, std.nii.gz, mask.nii.gz, samples/, mosaic.png, report.html and reconstruction.json to OUT, in the
-world space of the scan; of a study, to one folder for each subject. Without slices (--slices=) it writes the atlas of
-the population that the model was trained on; see bin/atlas for more of that.
+world space of the scan; for a study, to one folder for each subject. Without slices (--slices=) it writes the atlas of
+the population that the model was trained on; bin/atlas also writes its modes.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from absl import flags
 
 from tfp_bruno.cli import app, models
+from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.reconstruction import (
@@ -33,13 +34,14 @@ from tfp_bruno.reconstruction import (
     read_slice_folder,
     reconstruct,
 )
-from tfp_bruno.reconstruction.input_files import describe_inputs, read_scan
+from tfp_bruno.reconstruction.alignment import reference_affine, training_frame
+from tfp_bruno.reconstruction.completion import Scorer
+from tfp_bruno.reconstruction.contexts import read_scan
 from tfp_bruno.reconstruction.intensity import INTENSITIES
-from tfp_bruno.reconstruction.reference import reference_affine, training_frame
+from tfp_bruno.reconstruction.sidecar import describe_inputs
 from tfp_bruno.reconstruction.slice_folder import list_slices
 from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
 from tfp_bruno.reconstruction.study_report import write_study_report
-from tfp_bruno.reconstruction.subject import check_output_settings
 
 RUN_DIR = flags.DEFINE_string(
     'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
@@ -59,42 +61,42 @@ SCAN_SLICES = flags.DEFINE_list(
 WORLD_POSITIONS = flags.DEFINE_list(
     'world_positions', None, "Context slices, as world coordinates in mm along the slices' normal, instead of --slices."
 )
-MASK = flags.DEFINE_string('mask', None, 'NIfTI mask on the grid of --stack: what is outside counts as background.')
+MASK = flags.DEFINE_string('mask', None, 'NIfTI mask on the grid of --stack: everything outside becomes background.')
 USE_MASKS = flags.DEFINE_bool(
     'use_masks',
     False,
-    'Of --bids_dir: each scan has a mask beside it (sub-01_mask, sub-01_desc-brain_mask, case_01_mask): what is '
-    'outside counts as background.',
+    'With --bids_dir: each scan has a mask beside it (sub-01_mask, sub-01_desc-brain_mask, case_01_mask): everything '
+    'outside becomes background.',
 )
 REFERENCE = flags.DEFINE_string(
     'reference',
     None,
-    'NIfTI volume in the world of --stack or --slice_dir that shows the whole anatomy: tells where the slices lie in '
-    'it. Default: the scan itself; of --slice_dir, the frame of the training data.',
+    'NIfTI volume in the world of --stack or --slice_dir that shows the whole anatomy: it determines the place of the '
+    'slices. Default: the scan itself; with --slice_dir, the frame of the training data.',
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files stay.')
+OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files are kept.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 0, 'Number of sampled volumes to write.', lower_bound=0)
 STD_SAMPLES = flags.DEFINE_integer(
-    'std_samples', 50, 'Samples that std.nii.gz is made of, at least; 0 for none, which is fastest.', lower_bound=0
+    'std_samples', 50, 'Least number of samples for std.nii.gz; 0 for none, which is fastest.', lower_bound=0
 )
-INTERVAL = flags.DEFINE_bool('interval', False, 'Write lower.nii.gz and upper.nii.gz, the ends of 95 % intervals, too.')
+INTERVAL = flags.DEFINE_bool('interval', False, 'Also write lower.nii.gz and upper.nii.gz, the ends of 95 % intervals.')
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
 INTENSITY = flags.DEFINE_enum(
     'intensity',
     'scan',
     INTENSITIES,
-    'scan: intensities of the scan, of CT shifted so that air is 0; target: background 0 and foreground mean 700, for '
-    'slice-to-volume tools; hounsfield: of CT, as they are, air at the lower end of the window.',
+    'scan: intensities of the scan, for CT shifted so that air is 0; target: background 0 and foreground mean 700, for '
+    'slice-to-volume tools; hounsfield: for CT, Hounsfield units, with air at the lower end of the window.',
 )
 KEEP_CONTEXTS = flags.DEFINE_bool('keep_contexts', False, 'Put the given slices back as they were read.')
-CANONICAL = flags.DEFINE_bool('canonical', False, 'Write everything in the training frame, too, with its 4 x 4 matrix.')
+CANONICAL = flags.DEFINE_bool('canonical', False, 'Also write everything in the training frame, with its 4 x 4 matrix.')
 REPORT = flags.DEFINE_bool('report', True, 'Write report.html and mosaic.png.')
 PROGRESS = flags.DEFINE_bool('progress', True, 'Show a progress bar over the subjects of --bids_dir, on a terminal.')
 ASSUME_RAS = flags.DEFINE_bool(
     'assume_ras',
     False,
-    'Take scans, masks and a reference that have no orientation as RAS, centred at world 0; single slices need theirs.',
+    'Read scans, masks and a reference without an orientation as RAS, centred on world 0; single slices must have one.',
 )
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
 
@@ -102,16 +104,16 @@ flags.adopt_module_key_flags(models)
 
 
 def main(argv: list[str]) -> None:
-    """Completes a volume, or those of a study, as the flags say.
+    """Completes a volume, or those of a study.
 
     Args:
-        argv: the command and what is left of its arguments after the flags.
+        argv: The command and its arguments that are not flags, of which there must be none.
 
     Raises:
-        UserError: if a flag, a file or a folder cannot be used, or a subject of a study failed.
+        UserError: If a flag, a file or a folder cannot be used, or a subject of a study failed.
     """
     if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
+        raise UserError(f'{argv[1]}: is not a flag; see --help.')
     check_flags()
     settings = read_settings()
     if BIDS_DIR.value is not None:
@@ -130,17 +132,14 @@ def main(argv: list[str]) -> None:
 
 
 def check_flags() -> None:
-    """Raises a UserError if flags are given that exclude each other, or the run folder is missing."""
+    """Raises a UserError if flags exclude each other, or the run folder does not exist."""
     given = [flag for flag in (STACK, SLICE_DIR, BIDS_DIR) if flag.value is not None]
     if len(given) > 1:
         raise UserError(f'--{given[0].name}, --{given[1].name}: exclude each other; leave one out.')
     selection = next((flag for flag in (SLICES, SCAN_SLICES, WORLD_POSITIONS) if flag.value is not None), None)
     if SLICE_DIR.value is not None and selection is not None:
         raise UserError(f'--{selection.name}: --slice_dir says where its slices lie; leave one out.')
-    for flag, other in (
-        (MASK, STACK),
-        (PARTICIPANT_LABEL, BIDS_DIR),
-    ):
+    for flag, other in ((MASK, STACK), (PARTICIPANT_LABEL, BIDS_DIR)):
         if flag.value is not None and other.value is None:
             raise UserError(f'--{flag.name}: goes with --{other.name} only; give that, or leave it out.')
     if REFERENCE.value is not None and STACK.value is None and SLICE_DIR.value is None:
@@ -152,7 +151,7 @@ def check_flags() -> None:
 
 
 def read_settings() -> ReconstructionSettings:
-    """Returns how volumes are completed and written."""
+    """Returns the settings that the flags give."""
     return ReconstructionSettings(
         num_samples=NUM_SAMPLES.value,
         std_samples=STD_SAMPLES.value,
@@ -166,7 +165,7 @@ def read_settings() -> ReconstructionSettings:
 
 
 def read_selection() -> SliceSelection:
-    """Returns which slices of a scan are given."""
+    """Returns the slices of a scan that the flags give."""
     return SliceSelection(
         parse_numbers('--slices', SLICES.value, int),
         parse_numbers('--scan_slices', SCAN_SLICES.value, int),
@@ -175,7 +174,7 @@ def read_selection() -> SliceSelection:
 
 
 def list_inputs() -> list[tuple[str, pathlib.Path]]:
-    """Returns the files that the flags name, each with its role, as `describe_inputs` takes them."""
+    """Returns (role, path) of each file that the flags name, see `describe_inputs`."""
     check_not_inside(STACK.value, SLICE_DIR.value, REFERENCE.value, MASK.value)
     named = (('scan', STACK.value), ('mask', MASK.value), ('reference', REFERENCE.value))
     files = [(role, pathlib.Path(path)) for role, path in named if path is not None]
@@ -185,14 +184,14 @@ def list_inputs() -> list[tuple[str, pathlib.Path]]:
     return files
 
 
-def read_inputs() -> Callable[..., Contexts]:
+def read_inputs() -> Callable[[CompletionModel], Contexts]:
     """Reads the slices, before any long work.
 
     Returns:
-        What makes the Contexts of a model out of them.
+        A function of a model that returns its Contexts.
 
     Raises:
-        UserError: if a file is missing or cannot be used.
+        UserError: If a file is missing or cannot be used.
     """
     reference = None if REFERENCE.value is None else read_volume(REFERENCE.value, ASSUME_RAS.value)
     folder = SLICE_DIR.value
@@ -210,7 +209,7 @@ def read_inputs() -> Callable[..., Contexts]:
         raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
     scan, mask = (None, None) if STACK.value is None else read_scan(STACK.value, MASK.value, ASSUME_RAS.value)
 
-    def make_contexts(model):
+    def make_contexts(model: CompletionModel) -> Contexts:
         if scan is None:
             return no_contexts(model.definition)
         affine = None if reference is None else reference_affine(model.info, model.definition, reference)
@@ -220,19 +219,19 @@ def read_inputs() -> Callable[..., Contexts]:
 
 
 def check_not_inside(*inputs: str | None) -> None:
-    """Raises a UserError if an input lies in the output folder, or is that folder."""
+    """Raises a UserError if an input is the output folder or lies in it."""
     output_dir = pathlib.Path(OUTPUT_DIR.value).resolve()
     for path in inputs:
         if path is not None and output_dir in (pathlib.Path(path).resolve(), *pathlib.Path(path).resolve().parents):
             raise UserError(f'{OUTPUT_DIR.value}: holds {path} itself; give another --output_dir.')
 
 
-def load_model_and_scorer(settings: ReconstructionSettings):
-    """Returns the trained model and, where a report needs it, its scorer."""
+def load_model_and_scorer(settings: ReconstructionSettings) -> tuple[CompletionModel, Scorer | None]:
+    """Returns the trained model and, if a report needs it, its scorer."""
     model = models.load_model(RUN_DIR.value)
     from tfp_bruno.runs import make_scorer
 
-    check_output_settings(settings.output, model.definition)
+    settings.output.check_dataset(model.definition)
     return model, make_scorer(model) if settings.report else None
 
 
@@ -240,11 +239,11 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
     """Completes the subjects of a study.
 
     Args:
-        bids_dir: folder of the study.
-        settings: how.
+        bids_dir: The folder of the study.
+        settings: How each subject is completed.
 
     Raises:
-        UserError: if the folders cannot be used, or, at the end, if a subject failed.
+        UserError: If the folders cannot be used or, at the end, a subject failed.
     """
     check_not_inside(bids_dir)
     study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
@@ -252,13 +251,14 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
         subjects = choose_subjects(find_subjects(bids_dir), PARTICIPANT_LABEL.value)
     folder = pathlib.Path(OUTPUT_DIR.value)
     subject_folders(subjects, folder)
-    # A study goes on where it was interrupted, so the folder may hold files.
+    # The folder may hold files, since an interrupted study can be continued.
     check_output_dir(folder, overwrite=True)
     model, scorer = load_model_and_scorer(settings)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
     title = f'{model.definition.name}: {len(outcomes)} volumes'
-    write_study_report(folder, outcomes, title, settings.command, warnings)
+    shown = [dataclasses.replace(outcome, error=app.with_flags(outcome.error)) for outcome in outcomes]
+    write_study_report(folder, shown, title, settings.command, warnings)
     print(folder / 'report.html')
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
@@ -269,18 +269,15 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
 
 
 def parse_numbers(flag: str, texts: list[str] | None, kind: type) -> tuple | None:
-    """Returns the numbers of a list flag.
+    """Returns the numbers of a list flag; None if it was not given.
 
     Args:
-        flag: its name, for the error.
-        texts: its elements; None if it was not given.
+        flag: The name of the flag, for the error.
+        texts: Its elements; None if it was not given.
         kind: int or float.
 
-    Returns:
-        The numbers; None if the flag was not given.
-
     Raises:
-        UserError: if an element is no such number, or not finite.
+        UserError: If an element is not such a number, or not finite.
     """
     if texts is None:
         return None

@@ -6,7 +6,7 @@ from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.folder import Subject, find_subjects
 from tfp_bruno.data.frame import TrainingFrame
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
-from tfp_bruno.data.placement import Box, BoxRange
+from tfp_bruno.data.placement import FOREGROUND_THRESHOLD, Box, BoxRange
 from tfp_bruno.data.population import Population, load_population
 from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
 from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
@@ -14,6 +14,7 @@ from tfp_bruno.data.training_files import check_folder
 
 __all__ = [
     'DEFINITIONS',
+    'FOREGROUND_THRESHOLD',
     'Box',
     'BoxRange',
     'DatasetDefinition',

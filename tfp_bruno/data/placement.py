@@ -15,8 +15,10 @@ import numpy as np
 from tfp_bruno.errors import UserError, warn
 
 AXES = ('columns', 'rows', 'slices')
-# Foreground in [0, 1]; a plane belongs to the anatomy if it holds this share of the foreground of the fullest plane.
-FOREGROUND, LEAST_AREA = 0.02, 0.01
+# An intensity in [0, 1] above this belongs to the anatomy. Evaluation, training and reconstruction use the same one.
+FOREGROUND_THRESHOLD = 0.02
+# A plane belongs to the anatomy if it holds this share of the foreground of the fullest plane.
+LEAST_AREA = 0.01
 # Factors by which the anatomy may be smaller or larger than any in the training data: with a warning, and at most.
 UNUSUAL_SIZE, MOST_UNUSUAL_SIZE = 1.1, 1.5
 # By how much larger than in the training data an end of the anatomy may be: anyway, and for each mm of a voxel, as a
@@ -110,7 +112,7 @@ def measure_box(scaled: np.ndarray, spacing: np.ndarray) -> Box:
     Returns:
         The Box. A volume without foreground counts as foreground throughout.
     """
-    foreground = scaled > FOREGROUND
+    foreground = scaled > FOREGROUND_THRESHOLD
     shape = np.array(scaled.shape, np.float64)
     first, last, end_area = np.zeros(3), shape.copy(), np.ones(3)
     for axis in range(3):

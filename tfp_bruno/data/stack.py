@@ -13,7 +13,7 @@ from tfp_bruno.data.frame import TrainingFrame
 from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
-from tfp_bruno.data.placement import AXES, FOREGROUND, Box, Placement, check_box, measure_box, place_stack
+from tfp_bruno.data.placement import AXES, FOREGROUND_THRESHOLD, Box, Placement, check_box, measure_box, place_stack
 from tfp_bruno.errors import UserError, warn
 
 # Where less than this of a slice's weight comes from acquired slices, it is background.
@@ -146,7 +146,7 @@ def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | No
     # Scaled before it is smoothed, so that outliers cannot bleed into their neighbours.
     scaled = (data - np.float32(low)) / np.float32(high - low)
     np.clip(scaled, 0, 1, out=scaled)
-    foreground = scaled > FOREGROUND
+    foreground = scaled > FOREGROUND_THRESHOLD
     filled = [np.asarray(foreground.any(axis=tuple(np.delete(range(3), axis)))) for axis in range(3)]
     if definition.window is None:
         # In a window there is air between a body and what it lies on.

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from skimage.metrics import structural_similarity
 
-MASK_THRESHOLD = 0.02
+from tfp_bruno.data import FOREGROUND_THRESHOLD
+
 MIN_MASK_PIXELS = 30
 
 _WINDOW_SIGMA = 1.5
@@ -126,7 +127,7 @@ def mask_figures(truth: np.ndarray, prediction: np.ndarray, similarity: np.ndarr
 
 def foreground_masks(truth: np.ndarray) -> np.ndarray:
     """Returns where true slices `[K, H, W]` are above 0.02; nowhere in slices with fewer than 30 such pixels."""
-    masks = truth > MASK_THRESHOLD
+    masks = truth > FOREGROUND_THRESHOLD
     return masks & (masks.sum(axis=(1, 2)) >= MIN_MASK_PIXELS)[:, None, None]
 
 

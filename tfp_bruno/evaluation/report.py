@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfp_bruno.data import atomic, grey_levels
+from tfp_bruno.data import FOREGROUND_THRESHOLD, atomic, grey_levels
 from tfp_bruno.evaluation import figures, likelihood, metrics
 from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
 from tfp_bruno.evaluation.protocol import Evaluation
@@ -191,7 +191,7 @@ def _conventions(evaluation):
         ('no_contexts', 'the same figure over the slices that are not contexts'),
         (
             'mask_ssim, mask_cc, sharpness',
-            f'over pixels where the true slice is above {metrics.MASK_THRESHOLD}, without the contexts and without '
+            f'over pixels where the true slice is above {FOREGROUND_THRESHOLD}, without the contexts and without '
             f'slices of fewer than {metrics.MIN_MASK_PIXELS} such pixels; SSIM per slice, the others per volume; '
             "sharpness is the mean gradient magnitude over the truth's, by differences to the next pixel",
         ),

@@ -1,4 +1,4 @@
-"""Completing a volume from a few slices of a scan, and writing it in the world space of the scan."""
+"""Completion of a volume from a few slices, written in the world space of the scan."""
 
 from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan, no_contexts

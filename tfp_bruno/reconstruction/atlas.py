@@ -1,39 +1,52 @@
-"""The atlas of a population: what a model expects before it has seen a slice."""
+"""The atlas of a population: the completion without contexts, random subjects, and modes of variation."""
 
 import dataclasses
 import json
 import os
+import pathlib
+from typing import Any, Protocol
 
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import write_volume
-from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import html_report, output_folder
-from tfp_bruno.reconstruction.completion import complete
+from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import no_contexts
-from tfp_bruno.reconstruction.foreground import foreground_mask
 from tfp_bruno.reconstruction.intensity import IntensityScale
-from tfp_bruno.reconstruction.output_grid import OutputGrid, to_grid
-from tfp_bruno.reconstruction.three_planes import three_planes
-from tfp_bruno.reconstruction.volume_files import OutputSettings, write_volumes
+from tfp_bruno.reconstruction.pictures import three_planes
+from tfp_bruno.reconstruction.volume_files import OutputSettings, WrittenVolumes, anatomy_on_grid, write_volumes
 from tfp_bruno.version import __version__
 
 STALE = ('samples/sample_*.nii.gz', 'modes/mode_*.nii.gz', 'std.nii.gz')
 MOST_PICTURED = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class AtlasSettings:
-    """What is written.
+class Modes(Protocol):
+    """The modes of a population, as `tfp_bruno.runs.prior_modes` returns them.
 
     Attributes:
-        num_samples: random subjects.
-        std_samples: samples that the standard deviation is made of at least; 0 for none.
-        seed: of the samples.
-        output: what is written of the volumes.
-        overwrite: whether the output folder may hold files already.
-        command: what the user typed, for the sidecar.
+        images: float32 `[J, 2, K, H, W]` in [0, 1]: the mean at minus and plus `deviations` along each mode.
+        shares: `[J]`, the share of each mode in the variance that the factors explain.
+        deviations: Distance from the mean, in standard deviations of the mode.
+    """
+
+    images: np.ndarray
+    shares: np.ndarray
+    deviations: float
+
+
+@dataclasses.dataclass(frozen=True)
+class AtlasSettings:
+    """How an atlas is made and written.
+
+    Attributes:
+        num_samples: Number of random subjects.
+        std_samples: The least number of samples for the standard deviation; 0 for none.
+        seed: Of the samples.
+        output: How the volumes are written.
+        overwrite: Whether the output folder may already hold files.
+        command: The command line, for the sidecar.
     """
 
     num_samples: int = 3
@@ -44,44 +57,32 @@ class AtlasSettings:
     command: str = ''
 
 
-def write_atlas(model: CompletionModel, output_dir: str | os.PathLike, settings: AtlasSettings, modes=None) -> None:
-    """Writes the mean of a population, its spread, random subjects and modes, all files or none.
+def write_atlas(
+    model: CompletionModel, output_dir: str | os.PathLike, settings: AtlasSettings, modes: Modes | None = None
+) -> None:
+    """Writes the mean of a population, its standard deviation, random subjects and modes: all files or none.
 
     Writes `mean.nii.gz`, `std.nii.gz`, `mask.nii.gz`, `samples/`, `modes/mode_0_minus.nii.gz` and so on, `mosaic.png`,
-    `report.html` and `atlas.json`, about world 0.
+    `report.html` and `atlas.json`, centred on world 0.
 
     Args:
-        model: a trained model.
-        output_dir: the folder to write.
-        settings: how.
-        modes: as `tfp_bruno.runs.prior_modes` returns them: `images` `[J, 2, K, H, W]`, `shares` and `deviations`; None
-            for a model that has none.
+        model: A trained model.
+        output_dir: The folder to write.
+        settings: How the atlas is made and written.
+        modes: The modes of the model; None if it has none.
 
     Raises:
-        UserError: if the folder cannot be written, or the model's mean is empty.
+        UserError: If the folder cannot be written, or the mean of the model is empty.
     """
     contexts = no_contexts(model.definition)
     completion = complete(model, contexts.images, (), settings.num_samples, settings.seed, settings.std_samples)
     with output_folder.staged(output_dir, settings.overwrite, STALE) as folder:
-        try:
-            written = write_volumes(folder, completion, contexts, model.definition, settings.output)
-        except UserError as error:
-            raise UserError(f'{model.name}: {error}') from error
-        rows = [('mean', written.mean - written.scale.low, 'gray')]
-        if written.std is not None:
-            rows.append(('std', written.std, 'magma'))
+        written = write_volumes(folder, model, completion, contexts, settings.output)
+        rows = written.picture_rows()
         for number, sample in enumerate(completion.samples[:MOST_PICTURED]):
-            data = _on_grid(sample, contexts.affine, written.grid, written.scale)
+            data = anatomy_on_grid(sample, contexts.affine, written.grid, written.scale)
             rows.append((f'subject {number}', data - written.scale.low, 'gray'))
-        mode_rows = []
-        for number, pair in enumerate(() if modes is None else modes.images):
-            for end, images in zip(('minus', 'plus'), pair, strict=True):
-                data = _on_grid(images, contexts.affine, written.grid, written.scale)
-                write_volume(folder / 'modes' / f'mode_{number}_{end}.nii.gz', data, written.grid.affine)
-                if number < MOST_PICTURED:
-                    sign = '-' if end == 'minus' else '+'
-                    label = f'mode {number}, {sign}{modes.deviations:g} sd'
-                    mode_rows.append((label, data - written.scale.low, 'gray'))
+        mode_rows = [] if modes is None else _write_modes(folder, modes, contexts.affine, written)
         title = f'{model.definition.name}: atlas'
         pictures = {'planes': three_planes(rows, written.mask, title)}
         pictures['modes'] = three_planes(mode_rows, written.mask, 'modes of variation') if mode_rows else b''
@@ -99,13 +100,28 @@ def write_atlas(model: CompletionModel, output_dir: str | os.PathLike, settings:
         (folder / 'report.html').write_text(page, encoding='utf-8')
 
 
-def _on_grid(images: np.ndarray, affine: np.ndarray, grid: OutputGrid, scale: IntensityScale) -> np.ndarray:
-    """Returns a stack in [0, 1] on a grid, on the scale of the atlas, background outside its own foreground."""
-    data = to_grid(images, affine, grid)
-    return scale.values(np.where(foreground_mask(data), data, 0))
+def _write_modes(
+    folder: pathlib.Path, modes: Modes, stack_affine: np.ndarray, written: WrittenVolumes
+) -> list[tuple[str, np.ndarray, str]]:
+    """Writes the volumes of the modes on the grid and scale of the atlas; returns the first as rows of a picture."""
+    rows = []
+    for number, pair in enumerate(modes.images):
+        for end, sign, images in zip(('minus', 'plus'), '-+', pair, strict=True):
+            data = anatomy_on_grid(images, stack_affine, written.grid, written.scale)
+            write_volume(folder / 'modes' / f'mode_{number}_{end}.nii.gz', data, written.grid.affine)
+            if number < MOST_PICTURED:
+                label = f'mode {number}, {sign}{modes.deviations:g} sd'
+                rows.append((label, data - written.scale.low, 'gray'))
+    return rows
 
 
-def _describe(model: CompletionModel, completion, scale, modes, settings: AtlasSettings) -> dict:
+def _describe(
+    model: CompletionModel,
+    completion: Completion,
+    scale: IntensityScale,
+    modes: Modes | None,
+    settings: AtlasSettings,
+) -> dict[str, Any]:
     """Returns the sidecar."""
     return {
         'model': model.name,

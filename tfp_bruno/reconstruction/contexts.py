@@ -1,35 +1,38 @@
-"""The slices that are given, in the frame of the model, whatever they were read from."""
+"""The context slices of a subject on the grid of the model, and how they are taken from a scan."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from tfp_bruno.data import DatasetDefinition, Stack, TrainingFrame, Volume, extract_stack
+from tfp_bruno.data import DatasetDefinition, Stack, TrainingFrame, Volume, extract_stack, read_mask, read_volume
+from tfp_bruno.data.label_maps import is_label_map
 from tfp_bruno.data.orientation import orient
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
+from tfp_bruno.reconstruction.alignment import check_acquired_axis, check_thickness, check_tilt, slice_axis
 from tfp_bruno.reconstruction.output_grid import centred_stack_affine
-from tfp_bruno.reconstruction.positions import SliceSelection, check_acquired_axis, check_tilt, slice_axis
-from tfp_bruno.reconstruction.reference import warn_of_thickness
+from tfp_bruno.reconstruction.positions import SliceSelection
 
 
 @dataclasses.dataclass(frozen=True)
 class Contexts:
-    """The n slices of a subject that are given.
+    """The n context slices of a subject.
 
     Attributes:
-        positions: their slice numbers k in the model's stack, ascending.
+        positions: Their slice numbers k in the model's stack, ascending.
         images: float32 `[n, H, W]` in [0, 1].
         affine: float64 `[4, 4]` of the stack that they belong to, (w, h, k, 1) to world RAS mm.
-        intensities: the intensities that became 0 and 1; None where nothing was read.
-        given: the slices as they were read: volumes with one voxel along one axis.
-        files: the files that were read.
-        slice_thickness: mm; None where nothing was read.
-        stack: positions `[m]` and images float32 `[m, H, W]` of all slices that the scan holds; None without a scan.
-        selection: how the slices were chosen, for the sidecar.
-        inputs: role, path and SHA-256 of every file that was read, see `describe_inputs`.
-        warnings: what was unusual about the files and was mended or left as it is, one line each.
+        intensities: The intensities of the files that became 0 and 1; None if nothing was read.
+        given: The slices as they were read: volumes with one voxel along one axis.
+        files: The files that were read.
+        slice_thickness: In mm; None if nothing was read.
+        stack: Positions `[m]` and images float32 `[m, H, W]` of all slices of the scan; None without a scan.
+        selection: How the slices were chosen, for the sidecar.
+        inputs: Role, path and SHA-256 of every file that was read, see `describe_inputs`.
+        warnings: The warnings about the files, one line each.
     """
 
     positions: tuple[int, ...]
@@ -40,46 +43,53 @@ class Contexts:
     files: Sequence[str] = ()
     slice_thickness: float | None = None
     stack: tuple[np.ndarray, np.ndarray] | None = None
-    selection: dict = dataclasses.field(default_factory=dict)
+    selection: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inputs: Sequence[Mapping[str, str]] = ()
     warnings: Sequence[str] = ()
 
 
 def no_contexts(definition: DatasetDefinition) -> Contexts:
-    """Returns the contexts of the atlas: none, in a stack about world 0."""
+    """Returns the contexts of the atlas: none, in a stack centred on world 0."""
     empty = np.zeros((0, definition.image_size, definition.image_size), np.float32)
     return Contexts((), empty, centred_stack_affine(definition))
 
 
+def read_scan(
+    path: str | os.PathLike, mask_path: str | os.PathLike | None, assume_ras: bool
+) -> tuple[Volume, np.ndarray | None]:
+    """Reads a scan and its mask, and warns if the scan looks like a label map."""
+    scan = read_volume(path, assume_ras)
+    mask = None if mask_path is None else read_mask(mask_path, scan, assume_ras)
+    if is_label_map(scan.data):
+        warn(f'{path}: looks like a label map or a mask; its labels are read as intensities.')
+    return scan, mask
+
+
 def contexts_of_scan(
-    scan: Volume | None,
+    scan: Volume,
     selection: SliceSelection,
     definition: DatasetDefinition,
     mask: np.ndarray | None = None,
     frame: TrainingFrame | None = None,
     affine: np.ndarray | None = None,
 ) -> Contexts:
-    """Takes slices out of a scan.
+    """Takes context slices from a scan.
 
     Args:
-        scan: the scan that holds the slices; None only for the atlas.
-        selection: which slices.
-        definition: the dataset of the model.
-        mask: bool, of the shape of the scan: what is outside counts as background. None for everything.
-        frame: what the training volumes have in common: the anatomy is placed as in theirs; None for no check.
-        affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm, where it is known by other means than the scan.
+        scan: The scan that holds the slices.
+        selection: Which slices.
+        definition: The dataset of the model.
+        mask: bool, of the shape of the scan: everything outside becomes background. None for no mask.
+        frame: What the training volumes have in common: the stack is placed about the anatomy as in theirs. None for
+            no check.
+        affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm, if it is known from elsewhere, such as a reference.
 
     Returns:
-        The Contexts. A slice that is empty between others of the scan is left out, with a warning.
+        The Contexts. An empty slice between others of the scan is left out, with a warning.
 
     Raises:
-        UserError: if there are slices but no scan, the anatomy cannot be placed, a slice is outside the scan or the
-            stack, or all are empty.
+        UserError: If the anatomy cannot be located, a slice is outside the scan or the stack, or all slices are empty.
     """
-    if scan is None:
-        if selection.needs_scan:
-            raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
-        return no_contexts(definition)
     check_acquired_axis(scan, definition, by_own_slices=bool(selection.scan_slices))
     stack = extract_stack(scan, definition, mask, frame, affine)
     check_tilt(stack.affine, orient(scan.data, scan.affine, definition.axes)[1], scan.path, definition.plane)
@@ -88,7 +98,7 @@ def contexts_of_scan(
         background = np.float32(stack.intensity_low)
         scan = dataclasses.replace(scan, data=np.where(mask, scan.data, background))
     if positions:
-        warn_of_thickness(frame, stack.slice_thickness, scan.path)
+        check_thickness(frame, stack.slice_thickness, scan.path)
     images = stack.images[list(positions)]
     if affine is not None and frame is not None and positions:
         check_in_plane(images, definition.pixel_spacing, frame.boxes, scan.path)
@@ -102,32 +112,30 @@ def contexts_of_scan(
         [str(scan.path)],
         stack.slice_thickness,
         (acquired, stack.images[acquired]),
-        {name: list(way) for name, way in dataclasses.asdict(selection).items() if way is not None},
+        selection.to_json(),
     )
 
 
 def _acquired(positions: tuple[int, ...], stack: Stack) -> tuple[int, ...]:
-    """Returns the positions where the scan holds something; see `contexts_of_scan` for the others."""
+    """Returns the positions where the scan is not empty; raises a UserError if one is outside it, or none is left."""
     inside = np.flatnonzero(stack.inside)
     for position in positions:
         if not stack.inside[position]:
-            raise UserError(
-                f'{stack.path}: has no slice at position {position} of the model; it covers '
-                + (f'{inside[0]} to {inside[-1]}.' if len(inside) else 'none, so --reference lies in another world.')
+            covered = (
+                f'it covers {inside[0]} to {inside[-1]}'
+                if len(inside)
+                else 'it covers none, so the `reference` lies in another world'
             )
+            raise UserError(f'{stack.path}: has no slice at position {position} of the model; {covered}.')
     empty = [position for position in positions if not stack.acquired[position]]
-    left = tuple(position for position in positions if stack.acquired[position])
     if not empty:
         return positions
+    names = 'position' + 's' * (len(empty) > 1) + ' ' + ', '.join(map(str, empty))
+    left = tuple(position for position in positions if stack.acquired[position])
     if not left:
-        raise UserError(f'{stack.path}: all of its slices at {_list(empty)} are empty; choose others.')
-    warn(f'{stack.path}: its slices at {_list(empty)} of the model are empty; they are left out.')
+        raise UserError(f'{stack.path}: all of its slices at {names} are empty; choose others.')
+    warn(f'{stack.path}: its slices at {names} of the model are empty; they are left out.')
     return left
-
-
-def _list(positions: Sequence[int]) -> str:
-    """Returns positions as text."""
-    return 'position' + 's' * (len(positions) > 1) + ' ' + ', '.join(map(str, positions))
 
 
 def _nearest_slice(scan: Volume, stack_affine: np.ndarray, position: int, axes: str) -> Volume:
@@ -135,7 +143,7 @@ def _nearest_slice(scan: Volume, stack_affine: np.ndarray, position: int, axes: 
     axis = slice_axis(scan.affine, axes)
     middle = (np.array(scan.data.shape) - 1) / 2
     to_stack = np.linalg.inv(stack_affine) @ scan.affine
-    # The stack's slices are the scan's, resampled along one axis: one number leads from one to the other.
+    # The slice coordinate of the stack along the middle line of the scan is linear in the scan's index.
     step = to_stack[2, axis]
     origin = to_stack[2] @ [*np.where(np.arange(3) == axis, 0, middle), 1]
     index = int(np.clip(np.round((position - origin) / step - 1e-3), 0, scan.data.shape[axis] - 1))

@@ -1,4 +1,4 @@
-"""Reports as self-contained HTML pages: pictures are inside, nothing is loaded from elsewhere."""
+"""Reports as self-contained HTML pages, with their pictures inside; nothing is loaded from elsewhere."""
 
 import base64
 import pathlib
@@ -12,16 +12,13 @@ from tfp_bruno.version import __version__
 
 
 def render(template: str, title: str, pictures: Mapping[str, bytes], **values: Any) -> str:
-    """Returns a page.
+    """Returns a page as HTML.
 
     Args:
-        template: 'subject' or 'study'.
-        title: heading of the page.
-        pictures: bytes of PNG files, keyed by their name in the template.
-        **values: what else the template shows; whatever it is, it is escaped.
-
-    Returns:
-        The HTML.
+        template: 'subject', 'atlas' or 'study'.
+        title: The heading of the page.
+        pictures: Bytes of PNG files, keyed by their name in the template.
+        **values: The other values of the template; all of them are escaped.
     """
     encoded = {name: encode_picture(content) for name, content in pictures.items()}
     return (
@@ -37,7 +34,7 @@ def encode_picture(content: bytes) -> str:
 
 
 def encode_path(path: pathlib.PurePath) -> str:
-    """Returns a relative path as a link has it: `#`, `%`, `?` and spaces in names are no part of its syntax."""
+    """Returns a relative path as a link, in which `#`, `%`, `?` and spaces of names are escaped."""
     return '/'.join(map(urllib.parse.quote, path.parts))
 
 

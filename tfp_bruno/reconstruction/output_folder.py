@@ -1,4 +1,4 @@
-"""An output folder that is complete or not there, and never loses what was in it."""
+"""Output folders that appear complete or not at all, and keep the other files that are in them."""
 
 import contextlib
 import os
@@ -10,19 +10,19 @@ from tfp_bruno.errors import UserError
 
 
 def check_output_dir(output_dir: str | os.PathLike, overwrite: bool) -> None:
-    """Checks, before any long work, that a folder can be written.
+    """Checks that a folder can be written, before any long work, and leaves nothing there.
 
     Args:
-        output_dir: the folder; it need not exist.
-        overwrite: whether it may hold files already.
+        output_dir: The folder; it need not exist.
+        overwrite: Whether it may already hold files.
 
     Raises:
-        UserError: if it is a file, holds files without `overwrite`, or cannot be written.
+        UserError: If it is a file, holds files without `overwrite`, or cannot be written.
     """
     output_dir = pathlib.Path(output_dir)
     try:
         if output_dir.is_dir() and any(output_dir.iterdir()) and not overwrite:
-            raise UserError(f'{output_dir}: is not empty; give another --output_dir, or --overwrite.')
+            raise UserError(f'{output_dir}: is not empty; give another `output_dir`, or set `overwrite`.')
         with _staging(output_dir):
             pass
     except OSError as error:
@@ -31,21 +31,21 @@ def check_output_dir(output_dir: str | os.PathLike, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: Iterable[str]) -> Iterator[pathlib.Path]:
-    """Gives a temporary folder whose files move to `output_dir` when the block ends well.
+    """Yields a temporary folder whose files move to `output_dir` when the block ends without an error.
 
-    A new output folder appears at once, whole. One that exists keeps its other files; those of the same name are
-    replaced one by one, and those that match `replaces` and were not written again are removed.
+    A new output folder appears complete. One that exists keeps its other files: files of the same name are replaced one
+    by one, and those that match `replaces` and were not written again are removed.
 
     Args:
-        output_dir: the folder.
-        overwrite: whether it may hold files already.
-        replaces: glob patterns, below `output_dir`, of earlier results that are not to outlive this one.
+        output_dir: The folder.
+        overwrite: Whether it may already hold files.
+        replaces: Glob patterns, relative to `output_dir`, of the files of an earlier result.
 
     Yields:
         The temporary folder, on the same file system.
 
     Raises:
-        UserError: if the folder is a file, holds files without `overwrite`, or cannot be written.
+        UserError: If the folder is a file, holds files without `overwrite`, or cannot be written.
     """
     output_dir = pathlib.Path(output_dir)
     check_output_dir(output_dir, overwrite)
@@ -59,7 +59,7 @@ def staged(output_dir: str | os.PathLike, overwrite: bool, replaces: Iterable[st
 
 @contextlib.contextmanager
 def _staging(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives an empty temporary folder: inside the output folder if that exists, else beside it."""
+    """Yields an empty temporary folder: in the output folder if that exists, otherwise beside it."""
     exists = output_dir.exists()
     parent = output_dir if exists else output_dir.absolute().parent
     made = [] if exists else _missing_parents(parent)
@@ -69,7 +69,7 @@ def _staging(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        # Folders that were made only for this, and stayed empty.
+        # Parents that were made for this and are still empty.
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
@@ -96,4 +96,4 @@ def _publish(folder: pathlib.Path, output_dir: pathlib.Path, replaces: Iterable[
 
 def _unwritable(output_dir: pathlib.Path, error: OSError) -> UserError:
     """Returns the error of a folder that cannot be written."""
-    return UserError(f'{output_dir}: cannot be written ({error.strerror or error}); give another --output_dir.')
+    return UserError(f'{output_dir}: cannot be written ({error.strerror or error}); give another `output_dir`.')

@@ -1,4 +1,4 @@
-"""Context slices from a folder of single-slice files, each with an affine of its own that says where it lies."""
+"""Context slices from a folder of single-slice files, each with its own affine."""
 
 import dataclasses
 import os
@@ -17,9 +17,9 @@ from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti_header import OrientationError
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
+from tfp_bruno.reconstruction.alignment import check_thickness, check_tilt
 from tfp_bruno.reconstruction.contexts import Contexts
-from tfp_bruno.reconstruction.positions import check_tilt, nearest_position
-from tfp_bruno.reconstruction.reference import warn_of_thickness
+from tfp_bruno.reconstruction.positions import nearest_position
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class SliceFile:
     """A single slice.
 
     Attributes:
-        volume: with one voxel along its last axis.
-        mask: bool, of the same shape, what counts; None for everything.
+        volume: With one voxel along its last axis.
+        mask: bool, of the same shape; everything outside is background. None for no mask.
     """
 
     volume: Volume
@@ -36,17 +36,14 @@ class SliceFile:
 
 
 def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
-    """Reads a folder of slices: `0.nii.gz`, `1.nii.gz` and so on, or any names, and `mask_0.nii.gz` if there is one.
+    """Reads the slices of a folder with their masks, sorted by name, numbers in it by value.
 
     Args:
-        folder: the folder. The mask of a slice has its name after `mask_`, or before `_mask`.
-
-    Returns:
-        The slices in the order of their names, numbers by their value.
+        folder: See `list_slices`.
 
     Raises:
-        UserError: if the folder is missing or holds no slices or images in another format, files cannot be used or are
-            not single slices, two have one name, or a mask has no slice, lies on another grid or marks nothing.
+        UserError: If `list_slices` raises one, a file cannot be read or is not a single slice, or a mask lies on
+            another grid or marks nothing.
     """
     folder = pathlib.Path(folder)
     files = list_slices(folder)
@@ -62,7 +59,15 @@ def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
 
 
 def list_slices(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path | None]:
-    """Returns the masks of the slices of a folder, None for a slice that has none; for the rest see the above."""
+    """Returns the masks of the slices of a folder, keyed by slice; None for a slice without a mask.
+
+    Args:
+        folder: Holds slices with any names, such as `0.nii.gz`, and their masks: `mask_0.nii.gz` or `0_mask.nii.gz`.
+
+    Raises:
+        UserError: If the folder cannot be read, has no slices or has images in other formats, two files have the same
+            name, or a mask has no slice.
+    """
     try:
         files = list(folder.iterdir())
     except FileNotFoundError:
@@ -91,7 +96,7 @@ def list_slices(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path | None]
         raise UserError(f'{folder}: holds no slices; put single-slice .nii or .nii.gz files in it.')
     for stem, path in masks.items():
         if stem not in slices:
-            raise UserError(f'{path}: masks no slice, there is no {stem} beside it; rename or remove it.')
+            raise UserError(f'{path}: is a mask without a slice, there is no {stem} beside it; rename or remove it.')
     return {path: masks.get(stem) for stem, path in slices.items()}
 
 
@@ -102,22 +107,22 @@ def contexts_of_slices(
     folder: str,
     frame: TrainingFrame | None = None,
 ) -> Contexts:
-    """Finds where slices lie in the model's stack, and resamples each in its own plane.
+    """Assigns slices to the nearest positions in the model's stack, and resamples each in its own plane.
 
     Args:
-        slices: the slices.
-        stack_affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm: of the world that the slices are in.
-        definition: the dataset of the model.
-        folder: where they were read, for the sidecar.
-        frame: what the training volumes have in common; None for no check of where the anatomy lies in the plane.
+        slices: The slices.
+        stack_affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm, in the world of the slices.
+        definition: The dataset of the model.
+        folder: The folder of the slices, for messages and the sidecar.
+        frame: What the training volumes have in common; None for no check of the place of the anatomy in the plane.
 
     Returns:
-        The Contexts. A slice lies at the nearest position; identical ones for one position are merged with a warning.
+        The Contexts. Identical slices for one position are merged with a warning.
 
     Raises:
-        UserError: if a slice lies outside the stack or is tilted more than 15 degrees against its planes, two different
-            slices are nearest to one position, `intensity_range` refuses their intensities, or their anatomy does not
-            lie where the training data have it.
+        UserError: If a slice lies outside the stack or is tilted by more than 15 degrees against its planes, two
+            different slices are nearest to one position, `intensity_range` refuses their intensities, or the anatomy
+            does not lie where it does in the training data.
     """
     chosen: dict[int, SliceFile] = {}
     for item in slices:
@@ -133,7 +138,7 @@ def contexts_of_slices(
     images = np.stack([_resample(volume, stack_affine, definition, low, high) for volume in masked])
     check_in_plane(images, definition.pixel_spacing, None if frame is None else frame.boxes, folder)
     thickness = float(np.median([nibabel.affines.voxel_sizes(volume.affine)[2] for volume in masked]))
-    warn_of_thickness(frame, thickness, folder)
+    check_thickness(frame, thickness, folder)
     return Contexts(
         positions,
         images,
@@ -146,23 +151,23 @@ def contexts_of_slices(
     )
 
 
-def _by_number(name: str) -> list:
-    """Returns a key that sorts names with numbers in them by the numbers' values."""
+def _by_number(name: str) -> list[int | str]:
+    """Returns a sort key of a name, by which numbers in it are sorted by value."""
     return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
 
 
 def _read_slice(path: pathlib.Path, mask_path: pathlib.Path | None) -> SliceFile:
-    """Returns a slice and its mask, the slice's axis last."""
+    """Returns a slice and its mask, with the slice axis last."""
     try:
         volume = read_volume(path)
     except OrientationError as error:
-        # Centred at world 0, as --assume_ras has a whole volume, all slices would lie in one place.
+        # Whole volumes can be assumed to be centred on world 0, but then all slices would lie in one place.
         raise UserError(
-            f'{path}: has neither a valid sform nor a valid qform, which alone tell where a single slice lies; set one.'
+            f'{path}: has neither a valid sform nor a valid qform, so the place of the slice is unknown; set one.'
         ) from error
     size = ' x '.join(map(str, volume.data.shape))
     if volume.data.shape.count(1) != 1:
-        raise UserError(f'{path}: is not a single slice ({size}); give --stack for a whole scan.')
+        raise UserError(f'{path}: is not a single slice ({size}); give a whole scan as `stack`.')
     mask = None if mask_path is None else read_mask(mask_path, volume)
     # A cyclic permutation keeps the handedness.
     order = np.roll(range(3), 2 - volume.data.shape.index(1))
@@ -175,7 +180,7 @@ def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefin
     """Returns the nearest position of a slice in the stack."""
     to_stack = np.linalg.inv(stack_affine) @ volume.affine
     check_tilt(stack_affine, volume.affine, volume.path, definition.plane)
-    # Where the plane of the slice meets the middle line of the stack.
+    # The intersection of the plane of the slice with the middle line of the stack.
     middle = (definition.image_size - 1) / 2
     origin, first, second = to_stack[:3, 3], to_stack[:3, 0], to_stack[:3, 1]
     along, across = np.linalg.solve(np.array([first[:2], second[:2]]).T, middle - origin[:2])
@@ -184,19 +189,19 @@ def _position(volume: Volume, stack_affine: np.ndarray, definition: DatasetDefin
     if position is None:
         raise UserError(
             f"{volume.path}: lies outside the model's field of view, at slice {coordinate:.1f} of 0 to "
-            f'{definition.num_slices - 1}; remove it, or give a --reference in the world of the slices.'
+            f'{definition.num_slices - 1}; remove it, or give a `reference` in the world of the slices.'
         )
     return position
 
 
 def _check_same(first: SliceFile, second: SliceFile, position: int) -> None:
-    """Warns if two slices for one position are the same, raises a UserError if not."""
+    """Warns if two slices for one position are identical; otherwise raises a UserError."""
     one, two = first.volume, second.volume
     if np.array_equal(one.data, two.data) and np.allclose(one.affine, two.affine, atol=1e-3):
         warn(f'{two.path}: is the same slice as {one.path}; it is used once.')
         return
     raise UserError(
-        f'{two.path}: is nearest to position {position} of the model, as {one.path} is, but differs; give one of them.'
+        f'{two.path}: is nearest to position {position} of the model, as is {one.path}, but differs; give one of them.'
     )
 
 
@@ -207,17 +212,19 @@ def _masked(item: SliceFile, background: float) -> Volume:
     return dataclasses.replace(item.volume, data=np.where(item.mask, item.volume.data, np.float32(background)))
 
 
-def _resample(volume: Volume, stack_affine, definition: DatasetDefinition, low: float, high: float) -> np.ndarray:
+def _resample(
+    volume: Volume, stack_affine: np.ndarray, definition: DatasetDefinition, low: float, high: float
+) -> np.ndarray:
     """Returns a slice in [0, 1] on the pixels of the stack, `[H, W]`, in its own plane."""
     size = definition.image_size
     h, w = np.meshgrid(np.arange(size), np.arange(size), indexing='ij')
     to_slice = np.linalg.inv(volume.affine) @ stack_affine
-    # Along the stack's slice axis to where the plane of the slice is.
+    # From each pixel along the slice axis of the stack to the plane of the slice.
     flat = np.stack([w, h, np.zeros_like(w), np.ones_like(w)]).reshape(4, -1)
     k = -(to_slice[2] @ flat) / to_slice[2, 2]
     voxels = to_slice[:2] @ np.array([flat[0], flat[1], k, flat[3]])
     scaled = np.clip((volume.data[..., 0] - np.float32(low)) / np.float32(high - low), 0, 1)
-    # Pixels that get coarser are smoothed as those of a stack are.
+    # If pixels get coarser, the slice is smoothed, as a whole scan is.
     steps = definition.pixel_spacing / nibabel.affines.voxel_sizes(volume.affine)[:2]
     scaled = ndimage.gaussian_filter(scaled, np.maximum(0.0, (steps - 1) / 2), mode='constant')
     image = ndimage.map_coordinates(scaled, voxels, order=1, mode='grid-constant')

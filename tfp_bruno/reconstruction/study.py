@@ -1,13 +1,11 @@
-"""Whole studies: every subject of a folder, going on after one that fails, and not twice."""
+"""The completion of a study: every subject once; a subject that fails does not stop the others."""
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
-import itertools
-import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from absl import logging
@@ -18,15 +16,18 @@ from tfp_bruno.data import Subject
 from tfp_bruno.data.file_names import stem_of
 from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan
-from tfp_bruno.reconstruction.input_files import check_same_inputs, check_same_scan, describe_inputs, read_scan
+from tfp_bruno.reconstruction.alignment import training_frame
+from tfp_bruno.reconstruction.completion import Scorer
+from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan, read_scan
 from tfp_bruno.reconstruction.positions import SliceSelection
-from tfp_bruno.reconstruction.reference import training_frame
-from tfp_bruno.reconstruction.subject import SIDECAR, ReconstructionSettings, reconstruct
+from tfp_bruno.reconstruction.sidecar import SIDECAR, check_same_completion, check_same_scan, describe_inputs
+from tfp_bruno.reconstruction.subject import ReconstructionSettings, reconstruct
 
-# Subjects that are read, and whose means are predicted, at once.
+# Number of subjects that are read, and whose means are predicted, together.
 BATCH = 8
 _READERS = 2
+
+_Result = TypeVar('_Result')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,10 @@ class StudySettings:
     """How a study is completed.
 
     Attributes:
-        selection: which slices of every scan are its contexts.
-        use_masks: whether each scan has a mask beside it, as `MaskFinder` knows them.
-        assume_ras: take scans and masks that have no orientation as RAS, centred at world 0.
-        reconstruction: how each subject is completed.
+        selection: The slices of every scan that are its contexts.
+        use_masks: Whether each scan has a mask beside it, named as `MaskFinder` expects.
+        assume_ras: Whether scans and masks without an orientation are read as RAS, centred on world 0.
+        reconstruction: How each subject is completed.
     """
 
     selection: SliceSelection
@@ -48,13 +49,13 @@ class StudySettings:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a subject.
+    """The outcome of the completion of a subject.
 
     Attributes:
-        subject: the subject.
-        folder: where its files are.
+        subject: The subject.
+        folder: Its output folder.
         state: 'completed', 'complete before' or 'failed'.
-        error: one line; empty if it did not fail.
+        error: One line; empty if it did not fail.
     """
 
     subject: Subject
@@ -63,26 +64,24 @@ class Outcome:
     error: str = ''
 
 
-def choose_subjects(subjects: Sequence[Subject], labels: Sequence[str] | None) -> list[Subject]:
-    """Returns the subjects of some labels.
+def choose_subjects(subjects: Sequence[Subject], participant_label: Sequence[str] | None) -> list[Subject]:
+    """Returns the subjects with some labels, in the same order.
 
     Args:
-        subjects: as found.
-        labels: names with or without `sub-`; None for all.
-
-    Returns:
-        The subjects, in the same order.
+        subjects: The subjects of the study.
+        participant_label: Their names, with or without `sub-`; None for all.
 
     Raises:
-        UserError: if a label is nobody's.
+        UserError: If there is no label, or no subject of a label.
     """
-    if labels is None:
+    if participant_label is None:
         return list(subjects)
-    wanted = {label.removeprefix('sub-') for label in labels}
-    known = {subject.name.removeprefix('sub-') for subject in subjects}
-    unknown = sorted(wanted - known)
+    wanted = {label.removeprefix('sub-') for label in participant_label}
+    unknown = sorted(wanted - {subject.name.removeprefix('sub-') for subject in subjects})
     if unknown or not wanted:
-        raise UserError(f'--participant_label={",".join(labels)}: {unknown[0] if unknown else "nobody"} is not there.')
+        wrong = f'there is no subject {unknown[0]}' if unknown else 'is empty'
+        labels = ','.join(participant_label)
+        raise UserError(f'`participant_label={labels}`: {wrong}; give names of subjects of the study.')
     return [subject for subject in subjects if subject.name.removeprefix('sub-') in wanted]
 
 
@@ -90,14 +89,15 @@ def subject_folders(subjects: Sequence[Subject], output_dir: pathlib.Path) -> li
     """Returns the output folder of each volume.
 
     Args:
-        subjects: the volumes.
-        output_dir: the folder of the study.
+        subjects: The volumes.
+        output_dir: The folder of the study.
 
     Returns:
-        `sub-01`, or `sub-01/ses-1` of a session; and one below, with the file's name, where a subject has several.
+        `sub-01`, or `sub-01/ses-1` for a session; if a subject has several volumes, a folder in it with the name of the
+        file.
 
     Raises:
-        UserError: if two volumes would share a folder.
+        UserError: If two volumes would share a folder.
     """
     counts = collections.Counter(subject.name for subject in subjects)
     owners: dict[pathlib.Path, Subject] = {}
@@ -106,7 +106,7 @@ def subject_folders(subjects: Sequence[Subject], output_dir: pathlib.Path) -> li
         folder = output_dir.joinpath(subject.name, subject.session, stem_of(subject.path) if several else '')
         other = owners.setdefault(folder, subject)
         if other is not subject:
-            raise UserError(f'{subject.path}: would be written to {folder}, as {other.path}; rename or remove one.')
+            raise UserError(f'{subject.path}: would be written to {folder}, like {other.path}; rename or remove one.')
     return list(owners)
 
 
@@ -115,32 +115,34 @@ def reconstruct_study(
     subjects: Sequence[Subject],
     output_dir: pathlib.Path,
     settings: StudySettings,
-    scorer: Callable | None = None,
+    scorer: Scorer | None = None,
     progress: bool = True,
 ) -> list[Outcome]:
-    """Completes every subject, each into a folder of its own.
+    """Completes every subject, each into its own folder.
+
+    A subject that is complete is not completed again. One that fails leaves nothing in its folder, and the others
+    continue.
 
     Args:
-        model: a trained model.
-        subjects: with their scans.
-        output_dir: the folder of the study; it exists.
-        settings: how.
-        scorer: as of `reconstruct`.
-        progress: whether to show a bar, on a terminal only.
+        model: A trained model.
+        subjects: The subjects with their scans.
+        output_dir: The folder of the study; it exists.
+        settings: How the study is completed.
+        scorer: See `reconstruct`.
+        progress: Whether to show a progress bar, on a terminal only.
 
     Returns:
-        What became of each, in the same order. A subject that is complete is not done again; one that fails leaves
-        nothing in its folder, and the others go on.
+        The outcome of each, in the same order.
 
     Raises:
-        UserError: if two volumes would share a folder.
+        UserError: If two volumes would share a folder.
     """
     outcomes = []
-    folders = subject_folders(subjects, output_dir)
+    jobs = list(zip(subjects, subject_folders(subjects, output_dir), strict=True))
     masks = MaskFinder(subject.path for subject in subjects) if settings.use_masks else None
-    with tqdm(total=len(subjects), desc='subjects', unit='subject', disable=None if progress else True) as bar:
-        for pairs in _batches(zip(subjects, folders, strict=True), BATCH):
-            for outcome in _reconstruct_batch(model, pairs, settings, scorer, masks):
+    with tqdm(total=len(jobs), desc='subjects', unit='subject', disable=None if progress else True) as bar:
+        for start in range(0, len(jobs), BATCH):
+            for outcome in _reconstruct_batch(model, jobs[start : start + BATCH], settings, scorer, masks):
                 if outcome.error:
                     logging.warning('%s failed: %s', outcome.subject.name, outcome.error)
                 outcomes.append(outcome)
@@ -148,48 +150,34 @@ def reconstruct_study(
     return outcomes
 
 
-def _batches(pairs: Iterator, size: int) -> Iterator[list]:
-    """Gives lists of up to `size` elements."""
-    pairs = iter(pairs)
-    while batch := list(itertools.islice(pairs, size)):
-        yield batch
-
-
 def _reconstruct_batch(
-    model: CompletionModel, pairs, settings: StudySettings, scorer, masks: MaskFinder | None
-) -> list[Outcome]:
-    """Completes a few subjects: read in threads, their means predicted together, written one by one."""
+    model: CompletionModel,
+    jobs: Sequence[tuple[Subject, pathlib.Path]],
+    settings: StudySettings,
+    scorer: Scorer | None,
+    masks: MaskFinder | None,
+) -> Iterator[Outcome]:
+    """Yields the outcomes of a few subjects: read in threads, predicted together, written one by one."""
     with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
-        read = list(executor.map(lambda pair: _guarded(*pair, _read, model, *pair, settings, masks), pairs))
-    contexts = {index: item for index, item in enumerate(read) if isinstance(item, Contexts)}
+        results = list(executor.map(lambda job: _attempt(*job, _read, model, *job, settings, masks), jobs))
+    contexts = {index: result for index, result in enumerate(results) if isinstance(result, Contexts)}
     means = _predict_together(model, contexts)
-    outcomes = []
-    for index, (subject, folder) in enumerate(pairs):
+    for index, (job, result) in enumerate(zip(jobs, results, strict=True)):
         if index in contexts:
-            done = _guarded(
-                subject,
-                folder,
-                reconstruct,
-                model,
-                contexts[index],
-                folder,
-                settings.reconstruction,
-                scorer,
-                means.get(index),
-            )
-            outcomes.append(done if isinstance(done, Outcome) else Outcome(subject, folder, 'completed'))
-        else:
-            outcomes.append(read[index] or Outcome(subject, folder, 'complete before'))
-    return outcomes
+            mean = means.get(index)
+            result = _attempt(*job, _write, model, *job, contexts[index], mean, settings.reconstruction, scorer)
+        yield result
 
 
-def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *arguments):
-    """Returns what a function returns, or the Outcome of a subject that failed."""
+def _attempt(
+    subject: Subject, folder: pathlib.Path, function: Callable[..., _Result], *arguments: Any
+) -> _Result | Outcome:
+    """Returns the result of a function, or the outcome of a subject that failed."""
     try:
         return function(*arguments)
     except UserError as error:
         return Outcome(subject, folder, 'failed', str(error))
-    # Whatever is wrong with one subject, the others are worth their hours.
+    # No error of one subject, expected or not, may stop the others.
     except Exception as error:
         logging.debug('%s', subject.name, exc_info=True)
         message = ' '.join(f'{type(error).__name__}: {error}'.split())
@@ -198,68 +186,46 @@ def _guarded(subject: Subject, folder: pathlib.Path, function: Callable, *argume
 
 def _read(
     model: CompletionModel, subject: Subject, folder: pathlib.Path, settings: StudySettings, masks: MaskFinder | None
-) -> Contexts | None:
-    """Returns the contexts of a subject, or None if it is complete."""
+) -> Contexts | Outcome:
+    """Returns the contexts of a subject, or its outcome if it is complete."""
     mask_path = None if masks is None else masks.find(subject.path)
     files = {'scan': subject.path} | ({} if mask_path is None else {'mask': mask_path})
     inputs = describe_inputs(files.items())
     sidecar = folder / SIDECAR
     if sidecar.exists() and settings.reconstruction.overwrite:
-        _check_same_scan(sidecar, subject)
+        check_same_scan(sidecar, subject.path)
     elif sidecar.exists():
-        _check_same(sidecar, model, settings, inputs)
-        return None
+        expected = settings.reconstruction.to_json() | {
+            'temperature': model.temperature,
+            'intensity': settings.reconstruction.output.intensity,
+            'selection': settings.selection.to_json(),
+        }
+        check_same_completion(sidecar, expected, inputs)
+        return Outcome(subject, folder, 'complete before')
     with collect_warnings() as warnings:
         scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)
         contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
     return dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
 
 
-def _check_same_scan(sidecar: pathlib.Path, subject: Subject) -> None:
-    """Raises a UserError if a folder holds the result of another scan; one that is damaged may be overwritten."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-        before = json.loads(sidecar.read_text(encoding='utf-8'))['files'][0]
-        check_same_scan(before, subject.path, sidecar.parent)
+def _write(
+    model: CompletionModel,
+    subject: Subject,
+    folder: pathlib.Path,
+    contexts: Contexts,
+    mean: np.ndarray | None,
+    settings: ReconstructionSettings,
+    scorer: Scorer | None,
+) -> Outcome:
+    """Completes and writes a subject whose contexts were read, and whose mean may be predicted already."""
+    reconstruct(model, contexts, folder, settings, scorer, mean)
+    return Outcome(subject, folder, 'completed')
 
 
-def _check_same(
-    sidecar: pathlib.Path, model: CompletionModel, settings: StudySettings, inputs: list[dict[str, str]]
-) -> None:
-    """Raises a UserError if a complete subject was made of other files or with other settings."""
-    try:
-        before = json.loads(sidecar.read_text(encoding='utf-8'))
-        # Sidecars of before there was a temperature do not name it.
-        made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
-        made_of = {item['role']: item['sha256'] for item in before.get('inputs', ())}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{sidecar}: is damaged ({error!r:.80}); remove its folder, or --overwrite.') from error
-    check_same_inputs(made_of, inputs, sidecar.parent)
-    wanted = settings.reconstruction
-    expected = {
-        'num_samples': wanted.num_samples,
-        'interval': wanted.interval,
-        'seed': wanted.seed,
-        'temperature': model.temperature,
-        'spacing_mm': wanted.output.spacing,
-        'keep_contexts': wanted.output.keep_contexts,
-        'canonical': wanted.output.canonical,
-        'intensity': wanted.output.intensity,
-        'selection': {
-            name: list(way) for name, way in dataclasses.asdict(settings.selection).items() if way is not None
-        },
-    }
-    for name, value in expected.items():
-        if made_with.get(name) != value:
-            raise UserError(
-                f'{sidecar.parent}: was made with {name} {made_with.get(name)}, not {value}; --overwrite, or give '
-                'another --output_dir.'
-            )
+def _predict_together(model: CompletionModel, contexts: Mapping[int, Contexts]) -> dict[int, np.ndarray]:
+    """Returns the predicted means, keyed like the contexts; subjects with the same positions are predicted together.
 
-
-def _predict_together(model: CompletionModel, contexts: dict[int, Contexts]) -> dict[int, np.ndarray]:
-    """Returns the predicted means; those of subjects with the same positions are predicted at once.
-
-    Where that fails there are none: each of these subjects is then predicted alone, and fails alone.
+    If that fails, they have no mean here: each is then predicted alone, and may fail alone.
     """
     means: dict[int, np.ndarray] = {}
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -270,7 +236,7 @@ def _predict_together(model: CompletionModel, contexts: dict[int, Contexts]) -> 
         images = np.stack([contexts[index].images for index in members])
         try:
             predicted = model.predict(images, np.array(positions, np.int64), queries)
-        # Out of memory, say: one subject may still be possible, and if not, its own failure is what is told.
+        # For example out of memory, where a single subject may still fit. If it fails too, that error is reported.
         except Exception:
             logging.debug('%d subjects at once', len(members), exc_info=True)
             continue

@@ -1,19 +1,15 @@
 """The report of a study: a table of its subjects."""
 
-import io
 import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.image
-import numpy as np
-from scipy import ndimage
-
-from tfp_bruno.data import atomic, read_volume
+from tfp_bruno.data import atomic
 from tfp_bruno.reconstruction import html_report
+from tfp_bruno.reconstruction.pictures import thumbnail
+from tfp_bruno.reconstruction.sidecar import SIDECAR
 from tfp_bruno.reconstruction.study import Outcome
-from tfp_bruno.reconstruction.subject import SIDECAR
 from tfp_bruno.version import __version__
 
 
@@ -23,11 +19,11 @@ def write_study_report(
     """Writes `report.html` and `dataset_description.json` of a study.
 
     Args:
-        output_dir: the folder of the study.
-        outcomes: what became of each volume; the warnings of each are in its sidecar.
-        title: heading of the page.
-        command: what the user typed.
-        warnings: of the folder as a whole.
+        output_dir: The folder of the study.
+        outcomes: The outcome of each volume; the warnings about it are in its sidecar.
+        title: The heading of the page.
+        command: The command line.
+        warnings: Of the study as a whole.
     """
     states = [outcome.state for outcome in outcomes]
     page = html_report.render(
@@ -51,8 +47,8 @@ def write_study_report(
     atomic.write_text(output_dir / 'report.html', page)
 
 
-def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
-    """Returns a line of the table of a study."""
+def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict[str, Any]:
+    """Returns a row of the table of a study."""
     row: dict[str, Any] = {
         'name': '/'.join(outcome.folder.relative_to(output_dir).parts),
         'state': outcome.state,
@@ -73,21 +69,5 @@ def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict:
         'contexts': sidecar['contexts'],
         'warnings': sidecar.get('warnings', []),
         'lowest': min(given, default=None),
-        'picture': html_report.encode_picture(_thumbnail(outcome.folder / 'mean.nii.gz')),
+        'picture': html_report.encode_picture(thumbnail(outcome.folder / 'mean.nii.gz')),
     }
-
-
-def _thumbnail(path: pathlib.Path) -> bytes:
-    """Returns a PNG of the middle axial, coronal and sagittal planes of a volume, right and anterior on the left."""
-    data = read_volume(path).data
-    data = data[ndimage.find_objects((data > 0).astype(np.uint8))[0]]
-    planes = [np.take(data, data.shape[axis] // 2, axis)[::-2, ::-2].T for axis in (2, 1, 0)]
-    height = max(plane.shape[0] for plane in planes)
-    spare = [height - plane.shape[0] for plane in planes]
-    padded = [np.pad(plane, ((rows // 2, rows - rows // 2), (2, 2))) for plane, rows in zip(planes, spare, strict=True)]
-    buffer = io.BytesIO()
-    picture = np.concatenate(padded, axis=1)
-    matplotlib.image.imsave(
-        buffer, picture, cmap='gray', vmin=0, vmax=np.percentile(data[data > 0], 99.8), format='png'
-    )
-    return buffer.getvalue()

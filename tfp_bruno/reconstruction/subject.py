@@ -1,27 +1,23 @@
-"""From a trained model and context slices to files on disk: volumes, pictures, report and sidecar."""
+"""The completion of one subject: from a trained model and contexts to volumes, pictures, report and sidecar on disk."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel
-from tfp_bruno.data import DatasetDefinition
-from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import html_report, output_folder
-from tfp_bruno.reconstruction.completion import Completion, complete
+from tfp_bruno.reconstruction.completion import Completion, Scorer, SliceScores, complete, score_slices
 from tfp_bruno.reconstruction.contexts import Contexts
-from tfp_bruno.reconstruction.mosaic import write_mosaic
+from tfp_bruno.reconstruction.pictures import score_curve, three_planes, write_mosaic
 from tfp_bruno.reconstruction.positions import plane_coordinates
-from tfp_bruno.reconstruction.scores import SliceScores, score_slices
-from tfp_bruno.reconstruction.three_planes import score_curve, three_planes
+from tfp_bruno.reconstruction.sidecar import SIDECAR, describe_versions
 from tfp_bruno.reconstruction.volume_files import CANONICAL, OutputSettings, WrittenVolumes, write_volumes
-from tfp_bruno.version import __version__
 
-# What an earlier reconstruction may have left and this one may not write again.
+# Files of an earlier reconstruction that this one may not replace.
 STALE = (
     'samples/sample_*.nii.gz',
     'std.nii.gz',
@@ -32,8 +28,6 @@ STALE = (
     f'{CANONICAL}/*',
     f'{CANONICAL}/samples/sample_*.nii.gz',
 )
-PACKAGES = ('numpy', 'scipy', 'nibabel', 'tensorflow', 'tensorflow-probability')
-SIDECAR = 'reconstruction.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +35,14 @@ class ReconstructionSettings:
     """How a volume is completed and written.
 
     Attributes:
-        num_samples: samples to write.
-        std_samples: samples that the standard deviation is made of at least; 0 for none.
-        interval: whether the ends of the 95 % interval of every voxel are written.
-        seed: of the samples.
-        report: whether a report is written, and the picture.
-        output: what is written of the volumes.
-        overwrite: whether the output folder may hold files already.
-        command: what the user typed, for the sidecar.
+        num_samples: Number of samples to write.
+        std_samples: The least number of samples for the standard deviation; 0 for none.
+        interval: Whether the ends of the 95 % interval of every voxel are written.
+        seed: Of the samples.
+        report: Whether the report and the mosaic are written.
+        output: How the volumes are written.
+        overwrite: Whether the output folder may already hold files.
+        command: The command line, for the sidecar.
     """
 
     num_samples: int = 0
@@ -60,36 +54,47 @@ class ReconstructionSettings:
     overwrite: bool = False
     command: str = ''
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the entries of the sidecar by which two completions of the same contexts differ."""
+        return {
+            'num_samples': self.num_samples,
+            'interval': self.interval,
+            'seed': self.seed,
+            'spacing_mm': self.output.spacing,
+            'keep_contexts': self.output.keep_contexts,
+            'canonical': self.output.canonical,
+        }
+
 
 def reconstruct(
     model: CompletionModel,
     contexts: Contexts,
     output_dir: str | os.PathLike,
     settings: ReconstructionSettings,
-    scorer=None,
+    scorer: Scorer | None = None,
     mean: np.ndarray | None = None,
 ) -> Completion:
-    """Completes a volume and writes it, in the world space of the contexts, all files or none.
+    """Completes a volume and writes it, in the world space of the contexts: all files or none.
 
-    Writes `mean.nii.gz`, `mask.nii.gz`, `std.nii.gz`, `lower.nii.gz` and `upper.nii.gz`, `samples/sample_000.nii.gz`
-    and so on, the same in `canonical/`, `mosaic.png`, `report.html` and `reconstruction.json`, as the settings say.
+    Depending on the settings it writes `mean.nii.gz`, `mask.nii.gz`, `std.nii.gz`, `lower.nii.gz`, `upper.nii.gz`,
+    `samples/sample_000.nii.gz` and so on, the same in `canonical/`, `mosaic.png`, `report.html` and
+    `reconstruction.json`.
 
     Args:
-        model: a trained model.
-        contexts: the slices that are given.
-        output_dir: the folder to write.
-        settings: how.
-        scorer: what `score_slices` takes; None for a report without scores.
-        mean: `[K, H, W]`, what the model predicts, where it is known already.
+        model: A trained model.
+        contexts: The context slices.
+        output_dir: The folder to write.
+        settings: How the volume is completed and written.
+        scorer: Scores the slices; None for a report without scores.
+        mean: `[K, H, W]`, the prediction of the model, if it is known already.
 
     Returns:
         The Completion that was written.
 
     Raises:
-        UserError: if a setting does not fit, the completion is empty, or the folder cannot be written.
+        UserError: If a setting does not fit the dataset, the completion is empty, or the folder cannot be written.
     """
-    definition = model.definition
-    check_output_settings(settings.output, definition)
+    settings.output.check_dataset(model.definition)
     completion = complete(
         model,
         contexts.images,
@@ -102,31 +107,22 @@ def reconstruct(
     )
     scores = score_slices(scorer, contexts) if settings.report and scorer is not None else None
     with output_folder.staged(output_dir, settings.overwrite, STALE) as folder:
-        try:
-            written = write_volumes(folder, completion, contexts, definition, settings.output)
-        except UserError as error:
-            raise UserError(f'{model.name}: {error}') from error
+        written = write_volumes(folder, model, completion, contexts, settings.output)
         sidecar = _describe(model, contexts, completion, scores, written, settings)
         (folder / SIDECAR).write_text(json.dumps(sidecar, indent=2) + '\n', encoding='utf-8')
         if settings.report:
             title = _title(model, completion)
-            write_mosaic(folder / 'mosaic.png', completion, title, definition.axes)
+            write_mosaic(folder / 'mosaic.png', completion, title, model.definition.axes)
             page = _report(title, folder, sidecar, completion, scores, written)
             (folder / 'report.html').write_text(page, encoding='utf-8')
     return completion
 
 
-def check_output_settings(settings: OutputSettings, definition: DatasetDefinition) -> None:
-    """Raises a UserError if the settings do not fit the dataset."""
-    if settings.intensity == 'hounsfield' and definition.window is None:
-        raise UserError(f'--intensity=hounsfield: {definition.name} has no intensity window; give scan or target.')
-
-
 def _title(model: CompletionModel, completion: Completion) -> str:
-    """Returns the title of the pictures; it says so if the model has seen synthetic data only."""
-    what = f'{len(completion.positions)} contexts' if completion.positions else 'atlas (no contexts)'
+    """Returns the title of report and mosaic, which says if the model was trained on synthetic data."""
+    kind = f'{len(completion.positions)} contexts' if completion.positions else 'atlas (no contexts)'
     data = ', trained on phantoms (synthetic)' if model.info.is_phantom else ''
-    return f'{model.definition.name}: {what}{data}'
+    return f'{model.definition.name}: {kind}{data}'
 
 
 def _describe(
@@ -136,9 +132,8 @@ def _describe(
     scores: SliceScores | None,
     written: WrittenVolumes,
     settings: ReconstructionSettings,
-) -> dict:
+) -> dict[str, Any]:
     """Returns the sidecar: everything that is needed to make the same files again."""
-    output = dataclasses.asdict(settings.output)
     planes = plane_coordinates(contexts.affine, model.definition.num_slices)[list(contexts.positions)]
     return {
         'model': model.name,
@@ -147,42 +142,34 @@ def _describe(
         'files': list(contexts.files),
         'inputs': list(contexts.inputs),
         'warnings': list(contexts.warnings),
-        'selection': contexts.selection,
+        'selection': dict(contexts.selection),
         'contexts': list(contexts.positions),
         'context_positions_mm': [round(float(position), 4) for position in planes],
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
-        'num_samples': settings.num_samples,
         'sampling': dict(model.sampling),
         'temperature': model.temperature,
         'std_samples': completion.std_samples,
-        'interval': settings.interval,
-        'seed': settings.seed,
-        'spacing_mm': output['spacing'],
-        'keep_contexts': output['keep_contexts'],
-        'canonical': output['canonical'],
-        'intensity': {'kind': output['intensity'], **dataclasses.asdict(written.scale)},
+        **settings.to_json(),
+        'intensity': {'kind': settings.output.intensity, **dataclasses.asdict(written.scale)},
         'foreground_mean': float(written.mean[written.mask].mean()),
         'scores': None if scores is None else scores.rows(),
         'command': settings.command,
-        'versions': {'tfp_bruno': __version__} | {name: _version(name) for name in PACKAGES},
+        'versions': describe_versions(),
     }
 
 
 def _report(
     title: str,
     folder: pathlib.Path,
-    sidecar: dict,
+    sidecar: dict[str, Any],
     completion: Completion,
     scores: SliceScores | None,
     written: WrittenVolumes,
 ) -> str:
-    """Returns the page of a subject."""
-    rows = [('mean', written.mean - written.scale.low, 'gray')]
-    if written.std is not None:
-        rows.append(('std', written.std, 'magma'))
+    """Returns the page of a subject as HTML."""
     pictures = {
-        'planes': three_planes(rows, written.mask, title),
+        'planes': three_planes(written.picture_rows(), written.mask, title),
         'slices': (folder / 'mosaic.png').read_bytes(),
         'curve': score_curve(scores) if scores is not None and scores.positions else b'',
     }
@@ -200,11 +187,3 @@ def _report(
         scores=None if scores is None else scores.rows(),
         settings={name: value for name, value in sidecar.items() if name not in hidden},
     )
-
-
-def _version(package: str) -> str | None:
-    """Returns the version of an installed package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

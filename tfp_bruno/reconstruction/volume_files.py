@@ -7,14 +7,19 @@ import pathlib
 
 import numpy as np
 
-from tfp_bruno.data import DatasetDefinition, write_volume
+from tfp_bruno.contracts import CompletionModel
+from tfp_bruno.data import FOREGROUND_THRESHOLD, DatasetDefinition, write_volume
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction.completion import Completion
 from tfp_bruno.reconstruction.contexts import Contexts
-from tfp_bruno.reconstruction.foreground import THRESHOLD, foreground_mask
-from tfp_bruno.reconstruction.intensity import IntensityScale, choose_scale
-from tfp_bruno.reconstruction.kept_slices import KeptSlices, find_kept_slices
-from tfp_bruno.reconstruction.output_grid import OutputGrid, centred_stack_affine, isotropic_grid, to_grid
+from tfp_bruno.reconstruction.intensity import IntensityScale, choose_scale, foreground_mask
+from tfp_bruno.reconstruction.output_grid import (
+    OutputGrid,
+    centred_stack_affine,
+    find_kept_slices,
+    isotropic_grid,
+    to_grid,
+)
 
 _WRITERS = 2
 CANONICAL = 'canonical'
@@ -23,13 +28,16 @@ TO_SCAN = 'to_scanner.txt'
 
 @dataclasses.dataclass(frozen=True)
 class OutputSettings:
-    """What is written, and how.
+    """How the volumes are written.
 
     Attributes:
-        spacing: side of an output voxel in mm.
+        spacing: Side of an output voxel in mm.
         intensity: 'scan', 'target' or 'hounsfield', see `choose_scale`.
-        keep_contexts: whether the given slices are put back as they were read.
-        canonical: whether everything is written in the training frame, too.
+        keep_contexts: Whether the given slices are put back as they were read.
+        canonical: Whether everything is also written in the training frame.
+
+    Raises:
+        UserError: If the spacing is not positive and finite.
     """
 
     spacing: float = 1.0
@@ -37,20 +45,25 @@ class OutputSettings:
     keep_contexts: bool = False
     canonical: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.spacing < math.inf:
-            raise UserError(f'--spacing={self.spacing:g}: give the side of a voxel in mm.')
+            raise UserError(f'`spacing={self.spacing:g}`: is not a length; give the side of a voxel in mm.')
+
+    def check_dataset(self, definition: DatasetDefinition) -> None:
+        """Raises a UserError if the settings do not fit a dataset."""
+        if self.intensity == 'hounsfield' and definition.window is None:
+            raise UserError(f'`intensity=hounsfield`: {definition.name} has no intensity window; give scan or target.')
 
 
 @dataclasses.dataclass(frozen=True)
 class WrittenVolumes:
-    """What was written, for pictures and the sidecar.
+    """The volumes that were written in scanner space, for pictures and the sidecar.
 
     Attributes:
-        grid: of the volumes in scanner space.
-        scale: of their intensities.
+        grid: The grid of the volumes.
+        scale: The scale of their intensities.
         mean: float32 `[X, Y, Z]` on that scale.
-        std: the same; None if there is none.
+        std: Likewise; None if there is none.
         mask: bool `[X, Y, Z]`.
     """
 
@@ -60,110 +73,137 @@ class WrittenVolumes:
     std: np.ndarray | None
     mask: np.ndarray
 
+    def picture_rows(self) -> list[tuple[str, np.ndarray, str]]:
+        """Returns mean and, if there is one, standard deviation as rows of `three_planes`, background 0."""
+        rows = [('mean', self.mean - self.scale.low, 'gray')]
+        return rows if self.std is None else [*rows, ('std', self.std, 'magma')]
+
 
 def write_volumes(
-    folder: pathlib.Path,
-    completion: Completion,
-    contexts: Contexts,
-    definition: DatasetDefinition,
-    settings: OutputSettings,
+    folder: pathlib.Path, model: CompletionModel, completion: Completion, contexts: Contexts, settings: OutputSettings
 ) -> WrittenVolumes:
-    """Writes mean, mask and, where there are some, standard deviation, interval and samples.
+    """Writes mean and mask and, where there are some, standard deviation, interval and samples.
 
     Args:
-        folder: where to; it exists.
-        completion: what the model says.
-        contexts: what it was given.
-        definition: the dataset.
-        settings: how.
+        folder: The folder to write to; it exists.
+        model: The model that made the completion.
+        completion: The completed stack.
+        contexts: The contexts it was made from.
+        settings: How the volumes are written.
 
     Returns:
-        What was written in scanner space. With `settings.canonical` the same files lie in `canonical`, with
-        `to_scanner.txt`, the 4 x 4 matrix from the world of these files to that of the scanner.
+        The volumes in scanner space. With `settings.canonical`, `folder` also has a folder `canonical` with the same
+        files in the training frame and `to_scanner.txt`, the 4 x 4 matrix from their world to that of the scanner.
 
     Raises:
-        UserError: if the completion is empty, or a file cannot be written.
+        UserError: If the completion is empty, or a file cannot be written.
     """
-    given = contexts.given if settings.keep_contexts else ()
-    anchor = given[0].affine[:3, 3] if given else None
-    grid = isotropic_grid(contexts.affine, completion.mean.shape, settings.spacing, anchor)
-    writer = _Writer(folder, completion, contexts, contexts.affine, grid, given, np.eye(4))
-    mean, mask = writer.mean_and_mask()
-    scale = choose_scale(settings.intensity, contexts.intensities, definition, mean, mask)
-    written = writer.write(scale, mask)
+    shape = completion.mean.shape
+    anchor = contexts.given[0].affine[:3, 3] if settings.keep_contexts and contexts.given else None
+    grid = isotropic_grid(contexts.affine, shape, settings.spacing, anchor)
+    volumes = _GridVolumes(model.name, completion, contexts, contexts.affine, grid, np.eye(4), settings.keep_contexts)
+    scale = choose_scale(settings.intensity, contexts.intensities, model.definition, volumes.mean, volumes.mask)
+    written = volumes.write(folder, scale)
     if settings.canonical:
-        canonical = centred_stack_affine(definition)
-        to_scan = contexts.affine @ np.linalg.inv(canonical)
-        grid = isotropic_grid(canonical, completion.mean.shape, settings.spacing)
-        writer = _Writer(folder / CANONICAL, completion, contexts, canonical, grid, given, to_scan)
-        writer.write(scale, writer.mean_and_mask()[1])
+        affine = centred_stack_affine(model.definition)
+        to_scan = contexts.affine @ np.linalg.inv(affine)
+        grid = isotropic_grid(affine, shape, settings.spacing)
+        volumes = _GridVolumes(model.name, completion, contexts, affine, grid, to_scan, settings.keep_contexts)
+        volumes.write(folder / CANONICAL, scale)
         np.savetxt(folder / CANONICAL / TO_SCAN, to_scan, fmt='%.9g')
     return written
 
 
-class _Writer:
-    """Resamples the stacks of a completion to one grid and writes them."""
+def anatomy_on_grid(
+    images: np.ndarray, stack_affine: np.ndarray, grid: OutputGrid, scale: IntensityScale
+) -> np.ndarray:
+    """Returns a stack in [0, 1] as a volume on a grid and a scale, background outside its own foreground."""
+    data = to_grid(images, stack_affine, grid)
+    return scale.values(np.where(foreground_mask(data), data, 0))
 
-    def __init__(self, folder, completion, contexts, affine, grid, given, to_scan):
-        """Takes the stack's `affine` in the world of the `grid`, and the matrix from there `to_scan`."""
-        self.folder, self.completion, self.contexts = folder, completion, contexts
-        self.affine, self.grid = affine, grid
-        self.kept = find_kept_slices(given, grid, to_scan) if given else None
 
-    def mean_and_mask(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean in [0, 1] and its foreground; what was given belongs to it where it is no background."""
-        mean = to_grid(self.completion.mean, self.affine, self.grid)
-        mask = foreground_mask(mean)
-        if self.kept is not None:
-            low, high = self.contexts.intensities
-            scaled = np.clip((self.kept.values - low) / (high - low), 0, None)
-            mean[self.kept.index] = scaled
-            mask[self.kept.index] |= scaled > THRESHOLD
-        if not mask.any():
-            raise UserError('the completed volume is empty; train the model longer, or give other slices.')
-        return mean, mask
+class _GridVolumes:
+    """The volumes of a completion on one grid.
 
-    def write(self, scale: IntensityScale, mask: np.ndarray) -> WrittenVolumes:
-        """Writes everything."""
-        completion, std = self.completion, None
-        mean = self._values(completion.mean, mask, scale)
-        files = [('mean', mean), ('mask', mask.astype(np.uint8))]
+    Attributes:
+        mean: float32 `[X, Y, Z]`, the mean, in which intensities 0 and 1 are those of the model; above 1 where a given
+            slice is brighter.
+        mask: bool `[X, Y, Z]`, its foreground, which includes that of the given slices.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        completion: Completion,
+        contexts: Contexts,
+        stack_affine: np.ndarray,
+        grid: OutputGrid,
+        to_scan: np.ndarray,
+        keep_contexts: bool,
+    ) -> None:
+        """Resamples the mean.
+
+        Args:
+            name: Of the model, for the error.
+            completion: The completed stack.
+            contexts: The contexts it was made from.
+            stack_affine: `[4, 4]`, (w, h, k, 1) to the world of the grid.
+            grid: The grid.
+            to_scan: `[4, 4]`, from the world of the grid to that of the scan.
+            keep_contexts: Whether the given slices are put back as they were read.
+
+        Raises:
+            UserError: If there is no foreground.
+        """
+        self._completion, self._affine, self._grid = completion, stack_affine, grid
+        self._kept = find_kept_slices(contexts.given if keep_contexts else (), grid, to_scan)
+        # Without a scan there are no slices to put back, and the numbers do not matter.
+        self._intensities = low, high = contexts.intensities or (0.0, 1.0)
+        self.mean = to_grid(completion.mean, stack_affine, grid)
+        self.mask = foreground_mask(self.mean)
+        kept = np.clip((self._kept.values - low) / (high - low), 0, None)
+        self.mean[self._kept.index] = kept
+        self.mask[self._kept.index] |= kept > FOREGROUND_THRESHOLD
+        if not self.mask.any():
+            raise UserError(f'{name}: the completed volume is empty; train the model longer, or give other slices.')
+
+    def write(self, folder: pathlib.Path, scale: IntensityScale) -> WrittenVolumes:
+        """Writes all volumes on a scale."""
+        completion, std = self._completion, None
+        mean = self._scaled(self.mean, scale)
+        files = [('mean', mean), ('mask', self.mask.astype(np.uint8))]
         if completion.std is not None:
-            std = np.where(mask, to_grid(completion.std, self.affine, self.grid), 0)
-            if self.kept is not None:
-                std[self.kept.index] = 0
+            std = np.where(self.mask, to_grid(completion.std, self._affine, self._grid), 0)
+            std[self._kept.index] = 0
             std = scale.spread(std)
             files.append(('std', std))
         if completion.interval is not None:
             ends = zip(('lower', 'upper'), completion.interval, strict=True)
-            files += [(name, self._values(images, mask, scale)) for name, images in ends]
+            files += [(name, self._scaled(to_grid(end, self._affine, self._grid), scale)) for name, end in ends]
         for name, data in files:
-            write_volume(self.folder / f'{name}.nii.gz', data, self.grid.affine)
-        # Threads, since packing and resampling hold no lock; mapped one by one, few are in memory at once.
+            write_volume(folder / f'{name}.nii.gz', data, self._grid.affine)
+        # Threads, since compression and resampling release the lock; each sample is freed when it is written.
         with concurrent.futures.ThreadPoolExecutor(_WRITERS) as executor:
-            for _ in executor.map(lambda number: self._write_sample(number, scale), range(len(completion.samples))):
+            numbers = range(len(completion.samples))
+            for _ in executor.map(lambda number: self._write_sample(folder, number, scale), numbers):
                 pass
-        return WrittenVolumes(self.grid, scale, mean, std, mask)
+        return WrittenVolumes(self._grid, scale, mean, std, self.mask)
 
-    def _write_sample(self, number: int, scale: IntensityScale) -> None:
+    def _write_sample(self, folder: pathlib.Path, number: int, scale: IntensityScale) -> None:
         """Writes one sample, background outside its own foreground."""
-        images = to_grid(self.completion.samples[number], self.affine, self.grid)
-        mask = foreground_mask(images)
-        data = self._put_back(scale.values(np.where(mask, images, 0)), scale)
-        write_volume(self.folder / f'samples/sample_{number:03d}.nii.gz', data, self.grid.affine)
+        data = anatomy_on_grid(self._completion.samples[number], self._affine, self._grid, scale)
+        low, high = self._intensities
+        self._put_back(data, scale, self._kept.values > low + FOREGROUND_THRESHOLD * (high - low))
+        write_volume(folder / f'samples/sample_{number:03d}.nii.gz', data, self._grid.affine)
 
-    def _values(self, images: np.ndarray, mask: np.ndarray, scale: IntensityScale) -> np.ndarray:
-        """Returns a stack in [0, 1] on the grid and the scale, background outside the mask."""
-        data = scale.values(np.where(mask, to_grid(images, self.affine, self.grid), 0))
-        return self._put_back(data, scale, mask)
-
-    def _put_back(self, data: np.ndarray, scale: IntensityScale, mask: np.ndarray | None = None) -> np.ndarray:
-        """Puts the given slices into a volume, background where they have none of the anatomy."""
-        if self.kept is None:
-            return data
-        kept: KeptSlices = self.kept
-        low, high = self.contexts.intensities
-        inside = kept.values > low + THRESHOLD * (high - low) if mask is None else mask[kept.index]
-        values = np.maximum(scale.of_scan(kept.values, (low, high)), np.float32(scale.low))
-        data[kept.index] = np.where(inside, values, np.float32(scale.low))
+    def _scaled(self, data: np.ndarray, scale: IntensityScale) -> np.ndarray:
+        """Returns a volume in [0, 1] on the scale, background outside the mask, with the given slices."""
+        data = scale.values(np.where(self.mask, data, 0))
+        self._put_back(data, scale, self.mask[self._kept.index])
         return data
+
+    def _put_back(self, data: np.ndarray, scale: IntensityScale, is_foreground: np.ndarray) -> None:
+        """Puts the given slices into a volume; where `is_foreground` `[V]` is False, background."""
+        background = np.float32(scale.low)
+        values = np.maximum(scale.of_scan(self._kept.values, self._intensities), background)
+        data[self._kept.index] = np.where(is_foreground, values, background)

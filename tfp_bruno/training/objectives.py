@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
+from tfp_bruno.data import FOREGROUND_THRESHOLD
+
 __all__ = [
     'conditional_terms',
     'joint_loss',
     'structural_error',
     'training_loss',
 ]
-
-_FOREGROUND = 0.02
 
 
 def joint_loss(model, poses, latents, log_dets):
@@ -65,7 +65,7 @@ def structural_error(truth, decoded, foreground_share=0.5):
     similarity = tf.image.ssim(flat, decoded, 1.0, return_index_map=True)
     border = (flat.shape[1] - similarity.shape[1]) // 2
     inner = flat[:, border : flat.shape[1] - border, border : flat.shape[2] - border]
-    foreground = tf.cast(tf.reduce_max(inner, -1) > _FOREGROUND, similarity.dtype)
+    foreground = tf.cast(tf.reduce_max(inner, -1) > FOREGROUND_THRESHOLD, similarity.dtype)
     in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * foreground), tf.reduce_sum(foreground))
     return 1.0 - foreground_share * in_foreground - (1.0 - foreground_share) * tf.reduce_mean(similarity)
 

@@ -1,4 +1,4 @@
-"""Slices that are kept come out voxel for voxel."""
+"""Slices that are kept are written voxel for voxel."""
 
 import pathlib
 
@@ -30,7 +30,7 @@ def scan():
     return Volume(data, nibabel.affines.from_matvec(matrix, [20, 50, -30]), pathlib.Path('scan.nii.gz'))
 
 
-def test_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
+def test_keep_contexts_restores_slices_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(14, 20)), FETAL)
     settings = ReconstructionSettings(
         num_samples=1, std_samples=2, report=False, output=OutputSettings(spacing=2.0, keep_contexts=True)
@@ -47,13 +47,13 @@ def test_voxel_for_voxel(tmp_path, scan, make_model, ellipsoid):
         truth = scan.data[index][tuple(voxels.T)]
         for name in ('mean', 'samples/sample_000'):
             data = read_volume(tmp_path / 'out' / f'{name}.nii.gz').data
-            # Bit for bit, the brightest included, which the model never sees.
+            # Bit for bit, also the brightest voxels, which are clipped for the model.
             np.testing.assert_array_equal(data[where], truth)
         assert not read_volume(tmp_path / 'out' / 'std.nii.gz').data[where].any()
         assert (nibabel.load(tmp_path / 'out' / 'mask.nii.gz').get_fdata()[where] == 1).all()
 
 
-def test_at_another_spacing_there_is_one_layer_of_the_slice(tmp_path, scan, make_model, ellipsoid):
+def test_keep_contexts_at_another_spacing_is_one_layer_of_the_slice(tmp_path, scan, make_model, ellipsoid):
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(20,)), FETAL)
     output = OutputSettings(spacing=1.1, intensity='target', keep_contexts=True)
     settings = ReconstructionSettings(std_samples=0, report=False, output=output)
@@ -67,5 +67,5 @@ def test_at_another_spacing_there_is_one_layer_of_the_slice(tmp_path, scan, make
         layer = (distance >= near) & (distance <= far) & (expected >= 100)
         assert layer.sum() > 500
         correlation = np.corrcoef(values[layer], expected[layer])[0, 1]
-        # Noise that only the slice itself has.
+        # Only the layer of the slice has its noise.
         assert correlation > agreement if agreement else correlation < 0.9
