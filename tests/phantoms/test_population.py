@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from tfp_bruno.data.folder import find_subjects
 from tfp_bruno.data.population import is_phantom_folder
+from tfp_bruno.data.subjects import find_subjects
 from tfp_bruno.errors import UserError
 from tfp_bruno.phantoms import make_subject, population, write_population
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno import baselines
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.training import Trainer, TrainingSettings
 from tfp_bruno.training.augmentation import AugmentationSettings
 from tfp_bruno.training.baseline_presets import BASELINE_PRESETS

@@ -15,7 +15,7 @@ from absl import logging
 
 from tfp_bruno.data import atomic
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.label_maps import is_label_map
+from tfp_bruno.data.masks import is_label_map
 from tfp_bruno.data.nifti import parse_volume, read_file, read_mask
 from tfp_bruno.data.placement import Box
 from tfp_bruno.data.stack import Stack, extract_stack

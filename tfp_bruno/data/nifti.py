@@ -11,8 +11,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from tfp_bruno.data import atomic
+from tfp_bruno.data.file_formats import unpack
 from tfp_bruno.data.nifti_header import HEADER_ERRORS, Header, choose_affine, one_line, parse_header
-from tfp_bruno.data.unpacking import unpack
 from tfp_bruno.errors import UserError, warn
 
 # Bytes that hold the header of any file, and the signatures of other formats.

@@ -10,7 +10,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from tfp_bruno.data.other_formats import HALF_OF_A_PAIR, refuse_other_format
+from tfp_bruno.data.file_formats import HALF_OF_A_PAIR, refuse_other_format
 from tfp_bruno.errors import UserError, warn
 
 # A file starts with the size of its header, in the byte order of its data.

@@ -14,7 +14,7 @@ from absl import logging
 from tfp_bruno.data import atomic
 from tfp_bruno.data.cache import FORMAT_VERSION, tell_again
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.folder import Subject
+from tfp_bruno.data.subjects import Subject
 
 # Populations whose packs are kept; the stacks of a volume by itself are always.
 MOST_PACKS = 4

@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from tfp_bruno.data.cache import default_cache_dir, load_stack
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.failures import one_error
 from tfp_bruno.data.file_names import name_some
-from tfp_bruno.data.folder import Subject
+from tfp_bruno.data.folder import one_error
 from tfp_bruno.data.frame import TrainingFrame, common_frame
 from tfp_bruno.data.pack import load_pack
 from tfp_bruno.data.placement import Box, warn_of_outliers
 from tfp_bruno.data.split import apply_split, split_subjects
-from tfp_bruno.data.training_files import find_training_files
+from tfp_bruno.data.subjects import Subject, find_training_files
 from tfp_bruno.errors import UserError, warn
 
 PHANTOM_GENERATOR = 'tfp_bruno phantom'

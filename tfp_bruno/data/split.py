@@ -9,7 +9,7 @@ import numpy as np
 
 from tfp_bruno.data import atomic, participants
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.folder import Subject
+from tfp_bruno.data.subjects import Subject
 from tfp_bruno.errors import UserError
 
 MIN_TRAIN = 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfp_bruno.data import Volume, read_mask, read_volume
 from tfp_bruno.data.file_names import stem_of
-from tfp_bruno.data.label_maps import is_label_map
+from tfp_bruno.data.masks import is_label_map
 from tfp_bruno.data.nifti import read_file
 from tfp_bruno.errors import UserError, warn
 

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, read_mask, read_volume
-from tfp_bruno.data.failures import one_error
 from tfp_bruno.data.file_names import is_labels, is_nifti, is_other_image, name_some, stem_of
+from tfp_bruno.data.folder import one_error
 from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti_header import OrientationError
 from tfp_bruno.data.placement import check_in_plane

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
+from tfp_bruno.data.encoding import LEVELS, to_level_middle
 from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['dequantise', 'make_sequences', 'with_plain_batches']

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import LEVELS
+from tfp_bruno.data.encoding import LEVELS
 from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['settings_of_start', 'starting_volumes']

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ['LEVELS', 'dequantise', 'from_level_middle', 'to_level_middle']
+__all__ = ['LEVELS', 'dequantise', 'from_level_middle', 'one_hot_poses', 'to_level_middle']
 
 LEVELS = 256
 
@@ -31,3 +31,22 @@ def dequantise(images, seed):
     # Drawn in steps of 2^-16, so that float32 holds the sum exactly and never rounds it up to 1.
     noise = np.random.default_rng(seed).integers(0, 1 << 16, levels.shape) / (1 << 16)
     return ((levels + noise) / LEVELS).astype(np.float32)
+
+
+def one_hot_poses(slices, num_slices):
+    """Returns the poses of slices as one-hot vectors, as the paper gives them to the flow.
+
+    Args:
+        slices: Integer array `[...]` of slice numbers in `[0, num_slices)`.
+        num_slices: `int`, K.
+
+    Returns:
+        float32 array `[..., num_slices]`.
+
+    Raises:
+        ValueError: if a slice number is out of range.
+    """
+    slices = np.asarray(slices, np.int64)
+    if slices.size and (slices.min() < 0 or slices.max() >= num_slices):
+        raise ValueError(f'slice numbers must be in [0, {num_slices}), got {slices.min()} to {slices.max()}.')
+    return np.eye(num_slices, dtype=np.float32)[slices]
