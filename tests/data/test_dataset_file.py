@@ -75,7 +75,7 @@ def test_runs_from_before_there_were_planes_are_read():
         ({'context_slices': '{1 = [60]}'}, 'must be slice numbers from 0 to 59'),
         ({'context_slices': '{1 = "a"}'}, 'must be slice numbers'),
         ({'context_slices': '{1 = [3]}', 'context_counts': '[1]'}, 'exclude each other'),
-        ({'colour': '"red"'}, 'colour is no setting; those are name, field_of_view'),
+        ({'colour': '"red"'}, 'colour is not a setting; use one of name, field_of_view'),
         ({'name': '"knee'}, 'is not TOML'),
     ],
     ids=str,

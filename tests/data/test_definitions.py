@@ -29,8 +29,8 @@ def test_contexts_lie_in_the_stack_and_json_keeps_everything(definition):
     assert DatasetDefinition.from_json(json.loads(json.dumps(definition.to_json()))) == definition
 
 
-def test_an_unknown_dataset_names_the_flag_and_the_known_ones():
-    with pytest.raises(UserError, match=r'--dataset=brain.*fetal, adni, thorax'):
+def test_unknown_dataset_names_the_argument_and_the_known_ones():
+    with pytest.raises(UserError, match=r'`dataset=brain`.*fetal, adni, thorax.*`dataset_config`'):
         get_definition('brain')
 
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfp_bruno.data.file_names import (
+    derived_from,
     is_broken_link,
     is_labels,
     is_nifti,
     is_other_image,
-    made_of,
     name_some,
     parse_name,
     split_kind,
@@ -91,14 +91,14 @@ MADE += ('tissue', 'regional', 'cp', 'tissue_dilated', 'pve_0')
 
 @pytest.mark.parametrize('end', MADE)
 def test_what_is_made_of_another_counts_beside_it_only(end):
-    assert made_of(f'STA21_{end}', {'STA21', f'STA21_{end}'}) == 'STA21'
-    assert made_of(f'STA21_{end}', {f'STA21_{end}', 'STA22'}) is None
+    assert derived_from(f'STA21_{end}', {'STA21', f'STA21_{end}'}) == 'STA21'
+    assert derived_from(f'STA21_{end}', {f'STA21_{end}', 'STA22'}) is None
 
 
 def test_parts_of_a_complex_image():
-    assert made_of('sub-1_part-phase_T1w', {'sub-1_part-mag_T1w'}) == 'sub-1_part-mag_T1w'
-    assert made_of('sub-1_part-imag_T1w', {'sub-1_T1w'}) == 'sub-1_T1w'
-    assert made_of('sub-1_part-mag_T1w', {'sub-1_part-mag_T1w', 'sub-1_T1w'}) is None
+    assert derived_from('sub-1_part-phase_T1w', {'sub-1_part-mag_T1w'}) == 'sub-1_part-mag_T1w'
+    assert derived_from('sub-1_part-imag_T1w', {'sub-1_T1w'}) == 'sub-1_T1w'
+    assert derived_from('sub-1_part-mag_T1w', {'sub-1_part-mag_T1w', 'sub-1_T1w'}) is None
 
 
 def test_links(tmp_path):

@@ -3,7 +3,7 @@
 import logging
 import pathlib
 
-from tfp_bruno.data.folder import one_error
+from tfp_bruno.data.folder import combine_errors
 from tfp_bruno.errors import UserError
 
 FOLDER = pathlib.Path('data')
@@ -15,17 +15,17 @@ def errors(count):
 
 def test_one_error_is_itself():
     (error,) = errors(1)
-    assert one_error([error], FOLDER, 9) is error
+    assert combine_errors([error], FOLDER, 9) is error
 
 
 def test_a_few_are_named_with_their_reasons():
     expected = 'data: 2 of 9 files cannot be used: (1) 0.nii: is empty; remove it. (2) 1.nii: is empty; remove it.'
-    assert str(one_error(errors(2), FOLDER, 9)) == expected
+    assert str(combine_errors(errors(2), FOLDER, 9)) == expected
 
 
 def test_many_are_logged(caplog):
     with caplog.at_level(logging.WARNING, logger='absl'):
-        message = str(one_error(errors(7), FOLDER, 9))
+        message = str(combine_errors(errors(7), FOLDER, 9))
     assert message.startswith('data: 7 of 9 files cannot be used: (1) 0.nii')
     assert '(5) 4.nii' in message
     assert '(6)' not in message

@@ -102,7 +102,7 @@ def test_a_z_scored_brain_is_refused_unless_its_background_is_lowest_or_a_mask_t
         assert '\n' not in str(caught.value)
         stack, warnings = stack_of(hidden, inside)
         assert np.corrcoef(stack.images.ravel(), stack_of(brain)[0].images.ravel())[0, 1] > 0.98
-        assert any('that of the darkest voxels inside its mask, is taken for black' in line for line in warnings)
+        assert any('that of the darkest voxels inside its mask, is used as black' in line for line in warnings)
         assert stack.intensity_low == pytest.approx(np.percentile(z_scored[inside], 0.5), rel=1e-4)
     np.testing.assert_allclose(stack_of(z_scored)[0].images, stack_of(brain)[0].images, atol=1e-4)
 

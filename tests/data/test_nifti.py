@@ -196,12 +196,12 @@ def test_values_beyond_float32_and_more_voxels_than_memory(tmp_path, save):
     content = bytearray(save(tmp_path / 'b.nii', np.arange(24, dtype=np.float32).reshape(2, 3, 4), AFFINE).read_bytes())
     content[42:48] = struct.pack('<3h', 30000, 30000, 30000)
     (tmp_path / 'b.nii').write_bytes(content)
-    check_one_line(tmp_path / 'b.nii', 'voxels, more than can be worked on')
+    check_one_line(tmp_path / 'b.nii', 'voxels, more than can be processed')
 
 
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / 'pipe.nii')
-    check_one_line(tmp_path / 'pipe.nii', 'is no file but a device or a pipe')
+    check_one_line(tmp_path / 'pipe.nii', 'is a device or a pipe, not a file')
     with pytest.raises(UserError, match='cannot be read'):
         read_volume('scan\0.nii')
 
@@ -237,7 +237,7 @@ def test_a_mask_without_orientation_is_taken_as_its_scan_is(tmp_path, save, smoo
     mask = save(tmp_path / 'mask.nii', (smooth_volume > 500).astype(np.uint8))
     volume = read_volume(scan, assume_ras=True)
     np.testing.assert_array_equal(read_mask(mask, volume, assume_ras=True), smooth_volume > 500)
-    with pytest.raises(UserError, match=r'mask\.nii: has neither .*; set one, or give --assume_ras'):
+    with pytest.raises(UserError, match=r'mask\.nii: has neither .*; set one, or give `assume_ras`'):
         read_mask(mask, volume)
 
 

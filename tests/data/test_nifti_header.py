@@ -122,7 +122,7 @@ def test_the_unit_of_length_counts(write, code, factor, name):
         np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-5)
         assert f'is in {name}' in warning
     # Millimetres under another name.
-    with pytest.raises(UserError, match='which cannot be; mend affine and units'):
+    with pytest.raises(UserError, match='which cannot be; correct affine and units'):
         read_volume(write((UNITS, code)))
 
 

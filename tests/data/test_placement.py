@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
-from tfp_bruno.data.frame import TrainingFrame, common_frame
-from tfp_bruno.data.placement import Box, BoxRange, check_in_plane, measure_box
+from tfp_bruno.data.frame import Box, BoxRange, TrainingFrame, common_frame, measure_box
+from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, collect_warnings
 
 FETAL = dataclasses.replace(get_definition('fetal'), num_slices=40, image_size=32)
@@ -152,7 +152,7 @@ def test_a_part_of_the_anatomy_is_refused(plain, frame, blank):
 
 def test_an_unmasked_scan_is_refused(plain, frame):
     noise = np.random.default_rng(0).gamma(2, 60, SHAPE).astype(np.float32)
-    with pytest.raises(UserError, match='give --mask if something else is around it'):
+    with pytest.raises(UserError, match='give a `mask` if something else is around it'):
         placed(volume(plain[0] + noise), frame)
 
 

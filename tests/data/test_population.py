@@ -41,7 +41,7 @@ def test_subsets(tmp_path, make_folder):
     index = population.names.index(test.names[0])
     np.testing.assert_array_equal(test.images[0], population.images[index])
     assert population.splits_by_name[test.names[0]] == 'test'
-    with pytest.raises(UserError, match='--split=test: no subject'):
+    with pytest.raises(UserError, match='`split=test`: no subject'):
         train.subset('test')
 
 
@@ -139,7 +139,7 @@ def test_volumes_without_orientation_are_taken_as_ras_where_that_is_said(tmp_pat
         affine[:3, 3] = -(np.array(smooth_volume.shape) - 1) / 2
         save(known / f'sub-{index + 1:02d}_T2w.nii.gz', smooth_volume + index, affine)
         save(known / f'sub-{index + 1:02d}_mask.nii.gz', mask, affine)
-    with pytest.raises(UserError, match=r'4 of 4 files cannot be used: .* set one, or give --assume_ras'):
+    with pytest.raises(UserError, match=r'4 of 4 files cannot be used: .* set one, or give `assume_ras`'):
         load_population(FETAL, folder, tmp_path / 'cache')
     for use_masks in (False, True):
         assumed = load_population(FETAL, folder, tmp_path / 'cache', use_masks=use_masks, assume_ras=True)

@@ -109,7 +109,7 @@ def test_empty_folder_is_used(tmp_path, monkeypatch):
         ({'subjects': 1}, '--subjects=1'),
         ({'seed': -1}, '--seed=-1'),
         ({'jobs': 0}, '--jobs=0'),
-        ({'dataset': 'knee'}, '--dataset=knee'),
+        ({'dataset': 'knee'}, '`dataset=knee`'),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, flag):

@@ -295,7 +295,7 @@ def test_the_flag_of_the_orientation_holds_for_masks(tmp_path, model):
         wanted = dataclasses.replace(SETTINGS, use_masks=True, assume_ras=assume_ras)
         (outcome,) = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
         assert outcome.state == state
-        assert assume_ras or outcome.error.endswith('set one, or give --assume_ras.')
+        assert assume_ras or outcome.error.endswith('set one, or give `assume_ras`.')
 
 
 def test_a_scan_that_looks_like_labels_is_warned_of(tmp_path, model):

@@ -1,4 +1,4 @@
-"""The files of a folder of volumes, flat or BIDS: those that count, and those that may have been meant to."""
+"""The files of a folder of volumes, flat or BIDS: which are volumes, and which are left out with a warning."""
 
 import dataclasses
 import os
@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from absl import logging
 
-from tfp_bruno.data.file_names import is_broken_link, is_labels, is_nifti, is_other_image, made_of, name_some, stem_of
+from tfp_bruno.data.file_names import (
+    derived_from,
+    is_broken_link,
+    is_labels,
+    is_nifti,
+    is_other_image,
+    name_some,
+    stem_of,
+)
 from tfp_bruno.errors import UserError
 
 MOST_NAMED = 5
@@ -15,12 +23,12 @@ MOST_NAMED = 5
 
 @dataclasses.dataclass(frozen=True)
 class FolderFiles:
-    """What a folder of volumes holds.
+    """Contents of a folder of volumes.
 
     Attributes:
-        is_bids: whether there are `sub-*` folders.
-        volumes: NIfTI files of intensities, by their names; broken links in the place of a file or a folder, too.
-        remarks: one line for each kind of file that is not used.
+        is_bids: Whether there are `sub-*` folders.
+        volumes: NIfTI files of intensities, judged by their names, and broken links in place of files or folders.
+        remarks: One warning for each kind of file that is not used.
     """
 
     is_bids: bool
@@ -32,10 +40,10 @@ def list_files(data_dir: pathlib.Path) -> FolderFiles:
     """Lists the volumes of a folder, sorted.
 
     Args:
-        data_dir: a BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or a flat folder of `.nii` and `.nii.gz` files.
+        data_dir: BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or flat folder of `.nii` and `.nii.gz` files.
 
     Raises:
-        UserError: if the folder is missing, no folder, cannot be read, or holds no volumes.
+        UserError: If the folder is missing, is not a folder, cannot be read, or holds no volumes.
     """
     if not data_dir.exists():
         raise UserError(f'{data_dir}: there is no such folder; give a folder of NIfTI volumes.')
@@ -57,15 +65,15 @@ def list_files(data_dir: pathlib.Path) -> FolderFiles:
         _remark(remarks, without, 'of its sub-* folders hold no volume', 'put one in their anat, or remove them')
     others = [path for path in files if is_other_image(path)]
     _remark(remarks, others, 'images of other formats are not read', 'convert them to .nii.gz')
-    volumes, made = _without_made([path for path in files if _is_volume(path)])
+    volumes, derived = _split_derived([path for path in files if _is_volume(path)])
     _remark(
         remarks,
-        made,
-        'files are left out, since they are named as made of another beside them',
+        derived,
+        'files are left out, since by their names they are derived from another file beside them',
         'to use one of them, remove the other',
     )
     if not volumes and not missing:
-        instead = f' {remarks[0].removeprefix(f"{data_dir}: ")}' if remarks else ''
+        instead = f' {remarks[0]}' if remarks else ''
         raise UserError(
             f'{data_dir}: holds no volumes; put .nii or .nii.gz files in it, or in sub-*/anat or '
             f'sub-*/ses-*/anat.{instead}'
@@ -73,17 +81,17 @@ def list_files(data_dir: pathlib.Path) -> FolderFiles:
     return FolderFiles(bool(folders), sorted(volumes + missing), [f'{data_dir}: {remark}' for remark in remarks])
 
 
-def one_error(errors: Sequence[UserError], folder: pathlib.Path, total: int) -> UserError:
-    """Returns one error for all that is wrong with the files of a folder.
+def combine_errors(errors: Sequence[UserError], folder: pathlib.Path, total: int) -> UserError:
+    """Returns one error for all files of a folder that cannot be used.
 
     Args:
-        errors: one for each file that cannot be used.
-        folder: where the files are.
-        total: how many there are.
+        errors: One error for each file that cannot be used.
+        folder: Folder of the files.
+        total: Number of files.
 
     Returns:
-        The error itself if it is the only one. Otherwise it counts them and names up to five with their reasons; if
-        there are more, each is logged as a warning.
+        The error itself if it is the only one; otherwise an error that counts them and names up to five with their
+        reasons. If there are more than five, each is also logged as a warning.
     """
     if len(errors) == 1:
         return errors[0]
@@ -98,13 +106,18 @@ def one_error(errors: Sequence[UserError], folder: pathlib.Path, total: int) -> 
 
 
 def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, mend: str) -> None:
-    """Adds what is said of files that are not used, if there are any."""
+    """Adds the warning about files that are not used, if there are any."""
     if paths:
         remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {mend}.')
 
 
 def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], ...]:
-    """Returns what lies in `sub-*/[ses-*/]anat`, folders that are broken links, volumes beside, and empty subjects."""
+    """Lists BIDS folders of subjects.
+
+    Returns:
+        The files in `sub-*/[ses-*/]anat`, folders that are broken links, volumes outside `anat`, and folders of
+        subjects without a volume.
+    """
     files: list[pathlib.Path] = []
     missing: list[pathlib.Path] = []
     elsewhere: list[pathlib.Path] = []
@@ -121,7 +134,7 @@ def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], ...
 
 
 def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns what lies in a folder, sorted; nothing if it is none."""
+    """Returns the sorted contents of a folder; an empty list for any other path."""
     try:
         return sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
@@ -129,19 +142,19 @@ def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_broken_folder(path: pathlib.Path) -> bool:
-    """Tells whether a path is a broken link that stands for a folder, by its name."""
+    """Returns whether a path is a broken link in place of a folder, judged by its name."""
     return '.' not in path.name and is_broken_link(path)
 
 
 def _is_volume(path: pathlib.Path) -> bool:
-    """Tells whether a path is a NIfTI file of intensities, by its name; its content may not be there."""
+    """Returns whether a path is a NIfTI file of intensities, judged by its name, or a broken link to one."""
     return is_nifti(path) and not is_labels(path) and (path.is_file() or is_broken_link(path))
 
 
-def _without_made(volumes: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """Returns the volumes that were made of no other beside them, and those that were."""
+def _split_derived(volumes: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the original volumes, and those derived from another one in the same folder, judged by their names."""
     stems: dict[pathlib.Path, set[str]] = {}
     for path in volumes:
         stems.setdefault(path.parent, set()).add(stem_of(path))
-    made = [path for path in volumes if made_of(stem_of(path), stems[path.parent])]
-    return [path for path in volumes if path not in set(made)], made
+    derived = [path for path in volumes if derived_from(stem_of(path), stems[path.parent])]
+    return [path for path in volumes if path not in set(derived)], derived

@@ -1,4 +1,4 @@
-"""The subjects of a folder of volumes, flat or BIDS, and their volumes."""
+"""The subjects of a folder of volumes, flat or BIDS, with their volumes and masks."""
 
 import collections
 import dataclasses
@@ -7,13 +7,13 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from tfp_bruno.data import participants
 from tfp_bruno.data.file_names import NameParts, is_broken_link, is_nifti, name_some, parse_name, split_kind, stem_of
-from tfp_bruno.data.folder import list_files, one_error
+from tfp_bruno.data.folder import combine_errors, list_files
 from tfp_bruno.data.masks import MaskFinder
+from tfp_bruno.data.participants import read_participants
 from tfp_bruno.errors import UserError, warn
 
-# Neither tables, nor reports, nor one line on stderr can hold these.
+# Characters that tables, reports and one line on stderr cannot hold.
 _UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')
 
 
@@ -22,12 +22,12 @@ class Subject:
     """One volume of one subject.
 
     Attributes:
-        name: the subject: `sub-*` in a BIDS folder or file name, else the file's name without its suffix, and without
+        name: Name of the subject: `sub-*` in a BIDS folder or file name; otherwise the file's name without suffix,
             session, run and other entities.
-        path: the volume's file; if it is a broken link, that says so when it is read.
-        split: 'train', 'test', or None as long as it is not decided.
-        session: `ses-*` of its folder or name; empty if there is none.
-        mask: the file of its mask, where masks are used.
+        path: File of the volume; a broken link causes an error only when it is read.
+        split: 'train', 'test', or None if it is not decided yet.
+        session: Session, `ses-*` in its folder or name; empty if there is none.
+        mask: File of its mask; None if masks are not used.
     """
 
     name: str
@@ -38,37 +38,64 @@ class Subject:
 
     @property
     def decided_split(self) -> str:
-        """The split, once it is decided; a ValueError says that it is not."""
+        """The split.
+
+        Raises:
+            ValueError: If it is not decided yet.
+        """
         if self.split is None:
             raise ValueError(f'{self.path}: has no split yet')
         return self.split
 
 
 def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
-    """Lists the volumes of a folder, without masks and label maps. What else is not used is warned of.
+    """Lists the volumes of a folder, without masks and label maps, and warns of files that are not used.
 
     Args:
-        data_dir: a BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or a flat folder of `.nii` and `.nii.gz` files, with or
+        data_dir: BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or flat folder of `.nii` and `.nii.gz` files, with or
             without a `participants.tsv`.
 
     Returns:
-        The subjects in the order of their paths; a subject with several sessions stands once for each volume. `split`
-        is that of `participants.tsv` where its `split` column is filled.
+        The subjects in the order of their paths; a subject with several sessions has one entry for each volume. Its
+        `split` is that of `participants.tsv` if the `split` column is filled there.
 
     Raises:
-        UserError: if the folder is missing, no folder, or holds no volumes; if a file's name is that of another subject
-            than its folder's, or cannot be written to tables; if a subject has volumes of several kinds; if
-            `participants.tsv` is malformed or its split leaves out a subject.
+        UserError: If the folder is missing, is not a folder, or holds no volumes; if a file is named after another
+            subject than its folder, or its name cannot be written to tables; if a subject has volumes of several
+            kinds; if `participants.tsv` is malformed or its split leaves out a subject.
     """
-    subjects, remarks = list_subjects(data_dir)
+    subjects, remarks = _list_subjects(pathlib.Path(data_dir))
     for remark in remarks:
         warn(remark)
     return subjects
 
 
-def list_subjects(data_dir: str | os.PathLike) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects that `find_subjects` finds, and the warnings; the argument and the errors are the same."""
-    data_dir = pathlib.Path(data_dir)
+def find_training_files(data_dir: str | os.PathLike, use_masks: bool = False) -> list[Subject]:
+    """Lists the subjects of a folder for training, and checks that all their files are there before any is read.
+
+    Args:
+        data_dir: Folder of volumes, see `find_subjects`.
+        use_masks: Whether each volume has a mask beside it, see `MaskFinder`.
+
+    Returns:
+        The subjects, with their masks if these are used.
+
+    Raises:
+        UserError: If the folder cannot be used, see `find_subjects`, or volumes or masks are missing or broken links.
+    """
+    subjects, remarks = _list_training_files(pathlib.Path(data_dir), use_masks)
+    for remark in remarks:
+        warn(remark)
+    return subjects
+
+
+def check_folder(data_dir: str | os.PathLike, use_masks: bool = False) -> None:
+    """Raises the errors of `find_training_files` without its warnings, for a check before the folder is used."""
+    _list_training_files(pathlib.Path(data_dir), use_masks)
+
+
+def _list_subjects(data_dir: pathlib.Path) -> tuple[list[Subject], list[str]]:
+    """Returns the subjects and the warnings of `find_subjects`."""
     files = list_files(data_dir)
     _check_printable(files.volumes)
     parts = [_bids_parts(path, data_dir) for path in files.volumes] if files.is_bids else _flat_parts(files.volumes)
@@ -85,28 +112,19 @@ def list_subjects(data_dir: str | os.PathLike) -> tuple[list[Subject], list[str]
     return subjects, files.remarks
 
 
-def check_folder(data_dir: str | os.PathLike, use_masks: bool = False) -> None:
-    """Raises the UserErrors of `find_training_files` without a warning: what comes after it will warn."""
-    _list(pathlib.Path(data_dir), use_masks)
-
-
-def find_training_files(data_dir: str | os.PathLike, use_masks: bool = False) -> list[Subject]:
-    """Lists the subjects of a folder, each with its mask.
-
-    Args:
-        data_dir: as of `find_subjects`.
-        use_masks: whether each volume has a mask beside it.
-
-    Returns:
-        The subjects.
-
-    Raises:
-        UserError: as `find_subjects`, or if volumes or masks are missing: links whose content was not fetched, say.
-    """
-    subjects, remarks = _list(pathlib.Path(data_dir), use_masks)
-    for remark in remarks:
-        warn(remark)
-    return subjects
+def _list_training_files(data_dir: pathlib.Path, use_masks: bool) -> tuple[list[Subject], list[str]]:
+    """Returns the subjects and the warnings of `find_training_files`."""
+    subjects, remarks = _list_subjects(data_dir)
+    if use_masks:
+        subjects = _with_masks(subjects, data_dir)
+    files = [path for subject in subjects for path in (subject.path, subject.mask) if path is not None]
+    broken = [path for path in files if is_broken_link(path)]
+    if broken:
+        raise UserError(
+            f'{data_dir}: the content of {len(broken)} of {len(files)} files is not there: broken links '
+            f'({name_some(broken)}); fetch it, e.g. with git annex get or datalad get.'
+        )
+    return subjects, remarks
 
 
 def _check_printable(paths: Iterable[pathlib.Path]) -> None:
@@ -117,7 +135,7 @@ def _check_printable(paths: Iterable[pathlib.Path]) -> None:
 
 
 def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:
-    """Returns the parts of the name of a file in a BIDS folder; its folders count, too."""
+    """Returns the parts of the name of a file in a BIDS folder, those of its folders included."""
     folder, *below = path.relative_to(data_dir).parts
     if not is_nifti(path):
         # A folder that is a broken link.
@@ -133,8 +151,8 @@ def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:
 def _flat_parts(paths: Sequence[pathlib.Path]) -> list[NameParts]:
     """Returns the parts of the names of the files in a flat folder.
 
-    `case_1_ses-1` and `case_1_ses-2` are of one subject, as are `case_1_T1` and `case_1_T2`; `case_1_T2` alone is the
-    subject's name.
+    `case_1_ses-1` and `case_1_ses-2` belong to one subject, as do `case_1_T1` and `case_1_T2`; `case_1_T2` without
+    another image of `case_1` is the name of a subject.
     """
     parts = [parse_name(stem_of(path)) for path in paths]
     stems = collections.defaultdict(set)
@@ -163,8 +181,8 @@ def _check_one_kind(parts: Iterable[NameParts], data_dir: pathlib.Path) -> None:
 
 
 def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects with the split of `participants.tsv`, and the participants that have no volume."""
-    listed = participants.read_participants(table)
+    """Returns the subjects with the split of `participants.tsv`, and the participants without a volume."""
+    listed = read_participants(table)
     names = {subject.name for subject in subjects}
     without_volume = sorted(set(listed) - names)
     if not any(listed.values()):
@@ -175,23 +193,8 @@ def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[l
     return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects], without_volume
 
 
-def _list(data_dir: pathlib.Path, use_masks: bool) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects with their masks, and the warnings."""
-    subjects, remarks = list_subjects(data_dir)
-    if use_masks:
-        subjects = _with_masks(subjects, data_dir)
-    files = [path for subject in subjects for path in (subject.path, subject.mask) if path is not None]
-    broken = [path for path in files if is_broken_link(path)]
-    if broken:
-        raise UserError(
-            f'{data_dir}: the content of {len(broken)} of {len(files)} files is not there: broken links '
-            f'({name_some(broken)}); fetch it, e.g. with git annex get or datalad get.'
-        )
-    return subjects, remarks
-
-
 def _with_masks(subjects: Sequence[Subject], data_dir: pathlib.Path) -> list[Subject]:
-    """Returns the subjects with their masks, or raises one UserError for all that have none of their own."""
+    """Returns the subjects with their masks, or raises one UserError for all without a mask of their own."""
     finder = MaskFinder(subject.path for subject in subjects)
     found, errors = [], []
     for subject in subjects:
@@ -200,5 +203,5 @@ def _with_masks(subjects: Sequence[Subject], data_dir: pathlib.Path) -> list[Sub
         except UserError as error:
             errors.append(error)
     if errors:
-        raise one_error(errors, data_dir, len(subjects))
+        raise combine_errors(errors, data_dir, len(subjects))
     return found
