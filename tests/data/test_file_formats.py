@@ -1,4 +1,4 @@
-"""A file of another format is named, with the way to convert it, packed or not."""
+"""Files of other formats are named with a way to convert them; gzip is unpacked within a bound."""
 
 import gzip
 import pathlib
@@ -64,7 +64,7 @@ FILES = {
 
 @pytest.mark.parametrize('packed', [False, True])
 @pytest.mark.parametrize('case', FILES)
-def test_a_file_of_another_format_is_named(tmp_path, case, packed):
+def test_read_volume_names_other_formats(tmp_path, case, packed):
     write, message = FILES[case]
     path = write(tmp_path)
     content = path.read_bytes()
@@ -82,7 +82,7 @@ PATH = pathlib.Path('scan.nii.gz')
 CONTENT = bytes(range(256)) * 100
 
 
-def test_one_member_several_members_and_padding():
+def test_unpack_reads_several_gzip_members_and_padding():
     packed = gzip.compress(CONTENT[:9000]) + gzip.compress(CONTENT[9000:])
     for content in (gzip.compress(CONTENT), packed, packed + b'\0' * 100, CONTENT):
         assert unpack(content, PATH, len(CONTENT)) == CONTENT
@@ -99,12 +99,12 @@ def test_one_member_several_members_and_padding():
         b'\x1f\x8b',
     ],
 )
-def test_damage(content):
+def test_unpack_refuses_damaged_data(content):
     with pytest.raises(UserError, match=r'scan\.nii\.gz: is cut short or damaged'):
         unpack(content, PATH, len(CONTENT))
 
 
-def test_a_small_file_that_unpacks_to_a_large_one_does_not(tmp_path, save):
+def test_read_volume_does_not_unpack_a_decompression_bomb(tmp_path, save):
     path = save(tmp_path / 'scan.nii', np.arange(1000, dtype=np.float32).reshape(10, 10, 10), np.eye(4))
     bomb = gzip.compress(path.read_bytes() + bytes(200 << 20), compresslevel=1)
     (tmp_path / 'bomb.nii.gz').write_bytes(bomb)

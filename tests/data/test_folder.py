@@ -1,4 +1,4 @@
-"""Several bad files are one line."""
+"""Several unusable files are one error."""
 
 import logging
 import pathlib
@@ -13,17 +13,17 @@ def errors(count):
     return [UserError(f'data/{number}.nii: is empty; remove it.') for number in range(count)]
 
 
-def test_one_error_is_itself():
+def test_combine_errors_returns_a_single_error_unchanged():
     (error,) = errors(1)
     assert combine_errors([error], FOLDER, 9) is error
 
 
-def test_a_few_are_named_with_their_reasons():
+def test_combine_errors_names_a_few_with_reasons():
     expected = 'data: 2 of 9 files cannot be used: (1) 0.nii: is empty; remove it. (2) 1.nii: is empty; remove it.'
     assert str(combine_errors(errors(2), FOLDER, 9)) == expected
 
 
-def test_many_are_logged(caplog):
+def test_combine_errors_logs_many(caplog):
     with caplog.at_level(logging.WARNING, logger='absl'):
         message = str(combine_errors(errors(7), FOLDER, 9))
     assert message.startswith('data: 7 of 9 files cannot be used: (1) 0.nii')

@@ -1,4 +1,4 @@
-"""Each volume has a mask of its own, or an error says why not."""
+"""Each volume has a mask of its own, or causes an error; label maps are recognised by their voxels."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ def touch(folder, *names):
         ('T2w.NII.GZ', 'T2w_mask.Nii'),
     ],
 )
-def test_the_names_of_masks(tmp_path, volume, mask):
+def test_mask_finder_accepts_all_names_of_masks(tmp_path, volume, mask):
     touch(tmp_path, volume, mask, 'case_mask.nii.gz', 'sub-0_mask.nii.gz')
     assert MaskFinder([tmp_path / volume]).find(tmp_path / volume) == tmp_path / mask
 
 
-def test_one_mask_for_two_cases_is_none_of_theirs(tmp_path):
+def test_mask_finder_ignores_a_mask_named_after_neither_volume(tmp_path):
     touch(tmp_path, 'case_01.nii.gz', 'case_02.nii.gz', 'case_mask.nii.gz')
     finder = MaskFinder([tmp_path / 'case_01.nii.gz', tmp_path / 'case_02.nii.gz'])
     for name in ('case_01', 'case_02'):
@@ -44,7 +44,7 @@ def test_one_mask_for_two_cases_is_none_of_theirs(tmp_path):
             finder.find(tmp_path / f'{name}.nii.gz')
 
 
-def test_a_mask_of_two_volumes_or_two_of_one(tmp_path):
+def test_mask_finder_refuses_shared_and_ambiguous_masks(tmp_path):
     touch(tmp_path, 'sub-1_desc-a_T2w.nii', 'sub-1_desc-b_T2w.nii', 'sub-1_mask.nii')
     one, two = (tmp_path / f'sub-1_desc-{name}_T2w.nii' for name in 'ab')
     with pytest.raises(UserError, match=r'sub-1_mask\.nii: would be the mask of both .*desc-a.* and .*desc-b'):
@@ -55,7 +55,7 @@ def test_a_mask_of_two_volumes_or_two_of_one(tmp_path):
         MaskFinder([one]).find(one)
 
 
-def test_folders_have_masks_of_their_own(tmp_path):
+def test_mask_finder_searches_the_folder_of_the_volume(tmp_path):
     touch(tmp_path, 'ses-1/T2w.nii', 'ses-1/T2w_mask.nii', 'ses-2/T2w.nii')
     finder = MaskFinder([tmp_path / 'ses-1' / 'T2w.nii', tmp_path / 'ses-2' / 'T2w.nii'])
     assert finder.find(tmp_path / 'ses-1' / 'T2w.nii') == tmp_path / 'ses-1' / 'T2w_mask.nii'
@@ -63,7 +63,7 @@ def test_folders_have_masks_of_their_own(tmp_path):
         finder.find(tmp_path / 'ses-2' / 'T2w.nii')
 
 
-def test_a_mask_whose_content_is_not_there_is_found(tmp_path):
+def test_mask_finder_finds_broken_links(tmp_path):
     touch(tmp_path, 'a.nii')
     (tmp_path / 'a_mask.nii').symlink_to('nowhere')
     assert MaskFinder([tmp_path / 'a.nii']).find(tmp_path / 'a.nii') == tmp_path / 'a_mask.nii'
@@ -80,7 +80,7 @@ def field(seed, size=40):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 7))
-def test_regions_of_few_whole_numbers_are_labels(seed, count):
+def test_is_label_map_recognises_regions_of_few_whole_numbers(seed, count):
     data, ball = field(seed)
     labels = ball * (1 + np.digitize(data, np.linspace(0.3, 0.7, count - 1)))
     assert is_label_map(labels.astype(np.float32))
@@ -88,14 +88,14 @@ def test_regions_of_few_whole_numbers_are_labels(seed, count):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([15, 63, 255, 4095]))
-def test_noisy_intensities_of_any_depth_are_not(seed, most):
+def test_is_label_map_rejects_noisy_intensities_of_any_depth(seed, most):
     data, ball = field(seed)
     noisy = np.clip(data + ball * np.random.default_rng(seed).normal(0, 0.1, data.shape), 0, 1)
     assert not is_label_map(np.round(noisy * most).astype(np.float32))
     assert not is_label_map(noisy.astype(np.float32))
 
 
-def test_phantoms_are_intensities_and_their_masks_are_not():
+def test_is_label_map_recognises_masks_but_not_phantoms():
     made = generate('fetal', 1)
     assert not is_label_map(made.image)
     assert not is_label_map(np.round(made.image * 255))
@@ -105,7 +105,7 @@ def test_phantoms_are_intensities_and_their_masks_are_not():
     assert not is_label_map(made.mask.astype(np.float32) * 0.6)
 
 
-def test_labels_of_hounsfield_units_and_sparse_numbers_are_intensities():
+def test_is_label_map_rejects_hounsfield_units_and_sparse_numbers():
     data, ball = field(0)
     assert not is_label_map(np.where(ball, 40, -1000).astype(np.float32))
     assert not is_label_map((300 * np.digitize(data, [0.3, 0.5, 0.7])).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Volumes are found in flat and BIDS folders; folders that cannot be used are named."""
+"""Volumes are found in flat and BIDS folders; unusable folders are named."""
 
 import os
 
@@ -16,19 +16,19 @@ def touch(folder, *names):
     return folder
 
 
-def test_flat_without_masks_hidden_files_and_others(tmp_path):
+def test_find_subjects_in_flat_folder_ignores_masks_and_hidden_files(tmp_path):
     touch(tmp_path, 'b.nii', 'a.nii.gz', 'a_mask.nii.gz', 'a_dseg.nii', '._a.nii.gz', 'notes.txt', 'mask.nii')
     touch(tmp_path, 'folder.nii/inside')
     subjects = find_subjects(tmp_path)
     assert [(s.name, s.path.name, s.split) for s in subjects] == [('a', 'a.nii.gz', None), ('b', 'b.nii', None)]
 
 
-def test_flat_with_bids_names_groups_sessions_of_a_subject(tmp_path):
+def test_find_subjects_in_flat_folder_groups_bids_sessions(tmp_path):
     touch(tmp_path, 'sub-1_ses-1_T2w.nii.gz', 'sub-1_ses-2_T2w.nii.gz', 'sub-2_T2w.nii.gz')
     assert [s.name for s in find_subjects(tmp_path)] == ['sub-1', 'sub-1', 'sub-2']
 
 
-def test_bids_with_and_without_sessions(tmp_path):
+def test_find_subjects_in_bids_folder_with_and_without_sessions(tmp_path):
     touch(tmp_path, 'sub-1/anat/sub-1_T2w.nii.gz', 'sub-1/anat/sub-1_desc-brain_mask.nii.gz', 'sub-1/func/x.nii.gz')
     touch(tmp_path, 'sub-2/ses-a/anat/sub-2_ses-a_T2w.nii.gz', 'sub-3/anat/T2w.nii', 'extra.nii.gz')
     assert [(s.name, s.path.name) for s in find_subjects(tmp_path)] == [
@@ -38,13 +38,13 @@ def test_bids_with_and_without_sessions(tmp_path):
     ]
 
 
-def test_several_kinds_of_one_subject(tmp_path):
+def test_find_subjects_refuses_several_kinds_in_bids_folder(tmp_path):
     touch(tmp_path, 'sub-1/anat/sub-1_T2w.nii.gz', 'sub-1/anat/sub-1_T1w.nii.gz')
     with pytest.raises(UserError, match=r'sub-1 has volumes of several kinds \(T1w, T2w\)'):
         find_subjects(tmp_path)
 
 
-def test_folders_that_cannot_be_used(tmp_path):
+def test_find_subjects_refuses_unusable_folders(tmp_path):
     with pytest.raises(UserError, match='none: there is no such folder'):
         find_subjects(tmp_path / 'none')
     touch(tmp_path, 'file.nii')
@@ -56,7 +56,7 @@ def test_folders_that_cannot_be_used(tmp_path):
             find_subjects(tmp_path / name)
 
 
-def test_the_split_of_participants(tmp_path):
+def test_find_subjects_uses_the_split_of_participants(tmp_path):
     touch(tmp_path, 'sub-1.nii', 'sub-2.nii')
     table = tmp_path / 'participants.tsv'
     table.write_text('participant_id\tage\tsplit\nsub-1\t30\ttrain\nsub-2\t31\ttest\nsub-9\t31\ttest\n')
@@ -75,7 +75,7 @@ def remarks_of(folder):
     return [subject.path.name for subject in subjects], messages
 
 
-def test_suffixes_in_any_case(tmp_path):
+def test_find_subjects_ignores_the_case_of_suffixes(tmp_path):
     touch(tmp_path, 'a.NII.GZ', 'b.Nii', 'c.nii.gz')
     assert [(s.name, s.path.name) for s in find_subjects(tmp_path)] == [
         ('a', 'a.NII.GZ'),
@@ -84,7 +84,7 @@ def test_suffixes_in_any_case(tmp_path):
     ]
 
 
-def test_links_to_nothing_are_subjects(tmp_path):
+def test_find_subjects_lists_broken_links_in_bids_folder(tmp_path):
     touch(tmp_path, 'sub-1/anat/sub-1_T2w.nii.gz', 'sub-4/ses-1/anat/sub-4_ses-1_T2w.nii.gz')
     (tmp_path / 'sub-2' / 'anat').mkdir(parents=True)
     for link in ('sub-2/anat/sub-2_T2w.nii.gz', 'sub-2/anat/sub-2_T2w.json', 'sub-3', 'sub-4/ses-2'):
@@ -99,13 +99,13 @@ def test_links_to_nothing_are_subjects(tmp_path):
     ]
 
 
-def test_a_flat_folder_of_links_to_nothing(tmp_path):
+def test_find_subjects_lists_broken_links_in_flat_folder(tmp_path):
     for name in ('a.nii.gz', 'b.nii.gz'):
         (tmp_path / name).symlink_to('nowhere')
     assert [s.name for s in find_subjects(tmp_path)] == ['a', 'b']
 
 
-def test_flat_files_beside_bids_folders_are_told(tmp_path):
+def test_find_subjects_warns_of_volumes_outside_anat(tmp_path):
     touch(tmp_path, 'sub-1/anat/sub-1_T2w.nii.gz', 'sub-2/sub-2_T2w.nii', 'sub-3/func/x.nii', 'extra.nii.gz')
     touch(tmp_path, 'extra_mask.nii.gz')
     names, messages = remarks_of(tmp_path)
@@ -117,7 +117,7 @@ def test_flat_files_beside_bids_folders_are_told(tmp_path):
     ]
 
 
-def test_other_formats_are_told(tmp_path):
+def test_find_subjects_warns_of_other_formats(tmp_path):
     touch(tmp_path, 'a.nii', 'b.mgz', 'c.HDR', 'c.img', 'notes.txt')
     names, messages = remarks_of(tmp_path)
     assert names == ['a.nii']
@@ -129,7 +129,7 @@ def test_other_formats_are_told(tmp_path):
         find_subjects(tmp_path / 'only')
 
 
-def test_what_was_made_of_another_volume_is_no_subject(tmp_path):
+def test_find_subjects_leaves_out_derived_files(tmp_path):
     made = ['STA21_regional', 'STA21_tissue', 'ct1_Eq_1', 'ct1_ROI1', 'ct1_Tilt_1']
     touch(tmp_path, *(f'{name}.nii.gz' for name in ['STA21', 'ct1', 'ct2_Tilt_1', *made]))
     names, messages = remarks_of(tmp_path)
@@ -152,7 +152,7 @@ def test_what_was_made_of_another_volume_is_no_subject(tmp_path):
         (['patient_id-1', 'patient_id-2'], ['patient_id-1', 'patient_id-2']),
     ],
 )
-def test_sessions_of_a_flat_folder_are_of_one_subject(tmp_path, files, names):
+def test_find_subjects_in_flat_folder_groups_sessions(tmp_path, files, names):
     touch(tmp_path, *(f'{name}.nii.gz' for name in files))
     assert [s.name for s in find_subjects(tmp_path)] == names
 
@@ -165,20 +165,20 @@ def test_sessions_of_a_flat_folder_are_of_one_subject(tmp_path, files, names):
         (['case_1_ses-1_T1w', 'case_1_ses-2_T2w'], r'case_1 has volumes of several kinds \(T1w, T2w\)'),
     ],
 )
-def test_images_of_one_subject_that_differ_in_kind(tmp_path, files, message):
+def test_find_subjects_refuses_several_kinds_in_flat_folder(tmp_path, files, message):
     touch(tmp_path, *(f'{name}.nii.gz' for name in files))
     with pytest.raises(UserError, match=message):
         find_subjects(tmp_path)
 
 
-def test_a_file_in_the_folder_of_another_subject(tmp_path):
+def test_find_subjects_refuses_a_file_in_the_folder_of_another_subject(tmp_path):
     touch(tmp_path, 'sub-1/anat/sub-2_T2w.nii.gz')
     with pytest.raises(UserError, match=r'sub-2_T2w\.nii\.gz: is named after sub-2, but lies in sub-1'):
         find_subjects(tmp_path)
 
 
 @pytest.mark.parametrize('name', ['a\tb.nii', 'a\nb.nii', b'a\xffb.nii'])
-def test_names_that_no_table_can_hold(tmp_path, name):
+def test_find_subjects_refuses_unprintable_names(tmp_path, name):
     touch(tmp_path, os.fsdecode(name))
     with pytest.raises(UserError, match='its name has characters that cannot be printed') as caught:
         find_subjects(tmp_path)
@@ -186,7 +186,7 @@ def test_names_that_no_table_can_hold(tmp_path, name):
     assert '\n' not in str(caught.value)
 
 
-def test_participants_without_a_volume_are_told(tmp_path):
+def test_find_subjects_warns_of_participants_without_a_volume(tmp_path):
     touch(tmp_path, 'sub-1.nii')
     (tmp_path / 'participants.tsv').write_text('participant_id\nsub-1\nsub-2\n')
     assert remarks_of(tmp_path)[1] == [f'{tmp_path}/participants.tsv: 1 participants have no volume, sub-2 first.']
