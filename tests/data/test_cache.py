@@ -68,16 +68,16 @@ def test_load_stack_repeats_warnings_with_the_present_file_names(tmp_path, save,
     scan = save(tmp_path / 'scan.nii.gz', smooth_volume, AFFINE, AFFINE * 1.1)
     mask = save(tmp_path / 'scan.nii.gz_mask.nii.gz', (smooth_volume > 100).astype(np.uint8), AFFINE, AFFINE * 1.1)
 
-    def told(path, mask):
+    def load_with_warnings(path, mask):
         with collect_warnings() as messages:
             loaded = cache.load_stack(path, FETAL, tmp_path / 'cache', mask=mask)
-        # The first reading keeps its warnings to itself, so that they can be told again.
+        # The first reading returns its warnings, so that they can be repeated.
         return messages, loaded.warnings
 
-    first, kept = told(scan, mask)
+    first, kept = load_with_warnings(scan, mask)
     assert first == []
     assert len(kept) == 2
-    again = told(scan.rename(tmp_path / 'case.nii.gz'), mask.rename(tmp_path / 'case_mask.nii.gz'))[0]
+    again = load_with_warnings(scan.rename(tmp_path / 'case.nii.gz'), mask.rename(tmp_path / 'case_mask.nii.gz'))[0]
     differ = 'its sform and qform differ; the sform is used.'
     assert again == [f'{tmp_path / name}: {differ}' for name in ('case.nii.gz', 'case_mask.nii.gz')]
 

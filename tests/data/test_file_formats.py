@@ -16,7 +16,7 @@ DATA = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
 
 
 def written_by_nibabel(image_class, name):
-    """Returns what writes an image of another class, and the file that is given."""
+    """Returns a function that writes an image of another class, and returns the file to read."""
 
     def write(folder):
         nibabel.save(image_class(DATA, np.diag([2.0, 2.0, 2.0, 1.0])), folder / name)
@@ -26,7 +26,7 @@ def written_by_nibabel(image_class, name):
 
 
 def with_bytes(name, content):
-    """Returns what writes a file of these bytes."""
+    """Returns a function that writes a file of these bytes."""
 
     def write(folder):
         (folder / name).write_bytes(content)

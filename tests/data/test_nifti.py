@@ -215,8 +215,8 @@ def test_read_mask_checks_grid_and_content(tmp_path, save):
     np.testing.assert_array_equal(read_mask(part, volume), data > 10)
     bad = {
         'marks nothing': (np.zeros(data.shape, np.uint8), AFFINE),
-        'lies on another grid than': (np.ones((3, 4, 6), np.uint8), AFFINE),
-        r'moved\.nii\.gz: lies on another grid': (np.ones(data.shape, np.uint8), AFFINE + np.eye(4, k=3)),
+        'is on another grid than': (np.ones((3, 4, 6), np.uint8), AFFINE),
+        r'moved\.nii\.gz: is on another grid': (np.ones(data.shape, np.uint8), AFFINE + np.eye(4, k=3)),
         'NaN or infinite': (np.full(data.shape, np.nan, np.float32), AFFINE),
     }
     for message, (voxels, affine) in bad.items():

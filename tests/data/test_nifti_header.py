@@ -19,7 +19,7 @@ QFORM_CODE, SFORM_CODE, SROW_X, MAGIC = (252, '<h'), (254, '<h'), (280, '<4f'), 
 
 @pytest.fixture
 def write(tmp_path, save):
-    """Writes DATA with a sform, a qform or both, and changes fields of its header; returns the path."""
+    """Writes DATA with an sform, a qform or both, and changes fields of its header; returns the path."""
 
     def write(*changes, sform=AFFINE, qform=None, data=DATA):
         path = save(tmp_path / 'scan.nii', data, sform, qform)

@@ -33,7 +33,7 @@ def volume(data, shift=(0, 0, 0), name='scan.nii.gz', spacing=2.0):
 
 @pytest.fixture(scope='module')
 def frame():
-    """What eight training volumes in one world have in common."""
+    """The frame of eight training volumes in one world."""
     rng = np.random.default_rng(0)
     stacks = [
         extract_stack(volume(ellipsoid(rng.uniform([14, 18, 16], [22, 27, 24]), rng.uniform(-3, 3, 3))), FETAL)
@@ -49,7 +49,7 @@ def frame():
 
 @pytest.fixture(scope='module')
 def scattered(frame):
-    """The same of volumes that share no world."""
+    """The frame of volumes that share no world."""
     return dataclasses.replace(frame, spread=80.0)
 
 
@@ -60,7 +60,7 @@ def plain():
 
 
 def placed(scan, frame):
-    """The stack of a scan and what was said of it."""
+    """The stack of a scan, and the warnings about it."""
     with collect_warnings() as warnings:
         return extract_stack(scan, FETAL, frame=frame), warnings
 

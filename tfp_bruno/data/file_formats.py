@@ -77,9 +77,9 @@ def refuse_other_format(head: bytes, path: pathlib.Path) -> NoReturn:
         head: The first bytes of the file, unpacked.
         path: The file.
     """
-    for offset, signature, what, mend in SIGNATURES:
+    for offset, signature, what, remedy in SIGNATURES:
         if head.startswith(signature, offset):
-            raise UserError(f'{path}: {what}, not a NIfTI volume; {mend}.')
+            raise UserError(f'{path}: {what}, not a NIfTI volume; {remedy}.')
     if path.name.lower().endswith(PAIR_SUFFIXES):
         raise UserError(f'{path}: {HALF_OF_A_PAIR}; convert the pair to one .nii file.')
     raise UserError(f'{path}: is not a NIfTI file; give a .nii or .nii.gz volume.')

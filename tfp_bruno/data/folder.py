@@ -105,10 +105,10 @@ def combine_errors(errors: Sequence[UserError], folder: pathlib.Path, total: int
     return UserError(f'{folder}: {len(errors)} of {total} files cannot be used: {named}{more}')
 
 
-def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, mend: str) -> None:
+def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, remedy: str) -> None:
     """Adds the warning about files that are not used, if there are any."""
     if paths:
-        remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {mend}.')
+        remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {remedy}.')
 
 
 def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], ...]:

@@ -75,7 +75,7 @@ class BoxRange:
         """Returns the range whose `to_json` is given.
 
         Raises:
-            KeyError, TypeError or ValueError: If the values are not those of a range.
+            KeyError, TypeError, ValueError: If the values are not those of a range.
         """
         return cls(*(Box.from_array(values[field.name]) for field in dataclasses.fields(cls)))
 
@@ -115,7 +115,7 @@ class TrainingFrame:
         """Returns the frame whose `to_json` is given.
 
         Raises:
-            KeyError, TypeError or ValueError: If the values are not those of a frame.
+            KeyError, TypeError, ValueError: If the values are not those of a frame.
         """
         affine = np.array(values['affine'], np.float64)
         if affine.shape != (4, 4):

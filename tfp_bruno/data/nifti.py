@@ -1,4 +1,4 @@
-"""Reading and writing NIfTI volumes: whatever is wrong with a file, the error is one clear line."""
+"""Reading and writing NIfTI volumes: every problem with a file is an error of one line."""
 
 import dataclasses
 import gzip
@@ -72,7 +72,7 @@ def read_mask(path: str | os.PathLike, volume: Volume, assume_ras: bool = False)
     path = pathlib.Path(path)
     mask = _parse(read_file(path), path, assume_ras)
     if mask.data.shape != volume.data.shape or not np.allclose(mask.affine, volume.affine, atol=1e-2, rtol=1e-3):
-        raise UserError(f'{path}: lies on another grid than {volume.path}; resample the mask to the volume.')
+        raise UserError(f'{path}: is on another grid than {volume.path}; resample the mask to the volume.')
     if not (mask.data > 0).any():
         raise UserError(f'{path}: marks nothing, every voxel is 0; give a mask that is 1 inside, or none.')
     return mask.data > 0
@@ -154,7 +154,7 @@ def _parse(content: bytes, path: pathlib.Path, assume_ras: bool) -> Volume:
 
 def _read_voxels(header: Header, content: bytes) -> np.ndarray:
     """Returns the voxels as finite float32 `[X, Y, Z]`."""
-    path, voxels = header.path, nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header.mended)
+    path, voxels = header.path, nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header.repaired)
     try:
         # Values beyond float32 become infinite, and are reported as such.
         with np.errstate(all='ignore'):

@@ -54,29 +54,29 @@ class Header:
     """The header of one 3-D volume.
 
     Attributes:
-        mended: Repaired header, with which the volume is read.
+        repaired: Repaired header, with which the volume is read.
         stored: Header as stored in the file.
         path: The file.
     """
 
-    mended: nibabel.Nifti1Header
+    repaired: nibabel.Nifti1Header
     stored: nibabel.Nifti1Header
     path: pathlib.Path
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Number of voxels along each axis; axes from the fourth on have length 1."""
-        return self.mended.get_data_shape()
+        return self.repaired.get_data_shape()
 
     @property
     def slice_axis(self) -> int | None:
         """Axis along which slices were acquired; None if the header does not contain it."""
-        return self.mended.get_dim_info()[2]
+        return self.repaired.get_dim_info()[2]
 
     @property
     def num_bytes(self) -> int:
         """Number of bytes of the whole file, unpacked."""
-        return self.mended.get_data_offset() + math.prod(self.shape) * self.mended.get_data_dtype().itemsize
+        return self.repaired.get_data_offset() + math.prod(self.shape) * self.repaired.get_data_dtype().itemsize
 
 
 def parse_header(head: bytes, path: pathlib.Path) -> Header:
@@ -98,11 +98,11 @@ def parse_header(head: bytes, path: pathlib.Path) -> Header:
     try:
         stored = header_class(head[: header_class.sizeof_hdr], check=False)
         _check_single(stored, path)
-        mended = stored.copy()
-        mended.check_fix(logger=notices)
-        _mend_offset(mended, notices)
-        _check_scaling(mended, notices)
-        header = Header(mended, stored, path)
+        repaired = stored.copy()
+        repaired.check_fix(logger=notices)
+        _repair_offset(repaired, notices)
+        _check_scaling(repaired, notices)
+        header = Header(repaired, stored, path)
         _check_size(header)
     except HEADER_ERRORS as error:
         raise UserError(f'{path}: its NIfTI header is damaged ({one_line(error)}); write it again.') from error
@@ -126,8 +126,8 @@ def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
         OrientationError: If there is no orientation.
         UserError: If the affine depends on voxel sizes that had to be repaired, or is implausible.
     """
-    path, mended = header.path, header.mended
-    sform, qform = _valid_affine(mended.get_sform), _valid_affine(mended.get_qform)
+    path, repaired = header.path, header.repaired
+    sform, qform = _valid_affine(repaired.get_sform), _valid_affine(repaired.get_qform)
     if sform is not None:
         affine = sform
         if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
@@ -141,7 +141,7 @@ def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
         )
     else:
         _check_sizes(header)
-        if mended['sform_code'] > 0:
+        if repaired['sform_code'] > 0:
             other = 'voxel sizes are' if qform is None else 'qform is'
             warn(f'{path}: its sform cannot be used (singular or not finite); its {other}.')
         affine = _centred(header) if qform is None else qform
@@ -177,7 +177,7 @@ def _check_single(header: nibabel.Nifti1Header, path: pathlib.Path) -> None:
         )
 
 
-def _mend_offset(header: nibabel.Nifti1Header, notices: _Notices) -> None:
+def _repair_offset(header: nibabel.Nifti1Header, notices: _Notices) -> None:
     """Repairs an offset of 0, with which the header would be read as voxels."""
     if header['vox_offset'] == 0:
         header['vox_offset'] = header.single_vox_offset
@@ -193,7 +193,7 @@ def _check_scaling(header: nibabel.Nifti1Header, notices: _Notices) -> None:
 
 def _check_size(header: Header) -> None:
     """Raises an error if the file does not hold one 3-D volume of intensities."""
-    path, shape, data_type = header.path, header.shape, header.mended.get_data_dtype()
+    path, shape, data_type = header.path, header.shape, header.repaired.get_data_dtype()
     size = ' x '.join(str(length) for length in shape)
     if not shape or min(shape) < 1:
         raise HeaderDataError(f'a size of {size or "nothing"}')
@@ -205,8 +205,8 @@ def _check_size(header: Header) -> None:
         raise UserError(f'{path}: voxels of type {data_type} are not intensities; convert them to float32.')
     if math.prod(shape) > MOST_VOXELS:
         raise UserError(f'{path}: has {math.prod(shape):.3g} voxels, more than can be processed; crop or resample it.')
-    if header.mended.get_data_offset() > LARGEST_OFFSET:
-        raise HeaderDataError(f'vox_offset is {header.mended.get_data_offset()}')
+    if header.repaired.get_data_offset() > LARGEST_OFFSET:
+        raise HeaderDataError(f'vox_offset is {header.repaired.get_data_offset()}')
 
 
 def _valid_affine(get_affine: Callable[..., tuple[np.ndarray | None, int]]) -> np.ndarray | None:

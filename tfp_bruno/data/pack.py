@@ -1,4 +1,4 @@
-"""One large array on disk, written item by item and memory-mapped, with a table of what is known of each item."""
+"""One large array on disk, written item by item and memory-mapped, with a table that describes the items."""
 
 from __future__ import annotations
 

@@ -105,8 +105,9 @@ def place_stack(
         centre = np.where(wrong, centre, 0.0)
     if not np.allclose(centre, 0.0, atol=1e-6) or depth != unmoved.depth:
         warn(
-            f'{path}: does not lie in its file as the training volumes do in theirs ({_difference(box, seen, wrong)}), '
-            'as if padded, cropped or off centre; the field of view was placed about its foreground.'
+            f'{path}: its extent, or the place of its anatomy, differs from the training volumes '
+            f'({_difference(box, seen, wrong)}), as if padded, cropped or off centre; the field of view was placed '
+            'about its foreground.'
         )
     return Placement(centre, depth)
 
@@ -167,11 +168,11 @@ def _check_ends(box: Box, spacing: np.ndarray, seen: BoxRange, path: str | os.Pa
     excess = box.end_area - seen.highest.end_area - tolerance
     axis = int(np.argmax(excess))
     if excess[axis] > 0:
-        mend = '' if partial else 'give a `reference`, a volume in the same world that shows all of it, or '
+        remedy = '' if partial else 'give a `reference`, a volume in the same world that shows all of it, or '
         raise UserError(
             f'{path}: its anatomy is cut off at the first or last of its {AXES[axis]} ({box.end_area[axis]:.0%} of its '
             f'largest area lies there, in training volumes at most {seen.highest.end_area[axis]:.0%}), so its place is '
-            f'unknown; {mend}give a `mask` if something else is around it.'
+            f'unknown; {remedy}give a `mask` if something else is around it.'
         )
 
 

@@ -230,7 +230,7 @@ def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str])
 
 
 def _check_label_maps(subjects: Sequence[Subject], are_label_maps: Sequence[bool], folder: pathlib.Path) -> None:
-    """Raises a UserError if some volumes look like label maps; warns if all do, since they may be what is modelled."""
+    """Raises a UserError if some volumes look like label maps; warns if all do, since they may be meant."""
     found = [subject.path for subject, is_one in zip(subjects, are_label_maps, strict=True) if is_one]
     if len(found) == len(subjects):
         warn(f'{folder}: every volume looks like a label map or a mask; the labels are used as intensities.')

@@ -134,7 +134,7 @@ def stack_grid(
 
 
 def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None) -> _Oriented:
-    """Scales a volume to [0, 1] and turns its axes to those of the stack."""
+    """Scales a volume to [0, 1] and reorients its axes to those of the stack."""
     _check_whole(volume)
     low, high = intensity_range([volume.data], [mask], definition, volume.path)
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))

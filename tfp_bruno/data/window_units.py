@@ -68,17 +68,17 @@ def check_window_units(
 def _check_hounsfield(values: np.ndarray, inside: np.ndarray, wanted: str, found: str, path: pathlib.Path) -> None:
     """Checks that air, fat and soft tissue have their Hounsfield units."""
     measured, body = values[values > PADDING_BELOW], inside[inside > PADDING_BELOW]
-    mend = 'apply the rescale slope and intercept (often: subtract 1024)'
+    remedy = 'apply the rescale slope and intercept (often: subtract 1024)'
     fat = np.count_nonzero(measured < FAT)
     is_shifted = fat < LEAST_FAT_AND_RINGING * measured.size and body.size and np.percentile(body, 90) > BONE
     if is_shifted or fat < LEAST_FAT * measured.size:
-        message = f'{path}: has neither air nor fat, below {FAT:g} in Hounsfield units, as {wanted}, is ({found}); '
+        message = f'{path}: has neither air nor fat, below {FAT:g}, but {wanted}, is in Hounsfield units ({found}); '
         is_whole = values.size == inside.size and values.min() >= 0
         if is_shifted or is_whole:
-            raise UserError(f'{message}{mend}, or set the background of a masked scan to -1000.')
-        warn(f'{message}if it is not a masked or cropped scan, {mend}.')
+            raise UserError(f'{message}{remedy}, or set the background of a masked scan to -1000.')
+        warn(f'{message}if it is not a masked or cropped scan, {remedy}.')
     elif np.count_nonzero(measured > SOFT_TISSUE) < LEAST_SOFT_TISSUE * measured.size:
-        warn(f'{path}: has no soft tissue, about 0 to 100 in Hounsfield units, as {wanted}, is ({found}); {mend}.')
+        warn(f'{path}: has no soft tissue, about 0 to 100, but {wanted}, is in Hounsfield units ({found}); {remedy}.')
 
 
 def _sample(values: np.ndarray) -> np.ndarray:
