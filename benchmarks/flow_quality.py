@@ -73,7 +73,7 @@ def _row(architecture, definition, population, steps, max_minutes):
 
 def _train(architecture, definition, population, steps, max_minutes):
     from tfp_bruno.bijectors import ARCHITECTURES, GlowSettings
-    from tfp_bruno.data.poses import one_hot_poses
+    from tfp_bruno.data.encoding import one_hot_poses
     from tfp_bruno.models import ModelSettings
     from tfp_bruno.training import AugmentationSettings, Trainer, TrainingSettings
     from tfp_bruno.training.sequences import make_sequences
@@ -109,8 +109,7 @@ def _round_trips(bruno, images, dtype):
     """Returns the largest errors in image units: of real images, and of images of latents within 4 deviations."""
     import tensorflow as tf
 
-    from tfp_bruno.data.grey_levels import to_level_middle
-    from tfp_bruno.data.poses import one_hot_poses
+    from tfp_bruno.data.encoding import one_hot_poses, to_level_middle
 
     flow = bruno.bijector.copy(dtype=dtype, network_dtype=dtype)
     slices = np.arange(0, images.shape[1], 8)

@@ -355,7 +355,7 @@ def make_inputs(folder, write_blobs):
         (['--bids_dir={f}'], ['--slices', 'give one of them']),
         (['--bids_dir={f}/far', '--slices=1', '--participant_label='], ['--participant_label=', 'is empty']),
         (['--stack={f}/good', '--slices=1'], ['is a folder']),
-        (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is no file but a device']),
+        (['--stack=/dev/zero', '--slices=1'], ['/dev/zero', 'is a device or a pipe']),
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
         (['--stack={scan}', '--slices=1', '--std_samples=-1'], ['std_samples']),
         (['--stack={scan}', '--slices=1', '--seed=x'], ['seed']),

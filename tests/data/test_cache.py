@@ -1,4 +1,4 @@
-"""The cache gives what preprocessing gives, and never an error."""
+"""Cached stacks equal newly preprocessed ones; a damaged cache is never an error."""
 
 import dataclasses
 import pathlib
@@ -22,7 +22,7 @@ def cached_files(folder):
     return sorted((folder / 'stacks').iterdir())
 
 
-def test_the_cache_gives_what_preprocessing_gives(tmp_path, scan, monkeypatch):
+def test_load_stack_equals_extract_stack(tmp_path, scan, monkeypatch):
     expected = extract_stack(read_volume(scan), FETAL)
     first = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     monkeypatch.setattr(cache, 'extract_stack', None)
@@ -35,7 +35,7 @@ def test_the_cache_gives_what_preprocessing_gives(tmp_path, scan, monkeypatch):
     assert stack.images.dtype == np.float32
 
 
-def test_the_key_is_the_content_and_the_settings(tmp_path, scan, save, smooth_volume):
+def test_load_stack_key_depends_on_content_and_settings(tmp_path, scan, save, smooth_volume):
     folder = tmp_path / 'cache'
     renamed = tmp_path / 'renamed.nii.gz'
     mask = save(tmp_path / 'scan_mask.nii.gz', (smooth_volume > 100).astype(np.uint8), AFFINE)
@@ -54,7 +54,7 @@ def test_the_key_is_the_content_and_the_settings(tmp_path, scan, save, smooth_vo
     assert count(save(scan, smooth_volume + 1, AFFINE), FETAL) == 6
 
 
-def test_a_mask_makes_background(tmp_path, scan, save, smooth_volume):
+def test_load_stack_sets_voxels_outside_the_mask_to_background(tmp_path, scan, save, smooth_volume):
     inside = np.zeros(smooth_volume.shape, np.uint8)
     inside[6:18, 7:21, 8:24] = 1
     mask = save(tmp_path / 'scan_mask.nii.gz', inside, AFFINE)
@@ -64,25 +64,25 @@ def test_a_mask_makes_background(tmp_path, scan, save, smooth_volume):
     np.testing.assert_array_equal(stack.images, expected.images)
 
 
-def test_warnings_are_told_again_with_the_names_of_now(tmp_path, save, smooth_volume):
+def test_load_stack_repeats_warnings_with_the_present_file_names(tmp_path, save, smooth_volume):
     scan = save(tmp_path / 'scan.nii.gz', smooth_volume, AFFINE, AFFINE * 1.1)
     mask = save(tmp_path / 'scan.nii.gz_mask.nii.gz', (smooth_volume > 100).astype(np.uint8), AFFINE, AFFINE * 1.1)
 
-    def told(path, mask):
+    def load_with_warnings(path, mask):
         with collect_warnings() as messages:
             loaded = cache.load_stack(path, FETAL, tmp_path / 'cache', mask=mask)
-        # The first reading keeps its warnings to itself, so that they can be told again.
+        # The first reading returns its warnings, so that they can be repeated.
         return messages, loaded.warnings
 
-    first, kept = told(scan, mask)
+    first, kept = load_with_warnings(scan, mask)
     assert first == []
     assert len(kept) == 2
-    again = told(scan.rename(tmp_path / 'case.nii.gz'), mask.rename(tmp_path / 'case_mask.nii.gz'))[0]
+    again = load_with_warnings(scan.rename(tmp_path / 'case.nii.gz'), mask.rename(tmp_path / 'case_mask.nii.gz'))[0]
     differ = 'its sform and qform differ; the sform is used.'
     assert again == [f'{tmp_path / name}: {differ}' for name in ('case.nii.gz', 'case_mask.nii.gz')]
 
 
-def test_the_content_is_that_of_the_voxels(tmp_path, scan, save, smooth_volume):
+def test_load_stack_content_depends_on_voxels_only(tmp_path, scan, save, smooth_volume):
     plain = save(tmp_path / 'plain.nii', smooth_volume.astype(np.float64), AFFINE)
     other = save(tmp_path / 'other.nii', smooth_volume + 1, AFFINE)
     contents = [cache.load_stack(path, FETAL, tmp_path / 'cache').content for path in (scan, plain, other)]
@@ -90,7 +90,7 @@ def test_the_content_is_that_of_the_voxels(tmp_path, scan, save, smooth_volume):
 
 
 @pytest.mark.parametrize('damage', ['cut', 'byte', 'empty', 'text'])
-def test_a_damaged_cache_file_is_made_again(tmp_path, scan, damage):
+def test_load_stack_replaces_a_damaged_cache_file(tmp_path, scan, damage):
     expected = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     (file,) = cached_files(tmp_path / 'cache')
     content = file.read_bytes()
@@ -107,14 +107,14 @@ def test_a_damaged_cache_file_is_made_again(tmp_path, scan, damage):
     assert file.read_bytes() == content
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, scan):
+def test_load_stack_works_without_a_writable_cache(tmp_path, scan):
     (tmp_path / 'file').write_text('in the way')
     stack = cache.load_stack(scan, FETAL, tmp_path / 'file').stack
     expected = cache.load_stack(scan, FETAL, tmp_path / 'cache').stack
     np.testing.assert_array_equal(stack.images, expected.images)
 
 
-def test_the_default_folder(monkeypatch, tmp_path):
+def test_default_cache_dir_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     assert default_cache_dir() == tmp_path / 'tfp_bruno'
     monkeypatch.delenv('XDG_CACHE_HOME')

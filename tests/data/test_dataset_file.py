@@ -1,4 +1,4 @@
-"""A dataset of one's own needs no code, and a mistake in its file is one line that names it."""
+"""A dataset file needs no code, and a mistake in it is an error of one line."""
 
 import json
 import pathlib
@@ -18,7 +18,7 @@ def write(path, **settings):
     return path
 
 
-def test_what_is_left_out_has_a_default(tmp_path):
+def test_read_definition_fills_in_defaults(tmp_path):
     definition = read_definition(write(tmp_path / 'knee.toml'))
     assert (definition.name, definition.field_of_view, definition.num_slices) == ('knee', 160, 60)
     assert (definition.percentile, definition.window, definition.plane) == (99.5, None, 'axial')
@@ -29,7 +29,7 @@ def test_what_is_left_out_has_a_default(tmp_path):
     assert DatasetDefinition.from_json(json.loads(json.dumps(definition.to_json()))) == definition
 
 
-def test_every_setting(tmp_path):
+def test_read_definition_reads_every_setting(tmp_path):
     path = write(
         tmp_path / 'ct.toml', window='[-200, 300]', plane='"sagittal"', image_size=32, slice_spacing=2, test_share=0.2
     )
@@ -41,7 +41,7 @@ def test_every_setting(tmp_path):
     assert definition.pixel_spacing == 5
 
 
-def test_runs_from_before_there_were_planes_are_read():
+def test_from_json_reads_definitions_without_a_plane():
     old = {
         'name': 'fetal', 'field_of_view': 160.0, 'num_slices': 80, 'stack_share': 0.65, 'test_share': 0.1,
         'context_slices': {'0': []}, 'percentile': 99.5, 'window': None, 'image_size': 64, 'slice_spacing': 1.0,
@@ -75,12 +75,12 @@ def test_runs_from_before_there_were_planes_are_read():
         ({'context_slices': '{1 = [60]}'}, 'must be slice numbers from 0 to 59'),
         ({'context_slices': '{1 = "a"}'}, 'must be slice numbers'),
         ({'context_slices': '{1 = [3]}', 'context_counts': '[1]'}, 'exclude each other'),
-        ({'colour': '"red"'}, 'colour is no setting; those are name, field_of_view'),
+        ({'colour': '"red"'}, 'colour is not a setting; use one of name, field_of_view'),
         ({'name': '"knee'}, 'is not TOML'),
     ],
     ids=str,
 )
-def test_mistakes_are_one_line_that_names_the_file(tmp_path, settings, message):
+def test_read_definition_bad_setting_names_the_file(tmp_path, settings, message):
     path = write(tmp_path / 'mine.toml', **settings)
     with pytest.raises(UserError, match=message) as caught:
         read_definition(path)
@@ -88,7 +88,7 @@ def test_mistakes_are_one_line_that_names_the_file(tmp_path, settings, message):
     assert '\n' not in str(caught.value)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_read_definition_unreadable_file_names_the_file(tmp_path):
     (tmp_path / 'bytes.toml').write_bytes(b'\xff\xfe')
     for path, message in ((tmp_path / 'none.toml', 'cannot be read'), (tmp_path, 'cannot be read')):
         with pytest.raises(UserError, match=message):
@@ -97,7 +97,7 @@ def test_files_that_cannot_be_read(tmp_path):
         read_definition(tmp_path / 'bytes.toml')
 
 
-def test_the_example_of_the_docs_is_one(tmp_path):
+def test_read_definition_reads_the_example_of_the_docs(tmp_path):
     page = (pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'volumes.md').read_text()
     (tmp_path / 'knee.toml').write_text(page.split('```toml\n')[1].split('```')[0])
     definition = read_definition(tmp_path / 'knee.toml')

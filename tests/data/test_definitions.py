@@ -1,4 +1,4 @@
-"""The three datasets have the figures of the paper."""
+"""The three datasets have the settings of the paper."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from tfp_bruno.data import DEFINITIONS, DatasetDefinition, get_definition
 from tfp_bruno.errors import UserError
 
 
-def test_the_figures_are_those_of_the_paper():
+def test_get_definition_has_the_settings_of_the_paper():
     fetal, adni, thorax = (get_definition(name) for name in ('fetal', 'adni', 'thorax'))
     assert (fetal.field_of_view, fetal.num_slices, fetal.stack_share) == (160, 80, 0.65)
     assert (adni.field_of_view, adni.num_slices, adni.stack_share) == (218, 120, 0.75)
@@ -22,18 +22,18 @@ def test_the_figures_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize('definition', DEFINITIONS.values(), ids=DEFINITIONS)
-def test_contexts_lie_in_the_stack_and_json_keeps_everything(definition):
+def test_definition_has_valid_contexts_and_survives_json(definition):
     for count, slices in definition.context_slices.items():
         assert len(set(slices)) == count
         assert all(0 <= k < definition.num_slices for k in slices)
     assert DatasetDefinition.from_json(json.loads(json.dumps(definition.to_json()))) == definition
 
 
-def test_an_unknown_dataset_names_the_flag_and_the_known_ones():
-    with pytest.raises(UserError, match=r'--dataset=brain.*fetal, adni, thorax'):
+def test_get_definition_unknown_name_lists_the_known_ones():
+    with pytest.raises(UserError, match=r'`dataset=brain`.*fetal, adni, thorax.*`dataset_config`'):
         get_definition('brain')
 
 
-def test_exactly_one_intensity_scale():
+def test_definition_needs_exactly_one_intensity_scale():
     with pytest.raises(ValueError, match='exactly one'):
         dataclasses.replace(get_definition('thorax'), percentile=99.0)

@@ -1,4 +1,4 @@
-"""What is read is what nibabel wrote; what cannot be used is one line; what is written keeps its contract."""
+"""Reading agrees with nibabel, an unusable file is an error of one line, and written files are standard."""
 
 import gzip
 import logging as standard_logging
@@ -24,7 +24,7 @@ def rotation(degrees):
 
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
 @pytest.mark.parametrize('dtype', [np.int16, np.uint8, np.float32, np.float64])
-def test_reads_values_and_affine(tmp_path, save, suffix, dtype):
+def test_read_volume_matches_nibabel(tmp_path, save, suffix, dtype):
     data = np.arange(60).reshape(3, 4, 5).astype(dtype)
     volume = read_volume(save(tmp_path / f'scan{suffix}', data, AFFINE))
     assert volume.data.dtype == np.float32
@@ -32,7 +32,7 @@ def test_reads_values_and_affine(tmp_path, save, suffix, dtype):
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
-def test_a_scaled_file_gives_the_scaled_values(tmp_path):
+def test_read_volume_applies_slope_and_intercept(tmp_path):
     image = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), AFFINE)
     image.header.set_slope_inter(0.5, -3.0)
     content = bytearray(image.to_bytes())
@@ -42,13 +42,13 @@ def test_a_scaled_file_gives_the_scaled_values(tmp_path):
     np.testing.assert_allclose(read_volume(tmp_path / 'scan.nii').data, stored * 0.5 - 3.0)
 
 
-def test_reads_nifti_2_and_one_frame(tmp_path):
+def test_read_volume_reads_nifti_2_and_one_frame(tmp_path):
     nibabel.save(nibabel.Nifti2Image(np.arange(24, dtype=np.float32).reshape(2, 3, 4, 1), AFFINE), tmp_path / 'a.nii')
     volume = read_volume(tmp_path / 'a.nii')
     np.testing.assert_array_equal(volume.data, np.arange(24).reshape(2, 3, 4))
 
 
-def test_the_sform_wins_with_a_warning(tmp_path, save, caplog):
+def test_read_volume_prefers_the_sform_with_a_warning(tmp_path, save, caplog):
     path = save(tmp_path / 'scan.nii.gz', np.arange(24, dtype=np.float32).reshape(2, 3, 4), AFFINE, np.eye(4))
     with caplog.at_level(standard_logging.WARNING, logger='absl'):
         volume = read_volume(path)
@@ -56,7 +56,7 @@ def test_the_sform_wins_with_a_warning(tmp_path, save, caplog):
     assert 'sform and qform differ' in caplog.text
 
 
-def test_only_a_qform_is_used_and_a_singular_sform_is_not(tmp_path, save):
+def test_read_volume_uses_the_qform_without_a_valid_sform(tmp_path, save):
     data = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     oblique = rotation(20) @ np.diag([1.0, 2.0, 3.0, 1.0])
     np.testing.assert_allclose(read_volume(save(tmp_path / 'q.nii', data, None, oblique)).affine, oblique, atol=1e-5)
@@ -64,7 +64,7 @@ def test_only_a_qform_is_used_and_a_singular_sform_is_not(tmp_path, save):
     np.testing.assert_allclose(read_volume(save(tmp_path / 's.nii', data, flat, oblique)).affine, oblique, atol=1e-5)
 
 
-def test_assumed_ras_is_centred_at_world_zero(tmp_path, save):
+def test_read_volume_assume_ras_is_centred_at_world_0(tmp_path, save):
     path = save(tmp_path / 'scan.nii', np.arange(60, dtype=np.float32).reshape(3, 4, 5))
     with pytest.raises(UserError, match=r'scan\.nii: has neither a valid sform nor a valid qform'):
         read_volume(path)
@@ -89,7 +89,7 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize('case', BAD_DATA)
-def test_data_that_cannot_be_used(tmp_path, save, case):
+def test_read_volume_refuses_unusable_voxels(tmp_path, save, case):
     change, message = BAD_DATA[case]
     data = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
     check_one_line(save(tmp_path / 'scan.nii.gz', change(data), AFFINE), message)
@@ -97,14 +97,14 @@ def test_data_that_cannot_be_used(tmp_path, save, case):
 
 @pytest.mark.parametrize('share', [0.3, 0.9, 0.999])
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
-def test_a_truncated_file(tmp_path, save, share, suffix):
+def test_read_volume_refuses_a_truncated_file(tmp_path, save, share, suffix):
     data = np.random.default_rng(0).uniform(size=(20, 20, 20)).astype(np.float32)
     path = save(tmp_path / f'scan{suffix}', data, AFFINE)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     check_one_line(path, 'is cut short')
 
 
-def test_a_gz_without_its_checksum_or_with_a_wrong_byte(tmp_path, save):
+def test_read_volume_verifies_the_gzip_checksum(tmp_path, save):
     path = save(tmp_path / 'scan.nii.gz', np.random.default_rng(0).normal(size=(9, 9, 9)).astype(np.float32), AFFINE)
     content = path.read_bytes()
     path.write_bytes(content[:-4])
@@ -113,7 +113,7 @@ def test_a_gz_without_its_checksum_or_with_a_wrong_byte(tmp_path, save):
     check_one_line(path, 'is cut short or damaged')
 
 
-def test_files_that_are_not_volumes(tmp_path):
+def test_read_volume_refuses_files_that_are_not_volumes(tmp_path):
     check_one_line(tmp_path / 'none.nii.gz', 'there is no such file')
     check_one_line(tmp_path, 'is a folder')
     (tmp_path / 'text.nii').write_text('hello')
@@ -124,7 +124,7 @@ def test_files_that_are_not_volumes(tmp_path):
     check_one_line(tmp_path / 'empty.nii', 'is not a NIfTI file')
 
 
-def test_a_damaged_header_is_never_a_traceback(tmp_path, save):
+def test_read_volume_damaged_header_is_a_user_error(tmp_path, save):
     path = save(tmp_path / 'scan.nii', np.random.default_rng(0).uniform(size=(6, 6, 6)).astype(np.float32), AFFINE)
     content, rng = path.read_bytes(), np.random.default_rng(1)
     for _ in range(300):
@@ -148,7 +148,7 @@ def check_one_line(path, message):
 
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
 @pytest.mark.parametrize('dtype', [np.float32, np.uint8])
-def test_what_is_written(tmp_path, suffix, dtype):
+def test_write_volume_writes_a_standard_header(tmp_path, suffix, dtype):
     affine = rotation(25) @ np.diag([-2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = [1, 2, 3]
     data = np.random.default_rng(0).uniform(0, 200, (4, 5, 6)).astype(dtype)
@@ -167,7 +167,7 @@ def test_what_is_written(tmp_path, suffix, dtype):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_writing_refuses_wide_integers_and_shears(tmp_path):
+def test_write_volume_refuses_other_types_and_shears(tmp_path):
     with pytest.raises(ValueError, match='float32 or uint8'):
         write_volume(tmp_path / 'a.nii', np.zeros((2, 2, 2), np.int64), np.eye(4))
     sheared = np.eye(4)
@@ -185,28 +185,28 @@ HEADERS = {
 
 
 @pytest.mark.parametrize('case', HEADERS)
-def test_affines_that_no_scanner_writes(tmp_path, save, case):
+def test_read_volume_refuses_implausible_affines(tmp_path, save, case):
     change, message = HEADERS[case]
     data = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
     check_one_line(save(tmp_path / 'scan.nii.gz', data, change(AFFINE)), message)
 
 
-def test_values_beyond_float32_and_more_voxels_than_memory(tmp_path, save):
+def test_read_volume_refuses_overflow_and_too_many_voxels(tmp_path, save):
     check_one_line(save(tmp_path / 'a.nii', np.arange(24.0).reshape(2, 3, 4) * 1e300, AFFINE), 'NaN or infinite')
     content = bytearray(save(tmp_path / 'b.nii', np.arange(24, dtype=np.float32).reshape(2, 3, 4), AFFINE).read_bytes())
     content[42:48] = struct.pack('<3h', 30000, 30000, 30000)
     (tmp_path / 'b.nii').write_bytes(content)
-    check_one_line(tmp_path / 'b.nii', 'voxels, more than can be worked on')
+    check_one_line(tmp_path / 'b.nii', 'voxels, more than can be processed')
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_read_volume_refuses_a_pipe(tmp_path):
     os.mkfifo(tmp_path / 'pipe.nii')
-    check_one_line(tmp_path / 'pipe.nii', 'is no file but a device or a pipe')
+    check_one_line(tmp_path / 'pipe.nii', 'is a device or a pipe, not a file')
     with pytest.raises(UserError, match='cannot be read'):
         read_volume('scan\0.nii')
 
 
-def test_masks(tmp_path, save):
+def test_read_mask_checks_grid_and_content(tmp_path, save):
     data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     volume = read_volume(save(tmp_path / 'scan.nii.gz', data, AFFINE))
     ones = save(tmp_path / 'ones.nii.gz', np.ones(data.shape, np.uint8), AFFINE)
@@ -215,8 +215,8 @@ def test_masks(tmp_path, save):
     np.testing.assert_array_equal(read_mask(part, volume), data > 10)
     bad = {
         'marks nothing': (np.zeros(data.shape, np.uint8), AFFINE),
-        'lies on another grid than': (np.ones((3, 4, 6), np.uint8), AFFINE),
-        r'moved\.nii\.gz: lies on another grid': (np.ones(data.shape, np.uint8), AFFINE + np.eye(4, k=3)),
+        'is on another grid than': (np.ones((3, 4, 6), np.uint8), AFFINE),
+        r'moved\.nii\.gz: is on another grid': (np.ones(data.shape, np.uint8), AFFINE + np.eye(4, k=3)),
         'NaN or infinite': (np.full(data.shape, np.nan, np.float32), AFFINE),
     }
     for message, (voxels, affine) in bad.items():
@@ -226,21 +226,21 @@ def test_masks(tmp_path, save):
         assert str(caught.value).startswith(str(path))
 
 
-def test_content_that_was_not_fetched_is_told(tmp_path):
+def test_read_volume_names_a_broken_link(tmp_path):
     (tmp_path / 'link.nii.gz').symlink_to('.git/annex/objects/nowhere')
     with pytest.raises(UserError, match=r'link\.nii\.gz: its content is not there: a broken link; fetch it'):
         read_volume(tmp_path / 'link.nii.gz')
 
 
-def test_a_mask_without_orientation_is_taken_as_its_scan_is(tmp_path, save, smooth_volume):
+def test_read_mask_assume_ras_matches_the_scan(tmp_path, save, smooth_volume):
     scan = save(tmp_path / 'scan.nii', smooth_volume)
     mask = save(tmp_path / 'mask.nii', (smooth_volume > 500).astype(np.uint8))
     volume = read_volume(scan, assume_ras=True)
     np.testing.assert_array_equal(read_mask(mask, volume, assume_ras=True), smooth_volume > 500)
-    with pytest.raises(UserError, match=r'mask\.nii: has neither .*; set one, or give --assume_ras'):
+    with pytest.raises(UserError, match=r'mask\.nii: has neither .*; set one, or give `assume_ras`'):
         read_mask(mask, volume)
 
 
-def test_files_are_packed_whatever_the_case_of_their_suffix(tmp_path):
+def test_write_volume_packs_gz_in_any_case(tmp_path):
     write_volume(tmp_path / 'a.NII.GZ', np.ones((2, 2, 2), np.float32), np.eye(4))
     assert (tmp_path / 'a.NII.GZ').read_bytes().startswith(b'\x1f\x8b')

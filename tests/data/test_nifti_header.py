@@ -1,4 +1,4 @@
-"""What a reader would mend in silence is told, and an affine that would rest on it is an error."""
+"""A repaired header causes a warning; an affine that depends on the repair is an error."""
 
 import struct
 
@@ -19,7 +19,7 @@ QFORM_CODE, SFORM_CODE, SROW_X, MAGIC = (252, '<h'), (254, '<h'), (280, '<4f'), 
 
 @pytest.fixture
 def write(tmp_path, save):
-    """Writes DATA with a sform, a qform or both, and changes fields of its header; returns the path."""
+    """Writes DATA with an sform, a qform or both, and changes fields of its header; returns the path."""
 
     def write(*changes, sform=AFFINE, qform=None, data=DATA):
         path = save(tmp_path / 'scan.nii', data, sform, qform)
@@ -42,7 +42,7 @@ def read_with_warnings(path, **arguments):
     return volume, warnings
 
 
-def test_an_ordinary_file_has_no_warning(write, tmp_path):
+def test_read_volume_standard_header_has_no_warning(write, tmp_path):
     for path in (write(), write(sform=None, qform=AFFINE), write(sform=AFFINE, qform=AFFINE)):
         volume, warnings = read_with_warnings(path)
         assert warnings == []
@@ -65,7 +65,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize('case', MENDED)
-def test_what_is_mended_beside_a_valid_sform_is_told_and_changes_nothing(write, case):
+def test_read_volume_warns_of_repairs_beside_a_valid_sform(write, case):
     change, words = MENDED[case]
     volume, (warning,) = read_with_warnings(write(change))
     assert words in warning
@@ -73,7 +73,7 @@ def test_what_is_mended_beside_a_valid_sform_is_told_and_changes_nothing(write, 
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
-def test_a_slope_of_0_means_no_scaling_by_the_standard(write):
+def test_read_volume_slope_0_means_no_scaling(write):
     volume, warnings = read_with_warnings(write((SCALING, 0.0, 0.0)))
     np.testing.assert_array_equal(volume.data, DATA)
     assert warnings == []
@@ -81,13 +81,13 @@ def test_a_slope_of_0_means_no_scaling_by_the_standard(write):
 
 @pytest.mark.parametrize('sizes', [(1.5, 2.0, 0.0), (0.0, 2.0, 3.0), (1.5, -2.0, 3.0)])
 @pytest.mark.parametrize('assume_ras', [False, True])
-def test_an_affine_that_rests_on_a_mended_voxel_size_is_an_error(write, sizes, assume_ras):
+def test_read_volume_refuses_an_affine_from_repaired_voxel_sizes(write, sizes, assume_ras):
     path = write((PIXDIM, *sizes), sform=None, qform=None if assume_ras else AFFINE)
     with pytest.raises(UserError, match=r'scan\.nii: has voxels of .* mm by its pixdim, and no sform'):
         read_volume(path, assume_ras)
 
 
-def test_the_handedness_of_a_qform(write):
+def test_read_volume_refuses_a_qform_of_unknown_handedness(write):
     # The standard takes 0 for 1; what another number means nobody knows.
     volume, (warning,) = read_with_warnings(write((QFAC, 0.0), sform=None, qform=AFFINE))
     np.testing.assert_allclose(volume.affine, AFFINE)
@@ -96,7 +96,7 @@ def test_the_handedness_of_a_qform(write):
         read_volume(write((QFAC, 3.0), sform=None, qform=AFFINE))
 
 
-def test_voxel_sizes_that_are_not_the_sforms(write):
+def test_read_volume_warns_if_sform_and_pixdim_differ(write):
     volume, (warning,) = read_with_warnings(write((PIXDIM, 1.5, 2.0, 4.0)))
     np.testing.assert_allclose(volume.affine, AFFINE)
     assert '1.5 x 2 x 3 mm by its sform but 1.5 x 2 x 4 mm by its pixdim' in warning
@@ -104,7 +104,7 @@ def test_voxel_sizes_that_are_not_the_sforms(write):
     assert read_with_warnings(write((PIXDIM, 1.51, 2.0, 3.01)))[1] == []
 
 
-def test_a_sform_that_cannot_be_used_is_told(write):
+def test_read_volume_warns_of_an_unusable_sform(write):
     volume, (warning,) = read_with_warnings(write((SROW_X, 0.0, 0.0, 0.0, 0.0), qform=AFFINE))
     assert 'its sform cannot be used (singular or not finite); its qform is' in warning
     np.testing.assert_allclose(volume.affine, AFFINE)
@@ -114,7 +114,7 @@ def test_a_sform_that_cannot_be_used_is_told(write):
 
 
 @pytest.mark.parametrize(('code', 'factor', 'name'), [(1, 1e-3, 'metres'), (3, 1e3, 'micrometres')])
-def test_the_unit_of_length_counts(write, code, factor, name):
+def test_read_volume_converts_the_unit_of_length(write, code, factor, name):
     scaled = np.diag([factor, factor, factor, 1.0]) @ AFFINE
     for forms in ({'sform': scaled}, {'sform': None, 'qform': scaled}):
         sizes = (PIXDIM, 1.5 * factor, 2.0 * factor, 3.0 * factor)
@@ -122,18 +122,18 @@ def test_the_unit_of_length_counts(write, code, factor, name):
         np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-5)
         assert f'is in {name}' in warning
     # Millimetres under another name.
-    with pytest.raises(UserError, match='which cannot be; mend affine and units'):
+    with pytest.raises(UserError, match='which cannot be; correct affine and units'):
         read_volume(write((UNITS, code)))
 
 
-def test_units_of_time_and_unknown_ones(write):
+def test_read_volume_ignores_units_of_time_and_warns_of_unknown_ones(write):
     assert read_with_warnings(write((UNITS, 2 | 8)))[1] == []
     volume, (warning,) = read_with_warnings(write((UNITS, 5)))
     assert 'unknown code 5' in warning
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
-def test_bytes_that_no_header_promises_are_told(write):
+def test_read_volume_warns_of_surplus_bytes(write):
     path = write()
     path.write_bytes(path.read_bytes() + bytes(7))
     volume, (warning,) = read_with_warnings(path)
@@ -141,7 +141,7 @@ def test_bytes_that_no_header_promises_are_told(write):
     np.testing.assert_array_equal(volume.data, DATA)
 
 
-def test_an_offset_beyond_any_file_and_a_cut_header(write):
+def test_read_volume_refuses_a_damaged_or_cut_header(write):
     with pytest.raises(UserError, match='header is damaged'):
         read_volume(write((OFFSET, 1e30)))
     path = write()
@@ -157,6 +157,6 @@ def test_an_offset_beyond_any_file_and_a_cut_header(write):
         ((4, 5, 6, 3), r'is 4-D \(4 x 5 x 6 x 3\), not one 3-D volume; extract one 3-D frame'),
     ],
 )
-def test_the_mend_of_files_that_are_not_3_d(write, shape, message):
+def test_read_volume_not_3_d_names_the_remedy(write, shape, message):
     with pytest.raises(UserError, match=message):
         read_volume(write(data=np.arange(np.prod(shape), dtype=np.float32).reshape(shape)))

@@ -1,4 +1,4 @@
-"""Axes go to the nearest directions, and nothing is ever mirrored."""
+"""Axes go to the nearest directions, and volumes are never mirrored."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from tfp_bruno.data.orientation import nearest_orientation, orient
 
 
 @pytest.mark.parametrize('codes', PLANES.values(), ids=PLANES)
-def test_along_the_axes_it_is_nibabels(codes):
+def test_nearest_orientation_matches_nibabel_along_the_axes(codes):
     data = np.arange(24).reshape(2, 3, 4)
     wanted = nibabel.orientations.axcodes2ornt(tuple(codes))
     for axes, flips in itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)):
@@ -27,7 +27,7 @@ def test_along_the_axes_it_is_nibabels(codes):
 
 
 @pytest.mark.parametrize('seed', range(50))
-def test_a_turned_volume_is_never_mirrored(seed):
+def test_orient_never_mirrors_a_rotated_volume(seed):
     rng = np.random.default_rng(seed)
     flips = np.diag(rng.choice([-1.0, 1.0], 3))
     affine = nibabel.affines.from_matvec(Rotation.random(random_state=seed).as_matrix() @ flips, rng.normal(0, 9, 3))

@@ -1,12 +1,12 @@
-"""The table of participants, well formed and malformed."""
+"""Well-formed and malformed tables of participants."""
 
 import pytest
 
-from tfp_bruno.data.participants import read_participants
+from tfp_bruno.data.participants import format_table, read_participants, read_split, write_split
 from tfp_bruno.errors import UserError
 
 
-def test_reads_splits_with_blank_lines_and_missing_values(tmp_path):
+def test_read_participants_accepts_blank_lines_and_missing_values(tmp_path):
     path = tmp_path / 'participants.tsv'
     path.write_bytes('\ufeffparticipant_id\tsplit\r\nsub-1\ttrain\r\n\r\nsub-2\tn/a\r\n'.encode())
     assert read_participants(path) == {'sub-1': 'train', 'sub-2': None}
@@ -23,7 +23,7 @@ def test_reads_splits_with_blank_lines_and_missing_values(tmp_path):
         ('participant_id\tsplit\na\ttrain\na\ttest\n', r'line 3: a is in both splits \(train and test\)'),
     ],
 )
-def test_malformed_tables(tmp_path, text, message):
+def test_read_participants_malformed_table_names_the_line(tmp_path, text, message):
     path = tmp_path / 'participants.tsv'
     path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
@@ -31,10 +31,26 @@ def test_malformed_tables(tmp_path, text, message):
     assert str(caught.value).startswith(str(path))
 
 
-def test_a_table_that_is_no_text(tmp_path):
+def test_read_participants_refuses_files_that_are_not_text(tmp_path):
     path = tmp_path / 'participants.tsv'
     path.write_bytes(b'\xff\xfe\x00')
     with pytest.raises(UserError, match='is not UTF-8'):
         read_participants(path)
     with pytest.raises(UserError, match='cannot be read'):
         read_participants(tmp_path)
+
+
+def test_read_split_returns_what_write_split_wrote(tmp_path):
+    splits = {'a': 'train', 'b': 'test'}
+    write_split(tmp_path / 'run' / 'split.tsv', splits)
+    assert read_split(tmp_path / 'run' / 'split.tsv') == splits
+
+
+def test_read_split_needs_a_split_for_every_subject(tmp_path):
+    (tmp_path / 'bad.tsv').write_text('participant_id\tsplit\na\t\n')
+    with pytest.raises(UserError, match=r'bad\.tsv: a has no split'):
+        read_split(tmp_path / 'bad.tsv')
+
+
+def test_format_table_has_a_header_and_a_line_for_each_row():
+    assert format_table(('name', 'age'), [('a', 1), ('b', 2.5)]) == 'name\tage\na\t1\nb\t2.5\n'

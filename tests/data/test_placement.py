@@ -1,17 +1,16 @@
-"""The stack lies where the training data have the anatomy, or the volume is refused."""
+"""The stack is placed where the training data have the anatomy, or the volume is refused."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfp_bruno.data import Volume, extract_stack, get_definition
-from tfp_bruno.data.frame import TrainingFrame, common_frame
-from tfp_bruno.data.placement import Box, BoxRange, check_in_plane, measure_box
+from tfp_bruno.data.frame import common_frame
+from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, collect_warnings
 
 FETAL = dataclasses.replace(get_definition('fetal'), num_slices=40, image_size=32)
@@ -34,7 +33,7 @@ def volume(data, shift=(0, 0, 0), name='scan.nii.gz', spacing=2.0):
 
 @pytest.fixture(scope='module')
 def frame():
-    """What eight training volumes in one world have in common."""
+    """The frame of eight training volumes in one world."""
     rng = np.random.default_rng(0)
     stacks = [
         extract_stack(volume(ellipsoid(rng.uniform([14, 18, 16], [22, 27, 24]), rng.uniform(-3, 3, 3))), FETAL)
@@ -50,7 +49,7 @@ def frame():
 
 @pytest.fixture(scope='module')
 def scattered(frame):
-    """The same of volumes that share no world."""
+    """The frame of volumes that share no world."""
     return dataclasses.replace(frame, spread=80.0)
 
 
@@ -61,36 +60,12 @@ def plain():
 
 
 def placed(scan, frame):
-    """The stack of a scan and what was said of it."""
+    """The stack of a scan, and the warnings about it."""
     with collect_warnings() as warnings:
         return extract_stack(scan, FETAL, frame=frame), warnings
 
 
-def test_a_box_is_measured():
-    data = np.zeros((20, 30, 40))
-    data[4:10, 5:25, 12:40] = 1.0
-    box = measure_box(data, np.array([2.0, 1.0, 0.5]))
-    np.testing.assert_allclose(box.extent, [40, 30, 20])
-    np.testing.assert_allclose(box.foreground, [12, 20, 14])
-    np.testing.assert_allclose(box.offset, [(7 - 10) * 2, 0, (26 - 20) * 0.5])
-    np.testing.assert_allclose(box.end_area, 1)
-    # The end of an ellipsoid: a plane at distance d from the middle has the share 1 - (d / radius)^2 of the area.
-    tip = measure_box((ellipsoid((18, 23, 20)) > 0).astype(float), np.ones(3))
-    np.testing.assert_allclose(
-        tip.end_area, [1 - (17.5 / 18) ** 2, 1 - (22 / 23) ** 2, 1 - (19.5 / 20) ** 2], atol=0.02
-    )
-
-
-def test_a_frame_survives_json(frame):
-    again = TrainingFrame.from_json(json.loads(json.dumps(frame.to_json())))
-    for name in ('lowest', 'median', 'highest'):
-        expected = getattr(frame.boxes, name).to_array()
-        np.testing.assert_allclose(getattr(again.boxes, name).to_array(), expected, atol=1e-3)
-    with pytest.raises(ValueError, match='a box of shape'):
-        Box.from_array([[1.0, 2.0]])
-
-
-def test_a_volume_like_the_training_data_is_left_alone(plain, frame, scattered):
+def test_place_stack_keeps_a_volume_like_the_training_data(plain, frame, scattered):
     data, expected = plain
     for seen in (frame, scattered):
         stack, warnings = placed(volume(data), seen)
@@ -100,21 +75,24 @@ def test_a_volume_like_the_training_data_is_left_alone(plain, frame, scattered):
 
 
 @given(st.tuples(*[st.tuples(st.integers(0, 30), st.integers(0, 30))] * 3))
+@example(((0, 0), (0, 2), (0, 1)))
 @settings(max_examples=25, deadline=None)
-def test_padding_with_zeros_changes_nothing_in_a_shared_world(plain, frame, widths):
+def test_place_stack_is_invariant_to_padding_in_a_shared_world(plain, frame, widths):
     data, expected = plain
     low = [-width[0] for width in widths]
     stack, warnings = placed(volume(np.pad(data, widths), low), frame)
     assert len(warnings) <= 1
-    # Up to one voxel at one end is within the rounding of a resampled file.
-    if max(abs(first + last) for first, last in widths) > 1:
+    # One voxel is within the rounding of a resampled file; along the slices, the stack is stretched by it.
+    added = [first + last for first, last in widths]
+    if max(added) > 1:
         assert 'as if padded, cropped or off centre' in warnings[0]
-        np.testing.assert_allclose(stack.affine, expected.affine, atol=1e-6)
-        np.testing.assert_allclose(stack.images, expected.images, atol=1e-5)
+        np.testing.assert_allclose(stack.affine, expected.affine, atol=2.0 if added[2] == 1 else 1e-6)
+        if added[2] != 1:
+            np.testing.assert_allclose(stack.images, expected.images, atol=1e-5)
 
 
 @pytest.mark.parametrize('widths', [((0, 0), (0, 0), (20, 20)), ((0, 0), (0, 50), (0, 0)), ((30, 0), (0, 0), (0, 30))])
-def test_padding_at_an_end_or_at_both_changes_nothing_in_any_world(plain, scattered, widths):
+def test_place_stack_is_invariant_to_padding_at_one_end_or_both(plain, scattered, widths):
     data, expected = plain
     stack, warnings = placed(volume(np.pad(data, widths), [-width[0] for width in widths]), scattered)
     assert len(warnings) == 1
@@ -122,7 +100,7 @@ def test_padding_at_an_end_or_at_both_changes_nothing_in_any_world(plain, scatte
     np.testing.assert_allclose(stack.images, expected.images, atol=1e-5)
 
 
-def test_uneven_padding_in_any_world_gets_the_usual_place(plain, scattered):
+def test_place_stack_uneven_padding_gets_the_median_place(plain, scattered):
     data, expected = plain
     stack, warnings = placed(volume(np.pad(data, ((0, 0), (0, 0), (13, 40))), (0, 0, -13)), scattered)
     assert len(warnings) == 1
@@ -132,7 +110,7 @@ def test_uneven_padding_in_any_world_gets_the_usual_place(plain, scattered):
     assert off == pytest.approx(expected.box.offset[2] - scattered.boxes.median.offset[2], abs=1e-6)
 
 
-def test_a_tight_crop_is_completed_to_the_training_extent(plain, frame):
+def test_place_stack_extends_a_tight_crop_to_the_training_extent(plain, frame):
     data, expected = plain
     low, high = (np.array([f(i) for i in np.nonzero(data)]) for f in (np.min, np.max))
     part = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
@@ -143,33 +121,33 @@ def test_a_tight_crop_is_completed_to_the_training_extent(plain, frame):
 
 
 @pytest.mark.parametrize('blank', [False, True])
-def test_a_part_of_the_anatomy_is_refused(plain, frame, blank):
+def test_place_stack_refuses_a_part_of_the_anatomy(plain, frame, blank):
     data, _ = plain
     part = np.where(np.arange(SHAPE[2]) < 34, data, 0) if blank else data[:, :, 20:42]
     with pytest.raises(UserError, match=r'scan\.nii\.gz: its anatomy is cut off at the first or last of its slices'):
         placed(volume(part.astype(np.float32), (0, 0, 0 if blank else 20)), frame)
 
 
-def test_an_unmasked_scan_is_refused(plain, frame):
+def test_place_stack_refuses_an_unmasked_scan(plain, frame):
     noise = np.random.default_rng(0).gamma(2, 60, SHAPE).astype(np.float32)
-    with pytest.raises(UserError, match='give --mask if something else is around it'):
+    with pytest.raises(UserError, match='give a `mask` if something else is around it'):
         placed(volume(plain[0] + noise), frame)
 
 
 @pytest.mark.parametrize(('spacing', 'words'), [(0.2, 'check the voxel size'), (20.0, 'check the voxel size')])
-def test_a_wrong_voxel_size_is_refused(plain, frame, spacing, words):
+def test_place_stack_refuses_a_wrong_voxel_size(plain, frame, spacing, words):
     with pytest.raises(UserError, match=words):
         placed(volume(plain[0], spacing=spacing), frame)
 
 
-def test_an_unusual_size_is_a_warning(frame):
+def test_place_stack_warns_of_an_unusual_size(frame):
     stack, warnings = placed(volume(ellipsoid((14.2, 18, 16))), frame)
     assert len(warnings) == 1
     assert 'its anatomy is 56 mm long along its columns, in the training volumes it is' in warnings[0]
     np.testing.assert_allclose(stack.affine, extract_stack(volume(ellipsoid((14.2, 18, 16))), FETAL).affine)
 
 
-def test_volumes_of_many_extents_keep_their_own(plain, frame):
+def test_place_stack_keeps_extents_that_vary_in_the_training_data(plain, frame):
     lowest = dataclasses.replace(frame.boxes.lowest, extent=0.7 * frame.boxes.lowest.extent)
     seen = dataclasses.replace(frame, boxes=dataclasses.replace(frame.boxes, lowest=lowest))
     data = np.pad(plain[0], ((0, 0), (0, 0), (6, 6)))
@@ -179,13 +157,7 @@ def test_volumes_of_many_extents_keep_their_own(plain, frame):
     np.testing.assert_allclose(stack.affine, extract_stack(volume(data, (0, 0, -6)), FETAL).affine)
 
 
-def test_the_range_of_boxes():
-    boxes = [Box(*np.full((4, 3), value)) for value in (1.0, 5.0, 3.0)]
-    seen = BoxRange.of(boxes)
-    assert (seen.lowest.extent[0], seen.median.offset[1], seen.highest.end_area[2]) == (1, 3, 5)
-
-
-def test_slices_of_another_world_are_refused(plain, frame):
+def test_check_in_plane_refuses_slices_of_another_world(plain, frame):
     images = plain[1].images[[15, 20, 25]]
     check_in_plane(images, FETAL.pixel_spacing, frame.boxes, 'slices')
     check_in_plane(images, FETAL.pixel_spacing, None, 'slices')

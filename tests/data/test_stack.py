@@ -1,4 +1,4 @@
-"""The stack lies in the right place of the world, whatever the orientation and spacing of its volume."""
+"""The stack is at the right place in the world, whatever the orientation and spacing of its volume."""
 
 import dataclasses
 import itertools
@@ -31,7 +31,7 @@ def centre_of_mass(images, affine):
 
 
 @pytest.mark.parametrize('seed', range(8))
-def test_a_blob_stays_where_it_is_in_the_world(tmp_path, save, seed):
+def test_extract_stack_keeps_world_positions(tmp_path, save, seed):
     rng = np.random.default_rng(seed)
     spacing, shape = rng.uniform(0.8, 3.0, 3), rng.integers(60, 90, 3)
     flips = np.diag(rng.choice([-1.0, 1.0], 3))[rng.permutation(3)]
@@ -45,7 +45,7 @@ def test_a_blob_stays_where_it_is_in_the_world(tmp_path, save, seed):
     np.testing.assert_allclose(centre_of_mass(stack.images, stack.affine), target, atol=0.05)
 
 
-def test_all_48_orientations_give_the_same_stack(smooth_volume):
+def test_extract_stack_is_the_same_in_all_48_orientations(smooth_volume):
     affine = np.diag([2.0, 3.0, 4.0, 1.0])
     affine[:3, 3] = [-20, 10, 5]
     expected = extract_stack(Volume(smooth_volume, affine, PATH), FETAL)
@@ -58,7 +58,7 @@ def test_all_48_orientations_give_the_same_stack(smooth_volume):
             np.testing.assert_allclose(stack.affine, expected.affine, atol=1e-9)
 
 
-def test_the_axes_are_left_posterior_superior_and_the_grid_is_that_of_the_definition():
+def test_extract_stack_has_axes_lps_and_the_grid_of_the_definition():
     shape, affine = (100, 120, 140), np.diag([1.0, 1.0, 1.0, 1.0])
     data = np.zeros(shape, np.float32)
     data[60, 70, 90] = 1.0
@@ -76,7 +76,7 @@ def test_the_axes_are_left_posterior_superior_and_the_grid_is_that_of_the_defini
     assert k > 39.5
 
 
-def test_against_interpolation_and_smoothing_done_independently():
+def test_extract_stack_matches_independent_smoothing_and_interpolation():
     rng = np.random.default_rng(0)
     data = ndimage.gaussian_filter(rng.uniform(0, 1, (70, 80, 90)), 2).astype(np.float32)
     volume = Volume(data, np.diag([2.0, 1.25, 1.5, 1.0]), PATH)
@@ -90,7 +90,7 @@ def test_against_interpolation_and_smoothing_done_independently():
         assert stack.images[k, h, w] == pytest.approx(lookup([[x, y, z]])[0], abs=1e-5)
 
 
-def test_outside_the_volume_is_background(smooth_volume):
+def test_extract_stack_is_background_outside_the_volume(smooth_volume):
     stack = extract_stack(Volume(smooth_volume, np.eye(4), PATH), FETAL)
     inside = stack.images > 0
     assert inside[:, 28:36, 28:36].all()
@@ -98,7 +98,7 @@ def test_outside_the_volume_is_background(smooth_volume):
     assert not inside[:, :, :20].any()
 
 
-def test_intensities_are_scaled_by_the_percentile_of_the_non_zero_voxels():
+def test_extract_stack_scales_by_the_percentile_of_nonzero_voxels():
     data = np.zeros((20, 20, 20), np.float32)
     data[5:15, 5:15, 5:15] = np.linspace(1, 1001, 1000).reshape(10, 10, 10)
     stack = extract_stack(Volume(data, np.diag([8.0, 8.0, 8.0, 1.0]), PATH), FETAL)
@@ -107,7 +107,7 @@ def test_intensities_are_scaled_by_the_percentile_of_the_non_zero_voxels():
     assert 0 <= stack.images.min() < stack.images.max() <= 1
 
 
-def test_a_ct_is_windowed_and_padding_is_air():
+def test_extract_stack_applies_the_window_of_a_ct():
     thorax = get_definition('thorax')
     data = np.full((40, 40, 40), -3024.0, np.float32)
     data[10:30, 10:30, 10:30] = 40.0
@@ -117,13 +117,13 @@ def test_a_ct_is_windowed_and_padding_is_air():
     assert (stack.intensity_low, stack.intensity_high) == (-1000, 1000)
 
 
-def test_volumes_without_a_third_axis():
+def test_extract_stack_refuses_a_single_slice():
     plane = Volume(np.arange(12, dtype=np.float32).reshape(3, 4, 1), np.eye(4), PATH)
     with pytest.raises(UserError, match=r'scan\.nii\.gz: is a single slice \(3 x 4 x 1\)'):
         extract_stack(plane, FETAL)
 
 
-def test_empty_planes_across_the_slices_are_a_warning(smooth_volume):
+def test_extract_stack_warns_of_empty_planes_across_the_slices(smooth_volume):
     data = smooth_volume.copy()
     data[:, 10:13] = 0
     with collect_warnings() as warnings:

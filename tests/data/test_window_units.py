@@ -1,4 +1,4 @@
-"""CT that is not in Hounsfield units is refused; in Hounsfield units it never is."""
+"""CT in Hounsfield units is accepted, CT in other units is refused."""
 
 import dataclasses
 import pathlib
@@ -69,7 +69,7 @@ BAD = {
 
 @pytest.mark.parametrize('window', WINDOWS)
 @pytest.mark.parametrize('case', GOOD)
-def test_hounsfield_units_are_taken_without_a_word(chest, case, window):
+def test_check_window_units_accepts_hounsfield_units_without_warning(chest, case, window):
     stack, warnings = extract(GOOD[case](chest), WINDOWS[window])
     assert warnings == []
     assert (stack.intensity_low, stack.intensity_high) == WINDOWS[window].window
@@ -77,7 +77,7 @@ def test_hounsfield_units_are_taken_without_a_word(chest, case, window):
 
 @pytest.mark.parametrize('window', WINDOWS)
 @pytest.mark.parametrize('case', BAD)
-def test_other_units_are_refused(chest, case, window):
+def test_check_window_units_refuses_other_units(chest, case, window):
     with pytest.raises(UserError) as caught:
         extract(BAD[case](chest), WINDOWS[window])
     message = str(caught.value)
@@ -86,7 +86,7 @@ def test_other_units_are_refused(chest, case, window):
     assert '\n' not in message
 
 
-def test_what_was_found_and_the_mend_are_told(chest):
+def test_check_window_units_names_findings_and_remedy(chest):
     shifted = BAD['shifted'](chest)
     white = np.mean(shifted >= 1000)
     with pytest.raises(UserError) as caught:
@@ -95,7 +95,7 @@ def test_what_was_found_and_the_mend_are_told(chest):
         assert words in str(caught.value)
 
 
-def test_what_may_be_right_is_a_warning(chest):
+def test_check_window_units_warns_of_possible_units(chest):
     heart = np.full(chest.shape, -3024.0, np.float32)
     heart[20:28, 10:20, 10:20] = np.random.default_rng(0).normal(60, 15, (8, 10, 10))
     assert 'if it is not a masked or cropped scan' in extract(heart)[1][0]
@@ -105,7 +105,7 @@ def test_what_may_be_right_is_a_warning(chest):
     assert 'has no soft tissue' in extract(chest - 1024)[1][0]
 
 
-def test_a_mask_says_what_the_background_is(chest):
+def test_check_window_units_ignores_the_background_outside_a_mask(chest):
     body = ndimage.binary_fill_holes(chest > -300)
     stack, warnings = extract(np.where(body, chest, 0), mask=body)
     assert warnings == []
@@ -114,7 +114,7 @@ def test_a_mask_says_what_the_background_is(chest):
         extract(BAD['shifted'](chest), mask=body)
 
 
-def test_windows_in_other_units():
+def test_check_window_units_checks_windows_in_other_units():
     ramp = np.linspace(0, 1, 24 * 24 * 24, dtype=np.float32).reshape(24, 24, 24)
     ramp[[0, -1]] = ramp[:, [0, -1]] = ramp[:, :, [0, -1]] = 0
     unit = dataclasses.replace(THORAX, name='map', window=(0.0, 1.0))

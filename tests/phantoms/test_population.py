@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from tfp_bruno.data.folder import find_subjects
 from tfp_bruno.data.population import is_phantom_folder
+from tfp_bruno.data.subjects import find_subjects
 from tfp_bruno.errors import UserError
 from tfp_bruno.phantoms import make_subject, population, write_population
 
@@ -109,7 +109,7 @@ def test_empty_folder_is_used(tmp_path, monkeypatch):
         ({'subjects': 1}, '--subjects=1'),
         ({'seed': -1}, '--seed=-1'),
         ({'jobs': 0}, '--jobs=0'),
-        ({'dataset': 'knee'}, '--dataset=knee'),
+        ({'dataset': 'knee'}, '`dataset=knee`'),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, flag):

@@ -157,5 +157,5 @@ def test_anatomy_changes_between_slices(dataset):
 
 
 def test_unknown_dataset():
-    with pytest.raises(UserError, match='--dataset=knee'):
+    with pytest.raises(UserError, match='`dataset=knee`'):
         make_subject('knee', 0)

@@ -145,7 +145,7 @@ def test_contexts_of_slices_read_a_tilted_slice_in_its_own_plane(tmp_path):
         ({'0.nii': (9, 9, 5)}, r'0\.nii: is not a single slice \(9 x 9 x 5\)'),
         ({'0.nii': (9, 1, 1)}, r'is not a single slice \(9 x 1 x 1\)'),
         ({'0.nii': (9, 9, 1), 'mask_1.nii': (9, 9, 1)}, r'mask_1\.nii: is a mask without a slice'),
-        ({'0.nii': (9, 9, 1), 'mask_0.nii': (9, 8, 1)}, r'mask_0\.nii: lies on another grid than'),
+        ({'0.nii': (9, 9, 1), 'mask_0.nii': (9, 8, 1)}, r'mask_0\.nii: is on another grid than'),
     ],
 )
 def test_read_slice_folder_refuses_unusable_folders(tmp_path, files, message):

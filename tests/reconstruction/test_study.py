@@ -263,7 +263,7 @@ def test_reconstruct_study_assume_ras_applies_to_masks(tmp_path, model, write_sc
         wanted = dataclasses.replace(SETTINGS, use_masks=True, assume_ras=assume_ras)
         (outcome,) = reconstruct_study(model, find_subjects(tmp_path / 'study'), tmp_path / 'out', wanted)
         assert outcome.state == state
-        assert assume_ras or outcome.error.endswith('set one, or give --assume_ras.')
+        assert assume_ras or outcome.error.endswith('set one, or give `assume_ras`.')
 
 
 def test_choose_subjects_by_label(study):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import get_definition
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.models import ModelSettings, build_model, initialize_model
 from tfp_bruno.runs import Run, write_run
 from tfp_bruno.training import TrainingSettings

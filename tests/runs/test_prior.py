@@ -5,8 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from tfp_bruno.data.grey_levels import from_level_middle
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import from_level_middle, one_hot_poses
 from tfp_bruno.runs import load, prior_modes
 
 

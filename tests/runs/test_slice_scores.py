@@ -5,8 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from tfp_bruno.data.grey_levels import dequantise
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import dequantise, one_hot_poses
 from tfp_bruno.runs import load, make_scorer
 
 

@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.contracts import RunInfo
-from tfp_bruno.data.grey_levels import to_level_middle
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses, to_level_middle
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs import KINDS, Run, TrainedBaseline, load, read_run, write_run
 from tfp_bruno.runs.kinds import build

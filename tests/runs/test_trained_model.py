@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfp_bruno
-from tfp_bruno.data.grey_levels import from_level_middle, to_level_middle
+from tfp_bruno.data.encoding import from_level_middle, to_level_middle
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs import TrainedModel, load, write_run
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno import baselines
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.training import AugmentationSettings, BoundSettings, Trainer, TrainingSettings
 from tfp_bruno.training.bound import bound_loss, prediction_error
 from tfp_bruno.training.learning_curve import HeldOut

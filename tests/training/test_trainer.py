@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.training import AugmentationSettings, Trainer
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences

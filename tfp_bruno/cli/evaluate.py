@@ -14,7 +14,6 @@ Writes one table and pictures of several runs that have been evaluated on the sa
 import dataclasses
 import os
 import pathlib
-import tempfile
 
 from absl import flags, logging
 
@@ -22,7 +21,7 @@ from tfp_bruno import __version__, data
 from tfp_bruno.cli import app, models
 from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.contracts import CompletionModel
-from tfp_bruno.data.atomic import write_text
+from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
@@ -104,7 +103,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
-    check_writable(output_dir)
+    check_writable(output_dir, 'output_dir')
     model = models.load_model(run_dir)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
@@ -150,7 +149,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
-    check_writable(output_dir)
+    check_writable(output_dir, 'output_dir')
     app.import_tensorflow()
     from tfp_bruno.runs import load
 
@@ -195,23 +194,6 @@ def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinit
     for count in counts or ():
         if count not in known:
             raise UserError(f'--contexts={count}: {definition.name} has no such number; give some of {known}.')
-
-
-def check_writable(folder: pathlib.Path) -> None:
-    """Tries to write in a folder, or in what exists of the way to it, before any long work; it leaves nothing there.
-
-    Args:
-        folder: the folder.
-
-    Raises:
-        UserError: if it could not be made or written.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.parents) if path.exists())):
-            pass
-    except OSError as error:
-        message = f'--output_dir={folder}: cannot be written ({error.strerror}); give a folder you can write.'
-        raise UserError(message) from error
 
 
 def load_populations(model: CompletionModel) -> tuple[data.Population, data.Population]:

@@ -18,6 +18,7 @@ from tfp_bruno import data
 from tfp_bruno.cli import app
 from tfp_bruno.cli.populations import load_volumes
 from tfp_bruno.contracts import RunInfo
+from tfp_bruno.data.atomic import check_writable
 from tfp_bruno.errors import UserError
 from tfp_bruno.settings import change, first_error, list_settings
 
@@ -207,18 +208,7 @@ def _check_folder(folder: pathlib.Path) -> None:
             raise UserError(f'--output_dir={folder}: holds no run to resume; leave --resume out to start one.')
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f'--output_dir={folder}: exists and is not empty; give another folder, or --resume.')
-    try:
-        is_new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / '.writable').touch()
-        (folder / '.writable').unlink()
-        if is_new:
-            # Nothing is left behind if the volumes turn out to be unusable.
-            folder.rmdir()
-    except OSError as error:
-        raise UserError(
-            f'--output_dir={folder}: cannot be written ({error.strerror}); give a folder you can write.'
-        ) from error
+    check_writable(folder, 'output_dir')
 
 
 def run() -> None:

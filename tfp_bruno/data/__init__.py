@@ -3,14 +3,13 @@
 from tfp_bruno.data.cache import default_cache_dir
 from tfp_bruno.data.dataset_file import DEFINITIONS, get_definition, read_definition
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.folder import Subject, find_subjects
-from tfp_bruno.data.frame import TrainingFrame
+from tfp_bruno.data.frame import FOREGROUND_THRESHOLD, Box, BoxRange, TrainingFrame
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
-from tfp_bruno.data.placement import FOREGROUND_THRESHOLD, Box, BoxRange
+from tfp_bruno.data.participants import read_split, write_split
 from tfp_bruno.data.population import Population, load_population
-from tfp_bruno.data.split import apply_split, read_split, split_subjects, write_split
+from tfp_bruno.data.split import apply_split, split_subjects
 from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
-from tfp_bruno.data.training_files import check_folder
+from tfp_bruno.data.subjects import Subject, check_folder, find_subjects
 
 __all__ = [
     'DEFINITIONS',

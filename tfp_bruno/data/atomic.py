@@ -1,8 +1,9 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+"""Writing files atomically: a reader sees the old file or the whole new one, never a part."""
 
 import contextlib
 import os
 import pathlib
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -11,18 +12,18 @@ from tfp_bruno.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary name beside `path`; what was written there replaces `path` when the block ends well.
+    """Yields a temporary path next to `path`; when the block ends without error, that file replaces `path`.
 
-    The temporary name has the suffixes of `path`, for writers that choose a format by it.
+    The temporary name ends with the name of `path`, for writers that choose a format by the suffix.
 
     Args:
-        path: the file to write; its folder is made if it is missing.
+        path: File to write; its folder is created if it is missing.
 
     Yields:
         The temporary path, in the folder of `path`.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: If the file cannot be written.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f'.tmp-{os.getpid()}-{threading.get_ident()}-{path.name}')
@@ -33,9 +34,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(
-            f'{path}: cannot be written ({error.strerror or error}); give a folder you can write.'
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -45,16 +44,38 @@ def write_bytes(path: str | os.PathLike, payload: bytes) -> None:
     """Writes a file atomically.
 
     Args:
-        path: the file to write; its folder is made if it is missing.
-        payload: its whole content.
+        path: File to write; its folder is created if it is missing.
+        payload: Whole content of the file.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: If the file cannot be written.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(payload)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a UTF-8 text file atomically; the arguments and errors are those of `write_bytes`."""
+    """Writes a UTF-8 text file atomically; arguments and errors are those of `write_bytes`."""
     write_bytes(path, text.encode('utf-8'))
+
+
+def check_writable(folder: pathlib.Path, argument: str | None = None) -> None:
+    """Checks, before long work, that a folder can be created and written; leaves nothing behind.
+
+    Args:
+        folder: The folder; if it does not exist, its nearest existing parent is checked.
+        argument: Name of the argument that gave the folder, for the message.
+
+    Raises:
+        UserError: If the folder cannot be created or written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.parents) if path.exists())):
+            pass
+    except OSError as error:
+        raise _unwritable(f'`{argument}={folder}`' if argument else folder, error) from error
+
+
+def _unwritable(place: str | os.PathLike, error: OSError) -> UserError:
+    """Returns the error of a file or folder that cannot be written."""
+    return UserError(f'{place}: cannot be written ({error.strerror or error}); give a folder you can write.')

@@ -1,4 +1,4 @@
-"""Preprocessed stacks on disk, found again by the content of the volume, its mask and the settings."""
+"""Cache of preprocessed stacks, keyed by the content of the volume, its mask and the settings."""
 
 import contextlib
 import dataclasses
@@ -15,17 +15,16 @@ from absl import logging
 
 from tfp_bruno.data import atomic
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.label_maps import is_label_map
+from tfp_bruno.data.encoding import from_uint16, to_uint16
+from tfp_bruno.data.frame import Box
+from tfp_bruno.data.masks import is_label_map
 from tfp_bruno.data.nifti import parse_volume, read_file, read_mask
-from tfp_bruno.data.placement import Box
 from tfp_bruno.data.stack import Stack, extract_stack
 from tfp_bruno.errors import UserError, collect_warnings, warn
 
-# To be raised whenever the preprocessing changes.
+# To be increased whenever the preprocessing changes.
 FORMAT_VERSION = 4
-# Steps of intensity in a cached stack: 16 bits, so that a value moves by less than 1e-5.
-LEVELS = 65535
-# A cached stack is found again by content: warnings name the files as they are called now.
+# Placeholders in cached warnings: a stack is found by its content, and its files may have other names by then.
 _VOLUME, _MASK = '\0volume\0', '\0mask\0'
 
 
@@ -39,10 +38,10 @@ class LoadedStack:
     """A stack, and what else is known of its volume.
 
     Attributes:
-        stack: the Stack, its intensities within 1e-5.
-        content: what stands for the voxels, whatever the file's name, type or compression.
-        warnings: what was said of the volume, with placeholders for its files, as `tell_again` takes them.
-        is_label_map: whether the voxels look like labels, not intensities.
+        stack: The stack, whose intensities are exact to 1e-5.
+        content: Digest of the voxels, whatever the name, data type or compression of the file.
+        warnings: Warnings about the volume, with placeholders for its files, see `repeat_warnings`.
+        is_label_map: Whether the voxels look like labels, not intensities.
     """
 
     stack: Stack
@@ -58,42 +57,42 @@ def load_stack(
     mask: pathlib.Path | None = None,
     assume_ras: bool = False,
 ) -> LoadedStack:
-    """Returns the stack of a volume, out of the cache when it is there. What it is warned of is told in both cases.
+    """Returns the stack of a volume, from the cache if it is there; its warnings are logged in either case.
 
     Args:
-        path: the volume's file.
-        definition: the settings of the preprocessing.
-        cache_dir: the cache folder. A damaged file in it is made again; one that cannot be written is only a warning.
-        mask: file of its mask: what is outside becomes background. None for everything.
-        assume_ras: as of `read_volume`, of both files.
+        path: File of the volume.
+        definition: Settings of the preprocessing.
+        cache_dir: Cache folder. A damaged file in it is replaced; if it cannot be written, this is only a warning.
+        mask: File of a mask; everything outside becomes background.
+        assume_ras: See `read_volume`; applies to both files.
 
     Raises:
-        UserError: if the volume or its mask cannot be used.
+        UserError: If the volume or its mask cannot be used.
     """
     content = read_file(path)
     key = _stack_key(content, None if mask is None else read_file(mask), definition, assume_ras)
     cached = cache_dir / 'stacks' / f'{key}.npz'
     loaded = _read_stack(cached, path, definition)
     if loaded is not None:
-        tell_again(loaded.warnings, path, mask)
+        repeat_warnings(loaded.warnings, path, mask)
         return loaded
     with collect_warnings() as messages:
         volume = parse_volume(content, path, assume_ras)
         inside = None if mask is None else read_mask(mask, volume, assume_ras)
         stack = extract_stack(volume, definition, inside)
-    levels = np.round(stack.images * LEVELS).astype(np.uint16)
-    # The same whether it was in the cache or not.
-    stack = dataclasses.replace(stack, images=levels / np.float32(LEVELS))
+    levels = to_uint16(stack.images)
+    # Rounded, so that a new stack equals a cached one.
+    stack = dataclasses.replace(stack, images=from_uint16(levels))
     voxels = hashlib.sha256(np.ascontiguousarray(volume.data).data).hexdigest()
-    # A mask may be named after its volume, and not the other way round.
+    # The mask first: its name may contain that of the volume, but not the other way round.
     known = {_MASK: mask, _VOLUME: path}
     loaded = LoadedStack(stack, voxels, [_without(message, known) for message in messages], is_label_map(volume.data))
     _write_stack(cached, loaded, levels)
     return loaded
 
 
-def tell_again(warnings: Sequence[str], path: pathlib.Path, mask: pathlib.Path | None) -> None:
-    """Warns of what was said of a volume when it was read for the first time, maybe under another name."""
+def repeat_warnings(warnings: Sequence[str], path: pathlib.Path, mask: pathlib.Path | None) -> None:
+    """Repeats the warnings of a volume's first reading, with the present names of its files."""
     for message in warnings:
         warn(message.replace(_VOLUME, str(path)).replace(_MASK, str(mask)))
 
@@ -113,13 +112,13 @@ def _stack_key(content: bytes, mask: bytes | None, definition: DatasetDefinition
 
 
 def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDefinition) -> LoadedStack | None:
-    """Returns the stack of a cache file, or None if it is missing or damaged (its checksum is verified on reading)."""
+    """Returns the stack of a cache file; None if it is missing or damaged, by its checksum among others."""
     shape = (definition.num_slices, definition.image_size, definition.image_size)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(cached) as arrays:
         levels, affine, (low, high, thickness) = arrays['levels'], arrays['affine'], arrays['numbers']
         box, (inside, acquired) = Box.from_array(arrays['box']), arrays['slices']
         if levels.shape == shape and levels.dtype == np.uint16 and affine.shape == (4, 4):
-            images = levels / np.float32(LEVELS)
+            images = from_uint16(levels)
             stack = Stack(images, affine, float(low), float(high), path, float(thickness), box, inside, acquired)
             about = json.loads(str(arrays['about']))
             return LoadedStack(stack, about['content'], about['warnings'], about['is_label_map'])
@@ -127,7 +126,7 @@ def _read_stack(cached: pathlib.Path, path: pathlib.Path, definition: DatasetDef
 
 
 def _write_stack(cached: pathlib.Path, loaded: LoadedStack, levels: np.ndarray) -> None:
-    """Writes a cache file; where that is impossible, warns once and goes on without."""
+    """Writes a cache file; if that is impossible, warns once and continues without."""
     buffer = io.BytesIO()
     stack = loaded.stack
     numbers = (stack.intensity_low, stack.intensity_high, stack.slice_thickness)

@@ -1,11 +1,11 @@
-"""Dataset definitions as TOML files: those that come with the package, and one's own."""
+"""Dataset definitions as TOML files: those of the package, and files of the user."""
 
 import importlib.resources
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfp_bruno.data.definitions import PLANES, DatasetDefinition, spread_evenly
@@ -19,25 +19,23 @@ else:
 NAMES = ('fetal', 'adni', 'thorax')
 DEFAULT_COUNTS = (0, 1, 3, 5, 9)
 DEFAULT_TEST_SHARE = 0.1
-# A stack of more slices, or slices of more pixels, is more likely a mistake than a model that fits into memory.
+# Limits beyond which a value is more likely a mistake than a model that fits into memory.
 MOST_SLICES = 1000
 SMALLEST_IMAGE, LARGEST_IMAGE = 8, 1024
 
 
 def read_definition(path: str | os.PathLike) -> DatasetDefinition:
-    """Reads the definition of a dataset of one's own.
+    """Reads the definition of a user's dataset.
 
     Args:
-        path: a TOML file. `name`, `field_of_view` (mm), `num_slices` and `stack_share` must be there. `percentile` or
-            `window` (two intensities: Hounsfield units if the first is -100 or less), `plane`, `image_size`,
-            `slice_spacing` (mm), `test_share`, and `context_counts` (how many contexts the evaluation gives, spread
-            evenly) or a table `context_slices` (their slice numbers, keyed by their count) may be.
-
-    Returns:
-        The DatasetDefinition.
+        path: TOML file. Required settings are `name`, `field_of_view` (mm), `num_slices` and `stack_share`. Optional
+            settings are `percentile` or `window` (two intensities, in Hounsfield units if the first is -100 or less),
+            `plane`, `image_size`, `slice_spacing` (mm), `test_share`, and `context_counts` (numbers of contexts of the
+            evaluation, which are spread evenly) or a table `context_slices` (their slice numbers, keyed by their
+            count).
 
     Raises:
-        UserError: if the file cannot be read, or a setting is unknown, missing, of another type or out of range.
+        UserError: If the file cannot be read, or a setting is unknown, missing, of another type or out of range.
     """
     path = pathlib.Path(path)
     try:
@@ -50,26 +48,23 @@ def read_definition(path: str | os.PathLike) -> DatasetDefinition:
 
 
 def get_definition(name: str) -> DatasetDefinition:
-    """Returns the definition of a dataset that comes with the package.
+    """Returns the definition of a dataset of the package.
 
     Args:
         name: 'fetal', 'adni' or 'thorax'.
 
-    Returns:
-        The DatasetDefinition of that name.
-
     Raises:
-        UserError: if there is no dataset of that name.
+        UserError: If there is no dataset of that name.
     """
     if name not in DEFINITIONS:
         raise UserError(
-            f'--dataset={name}: unknown dataset; give one of {", ".join(DEFINITIONS)}, or a --dataset_config.'
+            f'`dataset={name}`: unknown dataset; give one of {", ".join(DEFINITIONS)}, or a `dataset_config`.'
         )
     return DEFINITIONS[name]
 
 
 def _parse(content: str, place: str) -> DatasetDefinition:
-    """Returns the definition that the text of a dataset file describes; `place` names the file in errors."""
+    """Returns the definition in the text of a dataset file; `place` names the file in messages."""
     try:
         settings = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
@@ -90,7 +85,7 @@ def _parse(content: str, place: str) -> DatasetDefinition:
     }
     for key, value in settings.items():
         if key not in checks:
-            raise UserError(f'{place}: {key} is no setting; those are {", ".join(checks)}.')
+            raise UserError(f'{place}: {key} is not a setting; use one of {", ".join(checks)}.')
         wanted = checks[key](value)
         if wanted:
             raise UserError(f'{place}: {key} = {value}: must be {wanted}.')
@@ -104,7 +99,7 @@ def _parse(content: str, place: str) -> DatasetDefinition:
 
 
 def _definition(settings: Mapping[str, Any], place: str) -> DatasetDefinition:
-    """Returns the definition that checked settings describe."""
+    """Returns the definition of checked settings."""
     values = {key: value for key, value in settings.items() if key != 'context_counts'}
     num_slices = settings['num_slices']
     if 'window' in settings:
@@ -132,43 +127,46 @@ def _context_slices(table: Mapping[str, Any], num_slices: int, place: str) -> di
     return slices
 
 
-def _is_int(value) -> bool:
+def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _within(low, high):
-    """Returns a check of a number: what it must be, or None if it is that."""
+# A check of a setting returns what the value must be, or None if it is valid.
+_Check = Callable[[Any], str | None]
+
+
+def _within(low: float, high: float) -> _Check:
     return lambda value: None if _is_number(value) and low <= value <= high else f'a number from {low} to {high}'
 
 
-def _whole(low, high):
+def _whole(low: int, high: int) -> _Check:
     return lambda value: None if _is_int(value) and low <= value <= high else f'a whole number from {low} to {high}'
 
 
-def _one_of(values):
+def _one_of(values: Iterable[str]) -> _Check:
     return lambda value: None if value in list(values) else f'one of {", ".join(values)}'
 
 
-def _is_name(value):
+def _is_name(value: Any) -> str | None:
     good = isinstance(value, str) and value.replace('-', '').replace('_', '').isalnum()
     return None if good else 'letters, digits, - and _, in quotes'
 
 
-def _is_window(value):
+def _is_window(value: Any) -> str | None:
     good = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and value[0] < value[1]
     return None if good else 'two numbers, the lower one first'
 
 
-def _is_counts(value):
+def _is_counts(value: Any) -> str | None:
     good = isinstance(value, list) and value and all(_is_int(count) and count >= 0 for count in value)
     return None if good else 'a list of whole numbers'
 
 
-def _is_table(value):
+def _is_table(value: Any) -> str | None:
     return None if isinstance(value, dict) and value else 'a table such as 2 = [20, 60]'
 
 

@@ -1,14 +1,16 @@
-"""What a dataset is: how a volume becomes a stack of slices, and which slices are the contexts of the evaluation.
+"""The definition of a dataset: how a volume becomes a stack of slices, and the contexts of the evaluation.
 
-They are one value each, so that training, evaluation and reconstruction cannot disagree.
+Training, evaluation and reconstruction use the same definition, so that they cannot disagree.
 """
+
+from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-# Where the axes (w, h, k) of a stack grow to: columns, rows and slices. All three are right-handed, and slices look as
-# radiologists see them: the patient's right on the left, or anterior on the left.
+# Directions of the axes (w, h, k) of a stack: columns, rows and slices. All planes are right-handed and in radiological
+# convention: the patient's right, or anterior, is on the left of the image.
 PLANES = {'axial': 'LPS', 'coronal': 'LIP', 'sagittal': 'PIR'}
 
 
@@ -18,20 +20,23 @@ class DatasetDefinition:
 
     Attributes:
         name: 'fetal', 'adni', 'thorax', or the name in a dataset file.
-        field_of_view: side of the square in-plane field of view in mm, centred on the volume.
-        num_slices: K, the number of slices of a stack.
-        stack_share: share of the volume's extent along the slice axis, about its middle, that the K slices divide into
-            equal parts; a slice lies in the middle of its part.
-        test_share: share of the subjects that go to the test split when the data have no split of their own.
-        context_slices: the context slices of the evaluation, keyed by their count.
-        percentile: percentile of the voxels that are not background that becomes intensity 1; None with a window.
-        window: intensities that become 0 and 1, in the file's units: Hounsfield units, which are checked, if the first
-            is -100 or less; None with a percentile.
-        image_size: H = W, the pixels along each side of a slice.
-        slice_spacing: nominal distance of two slices in mm, for output that belongs to no scan. A volume's own extent
-            decides the distance of its slices; it is near this one.
+        field_of_view: Side of the square in-plane field of view, centred on the volume, mm.
+        num_slices: Number of slices K of a stack.
+        stack_share: Share of the volume's extent along the slice axis, about its middle, that the K slices divide into
+            equal parts; each slice is in the middle of its part.
+        test_share: Share of the subjects in the test split if the data have no split of their own.
+        context_slices: Context slices of the evaluation, keyed by their count.
+        percentile: Percentile of the voxels outside the background that becomes intensity 1; None with a window.
+        window: Intensities that become 0 and 1, in the units of the file, None with a percentile. If the first is -100
+            or less, these are Hounsfield units, which are checked.
+        image_size: Number of pixels along each side of a slice, H = W.
+        slice_spacing: Nominal distance between slices in mm, for output that belongs to no scan. In a volume, the
+            distance depends on its extent and is close to this one.
         plane: 'axial' (slices from inferior to superior), 'coronal' (from anterior to posterior) or 'sagittal' (from
             left to right).
+
+    Raises:
+        ValueError: If not exactly one of percentile and window is given, or the plane is unknown.
     """
 
     name: str
@@ -46,7 +51,7 @@ class DatasetDefinition:
     slice_spacing: float = 1.0
     plane: str = 'axial'
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.percentile is None) == (self.window is None):
             raise ValueError(f'{self.name}: exactly one of percentile and window must be given.')
         if self.plane not in PLANES:
@@ -54,34 +59,30 @@ class DatasetDefinition:
 
     @property
     def pixel_spacing(self) -> float:
-        """The side of a pixel in mm."""
+        """Side of a pixel in mm."""
         return self.field_of_view / self.image_size
 
     @property
     def axes(self) -> str:
-        """Where columns, rows and slices grow to, as three letters of L, R, P, A, I, S."""
+        """Directions of columns, rows and slices, three of the letters L, R, P, A, I, S."""
         return PLANES[self.plane]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the settings as values that JSON can hold; `from_json` takes them back."""
+        """Returns the settings as values that JSON can hold, see `from_json`."""
         settings = dataclasses.asdict(self)
         settings['context_slices'] = {str(count): list(slices) for count, slices in self.context_slices.items()}
         settings['window'] = None if self.window is None else list(self.window)
         return settings
 
     @classmethod
-    def from_json(cls, settings: Mapping[str, Any]) -> 'DatasetDefinition':
-        """Returns the definition that `to_json` described.
+    def from_json(cls, settings: Mapping[str, Any]) -> DatasetDefinition:
+        """Returns the definition whose `to_json` is given.
 
         Args:
-            settings: the dict that `to_json` returned, straight or through a JSON file; settings that have a default
-                may be missing.
-
-        Returns:
-            An equal DatasetDefinition.
+            settings: Result of `to_json`, directly or from a JSON file; settings that have a default may be missing.
 
         Raises:
-            TypeError: if a setting is missing or unknown.
+            TypeError: If a setting is missing or unknown.
         """
         values = dict(settings)
         values['context_slices'] = {int(count): tuple(s) for count, s in settings['context_slices'].items()}

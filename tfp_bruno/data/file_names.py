@@ -1,4 +1,4 @@
-"""What the name of a volume's file tells: its format, its subject and session, and what it was made from."""
+"""The name of a volume's file: format, subject, session, kind of image, and the file it was derived from."""
 
 import dataclasses
 import pathlib
@@ -6,24 +6,24 @@ import re
 from collections.abc import Collection, Sequence
 
 SUFFIXES = ('.nii', '.nii.gz')
-# Images that are not read; whoever has them among NIfTI files is told.
+# Formats that are not read; such files beside NIfTI files cause a warning.
 OTHER_FORMATS = (
     *('.hdr', '.hdr.gz', '.img', '.img.gz', '.nii.bz2', '.nii.xz', '.nii.zst', '.mgh', '.mgz', '.nrrd', '.nhdr'),
     *('.mha', '.mhd', '.dcm', '.dicom', '.ima', '.mnc', '.head', '.brik', '.brik.gz', '.par', '.gipl', '.gipl.gz'),
 )
-# A file with one of these words in its name, with or without a number, holds labels, not intensities.
+# Files with one of these words in their name, with or without a number, hold labels, not intensities.
 LABEL_WORDS = {
     *('mask', 'masks', 'brainmask', 'brainmasks', 'lungmask', 'seg', 'segs', 'dseg', 'pseg', 'probseg', 'pveseg'),
     *('segmentation', 'segmentations', 'label', 'labels', 'labelmap', 'labelmaps', 'annotation', 'annotations'),
     *('parc', 'parcellation', 'aseg', 'aparc', 'synthseg', 'drawem', 'ribbon', 'mixeltype', 'groundtruth'),
 }
-# What else is made of a volume and named after it: `case_Tilt_1`, `case_tissue` of `case`. As these words may also
-# belong to a name of its own, they count only beside the file that they were made of.
-_MADE = re.compile(
+# Endings of files derived from a volume and named after it: `case_Tilt_1`, `case_tissue` from `case`. Such words may
+# also be part of an ordinary name, so they count only if the file they were derived from is there.
+_DERIVED = re.compile(
     r'_(?:'
-    # Of converters (dcm2niix).
+    # Converters (dcm2niix).
     r'(?:tilt|eq|crop)(?:_\d+)?|roi\d*|adc|real|imaginary|ph|phmag|phase|moco|e\d+'
-    # Label maps and tissue probabilities, as atlases and segmentation tools name them.
+    # Label maps and tissue probabilities of atlases and segmentation tools.
     r'|tissues?|regional|regions?|cp|wm|gm|csf|pve|dilated|eroded|rois|lesions?|gt|truth|manual|prob|probmap'
     r'|ventricles?|lobes?|lungs?|gtv|contours?'
     r')(?:_\d+)?$',
@@ -32,13 +32,13 @@ _MADE = re.compile(
 _COMPLEX_PART = re.compile(r'_part-(?:phase|real|imag)(?=_|$)')
 _BIDS_SUBJECT = re.compile(r'sub-[^_]+(?=_|$)')
 _SESSION = re.compile(r'ses-[^_]+|(?:ses|session|visit|timepoint|tp)-?\d+', re.IGNORECASE)
-# What BIDS allows after the subject; any word before a hyphen would take `patient_id-7` for an image of `patient`.
+# The BIDS entities only: with any word before the hyphen, `patient_id-7` would be an image of `patient`.
 _ENTITY = re.compile(
     rf'{_SESSION.pattern}|(?:run|acq|rec|ce|trc|echo|part|chunk|inv|mt|flip|dir|mod|task|sample|space|res|den|desc'
     r'|label|hemi|proc)-[^_]+',
     re.IGNORECASE,
 )
-# Images of one subject that differ in contrast or in how they were worked on: `case_T1` and `case_T2`.
+# Endings of images of one subject that differ in contrast or processing: `case_T1` and `case_T2`.
 _KIND = re.compile(
     r'_(?:t[12](?:w|ce|gd|c|map|star)?|pdw?|flair|swi|dwi|adc|mprage|haste|bssfp|tse|svr|cta?|mri?|pet'
     r'|brain|bet|n4|biascorr|masked|preproc|reg|registered|norm|normali[sz]ed|denoised|resampled|cropped|orig|raw)$',
@@ -48,12 +48,12 @@ _KIND = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class NameParts:
-    """The parts of a name such as `sub-01_ses-2_run-1_T2w`.
+    """Parts of a name such as `sub-01_ses-2_run-1_T2w`.
 
     Attributes:
-        subject: `sub-01`; of a name that is not BIDS what comes before the first entity.
-        entities: what lies between, such as `('ses-2', 'run-1')`.
-        kind: the rest, such as `T2w`; empty if there is none, None if it is not known.
+        subject: The subject, such as `sub-01`; in a name that is not BIDS, everything before the first entity.
+        entities: The BIDS entities after the subject, such as `('ses-2', 'run-1')`.
+        kind: The rest, such as `T2w`; empty if there is none, None if it is unknown.
     """
 
     subject: str
@@ -74,13 +74,13 @@ def parse_name(stem: str) -> NameParts:
     end = 1 if is_bids else next(iter(found), len(parts))
     rest = parts[end:]
     entities = tuple(part for part in rest if _ENTITY.fullmatch(part) or (is_bids and '-' in part))
-    # Numbers count images of one kind.
+    # Numbers distinguish images of one kind.
     kind = '_'.join(part for part in rest if part not in entities and not part.isdecimal())
     return NameParts('_'.join(parts[:end]), entities, kind)
 
 
 def split_kind(name: str) -> tuple[str, str]:
-    """Returns the name of a subject without the contrast or processing at its end, and that (`case_T2`)."""
+    """Splits `case_T2` into the name without the contrast or processing at its end, and that ending."""
     bare = name
     while match := _KIND.search(bare):
         bare = bare[: match.start()]
@@ -88,39 +88,39 @@ def split_kind(name: str) -> tuple[str, str]:
 
 
 def stem_of(path: pathlib.Path) -> str:
-    """Returns the name of a NIfTI file without its suffix, whatever the case of that."""
+    """Returns the name of a NIfTI file without its suffix, in upper or lower case."""
     return re.sub(r'\.nii(\.gz)?$', '', path.name, flags=re.IGNORECASE)
 
 
 def is_nifti(path: pathlib.Path) -> bool:
-    """Tells whether a path has a NIfTI suffix, in whatever case, and is not hidden."""
+    """Returns whether a path has a NIfTI suffix, in upper or lower case, and is not hidden."""
     return path.name.lower().endswith(SUFFIXES) and not path.name.startswith('.')
 
 
 def is_other_image(path: pathlib.Path) -> bool:
-    """Tells whether a path has the suffix of an image in another format."""
+    """Returns whether a path has the suffix of an image in another format, and is not hidden."""
     return path.name.lower().endswith(OTHER_FORMATS) and not path.name.startswith('.')
 
 
 def is_labels(path: pathlib.Path) -> bool:
-    """Tells by its name whether a NIfTI file is a mask or a label map."""
+    """Returns whether a NIfTI file is a mask or a label map, judged by its name."""
     words = re.split(r'[_\-. +]', stem_of(path).lower())
     return not LABEL_WORDS.isdisjoint(word.rstrip('0123456789') for word in words)
 
 
 def is_broken_link(path: pathlib.Path) -> bool:
-    """Tells whether a path is a symbolic link to nothing, as of git-annex before its content is fetched."""
+    """Returns whether a path is a broken symbolic link, as of git-annex before the content is fetched."""
     return path.is_symlink() and not path.exists()
 
 
-def made_of(stem: str, others: Collection[str]) -> str | None:
-    """Returns which of the other names a file was made of, by its own; None for a volume of its own."""
+def derived_from(stem: str, others: Collection[str]) -> str | None:
+    """Returns the name, among `others`, of the file that a file was derived from, judged by its own; None if none."""
     whole = _COMPLEX_PART.sub('', stem)
     magnitude = _COMPLEX_PART.sub('_part-mag', stem)
     for candidate in (whole, magnitude):
         if candidate != stem and candidate in others:
             return candidate
-    while match := _MADE.search(stem):
+    while match := _DERIVED.search(stem):
         stem = stem[: match.start()]
         if stem in others:
             return stem

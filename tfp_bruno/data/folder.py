@@ -1,150 +1,160 @@
-"""The subjects of a folder of volumes, flat or BIDS, and their volumes."""
+"""The files of a folder of volumes, flat or BIDS: which are volumes, and which are left out with a warning."""
 
-import collections
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
-from tfp_bruno.data import participants
-from tfp_bruno.data.file_names import NameParts, is_nifti, parse_name, split_kind, stem_of
-from tfp_bruno.data.folder_files import list_files
-from tfp_bruno.errors import UserError, warn
+from absl import logging
 
-# Neither tables, nor reports, nor one line on stderr can hold these.
-_UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')
+from tfp_bruno.data.file_names import (
+    derived_from,
+    is_broken_link,
+    is_labels,
+    is_nifti,
+    is_other_image,
+    name_some,
+    stem_of,
+)
+from tfp_bruno.errors import UserError
+
+MOST_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
-    """One volume of one subject.
+class FolderFiles:
+    """Contents of a folder of volumes.
 
     Attributes:
-        name: the subject: `sub-*` in a BIDS folder or file name, else the file's name without its suffix, and without
-            session, run and other entities.
-        path: the volume's file; if it is a broken link, that says so when it is read.
-        split: 'train', 'test', or None as long as it is not decided.
-        session: `ses-*` of its folder or name; empty if there is none.
-        mask: the file of its mask, where masks are used.
+        is_bids: Whether there are `sub-*` folders.
+        volumes: NIfTI files of intensities, judged by their names, and broken links in place of files or folders.
+        remarks: One warning for each kind of file that is not used.
     """
 
-    name: str
-    path: pathlib.Path
-    split: str | None = None
-    session: str = ''
-    mask: pathlib.Path | None = None
-
-    @property
-    def decided_split(self) -> str:
-        """The split, once it is decided; a ValueError says that it is not."""
-        if self.split is None:
-            raise ValueError(f'{self.path}: has no split yet')
-        return self.split
+    is_bids: bool
+    volumes: list[pathlib.Path]
+    remarks: list[str]
 
 
-def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
-    """Lists the volumes of a folder, without masks and label maps. What else is not used is warned of.
+def list_files(data_dir: pathlib.Path) -> FolderFiles:
+    """Lists the volumes of a folder, sorted.
 
     Args:
-        data_dir: a BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or a flat folder of `.nii` and `.nii.gz` files, with or
-            without a `participants.tsv`.
-
-    Returns:
-        The subjects in the order of their paths; a subject with several sessions stands once for each volume. `split`
-        is that of `participants.tsv` where its `split` column is filled.
+        data_dir: BIDS folder (`sub-*/[ses-*/]anat/*.nii.gz`) or flat folder of `.nii` and `.nii.gz` files.
 
     Raises:
-        UserError: if the folder is missing, no folder, or holds no volumes; if a file's name is that of another subject
-            than its folder's, or cannot be written to tables; if a subject has volumes of several kinds; if
-            `participants.tsv` is malformed or its split leaves out a subject.
+        UserError: If the folder is missing, is not a folder, cannot be read, or holds no volumes.
     """
-    subjects, remarks = list_subjects(data_dir)
-    for remark in remarks:
-        warn(remark)
-    return subjects
+    if not data_dir.exists():
+        raise UserError(f'{data_dir}: there is no such folder; give a folder of NIfTI volumes.')
+    if not data_dir.is_dir():
+        raise UserError(f'{data_dir}: is not a folder; give the folder that holds the volumes.')
+    files = _inside(data_dir)
+    missing: list[pathlib.Path] = []
+    remarks: list[str] = []
+    folders = [path for path in files if path.name.startswith('sub-') and (path.is_dir() or _is_broken_folder(path))]
+    if folders:
+        flat = [path for path in files if _is_volume(path)]
+        files, missing, elsewhere, without = _list_bids(folders)
+        _remark(
+            remarks,
+            flat + elsewhere,
+            'volumes lie outside sub-*/anat and sub-*/ses-*/anat and are not used',
+            'move them there, or away',
+        )
+        _remark(remarks, without, 'of its sub-* folders hold no volume', 'put one in their anat, or remove them')
+    others = [path for path in files if is_other_image(path)]
+    _remark(remarks, others, 'images of other formats are not read', 'convert them to .nii.gz')
+    volumes, derived = _split_derived([path for path in files if _is_volume(path)])
+    _remark(
+        remarks,
+        derived,
+        'files are left out, since by their names they are derived from another file beside them',
+        'to use one of them, remove the other',
+    )
+    if not volumes and not missing:
+        instead = f' {remarks[0]}' if remarks else ''
+        raise UserError(
+            f'{data_dir}: holds no volumes; put .nii or .nii.gz files in it, or in sub-*/anat or '
+            f'sub-*/ses-*/anat.{instead}'
+        )
+    return FolderFiles(bool(folders), sorted(volumes + missing), [f'{data_dir}: {remark}' for remark in remarks])
 
 
-def list_subjects(data_dir: str | os.PathLike) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects that `find_subjects` finds, and the warnings; the argument and the errors are the same."""
-    data_dir = pathlib.Path(data_dir)
-    files = list_files(data_dir)
-    _check_printable(files.volumes)
-    parts = [_bids_parts(path, data_dir) for path in files.volumes] if files.is_bids else _flat_parts(files.volumes)
-    _check_one_kind(parts, data_dir)
-    subjects = [
-        Subject(part.subject, path, session=part.session) for part, path in zip(parts, files.volumes, strict=True)
-    ]
-    table = data_dir / 'participants.tsv'
-    if not table.exists():
-        return subjects, files.remarks
-    subjects, without_volume = _apply_participants(subjects, table)
-    if without_volume:
-        files.remarks.append(f'{table}: {len(without_volume)} participants have no volume, {without_volume[0]} first.')
-    return subjects, files.remarks
+def combine_errors(errors: Sequence[UserError], folder: pathlib.Path, total: int) -> UserError:
+    """Returns one error for all files of a folder that cannot be used.
 
+    Args:
+        errors: One error for each file that cannot be used.
+        folder: Folder of the files.
+        total: Number of files.
 
-def _check_printable(paths: Iterable[pathlib.Path]) -> None:
-    """Raises a UserError if a file's name has control characters or is not UTF-8."""
-    for path in paths:
-        if _UNPRINTABLE.search(path.name):
-            raise UserError(f'{str(path)!a}: its name has characters that cannot be printed; rename it.')
-
-
-def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:
-    """Returns the parts of the name of a file in a BIDS folder; its folders count, too."""
-    folder, *below = path.relative_to(data_dir).parts
-    if not is_nifti(path):
-        # A folder that is a broken link.
-        return NameParts(folder, tuple(below), None)
-    stem = stem_of(path)
-    parts = parse_name(stem if stem.startswith('sub-') else f'{folder}_{stem}')
-    if parts.subject != folder:
-        raise UserError(f'{path}: is named after {parts.subject}, but lies in {folder}; rename or move it.')
-    session = [part for part in below[:1] if part.startswith('ses-') and part not in parts.entities]
-    return dataclasses.replace(parts, entities=(*session, *parts.entities))
-
-
-def _flat_parts(paths: Sequence[pathlib.Path]) -> list[NameParts]:
-    """Returns the parts of the names of the files in a flat folder.
-
-    `case_1_ses-1` and `case_1_ses-2` are of one subject, as are `case_1_T1` and `case_1_T2`; `case_1_T2` alone is the
-    subject's name.
+    Returns:
+        The error itself if it is the only one; otherwise an error that counts them and names up to five with their
+        reasons. If there are more than five, each is also logged as a warning.
     """
-    parts = [parse_name(stem_of(path)) for path in paths]
-    stems = collections.defaultdict(set)
-    for part, path in zip(parts, paths, strict=True):
-        stems[split_kind(part.subject)[0]].add(stem_of(path))
-    named = []
-    for part in parts:
-        bare, kind = split_kind(part.subject)
-        if len(stems[bare]) > 1:
-            part = NameParts(bare, part.entities, '_'.join(filter(None, (kind, part.kind))))
-        named.append(part)
-    return named
+    if len(errors) == 1:
+        return errors[0]
+    reasons = [str(error).removeprefix(f'{folder}{os.sep}') for error in errors]
+    named = ' '.join(f'({number}) {reason}' for number, reason in enumerate(reasons[:MOST_NAMED], 1))
+    more = ''
+    if len(errors) > MOST_NAMED:
+        for error in errors:
+            logging.warning('%s', error)
+        more = f' The other {len(errors) - MOST_NAMED} are listed above.'
+    return UserError(f'{folder}: {len(errors)} of {total} files cannot be used: {named}{more}')
 
 
-def _check_one_kind(parts: Iterable[NameParts], data_dir: pathlib.Path) -> None:
-    """Raises a UserError if one subject has volumes of several kinds (BIDS suffixes such as T1w and T2w)."""
-    kinds = collections.defaultdict(set)
-    for part in parts:
-        if part.kind is not None:
-            kinds[part.subject].add(part.kind or 'without a suffix')
-    for name, found in kinds.items():
-        if len(found) > 1:
-            raise UserError(
-                f'{data_dir}: {name} has volumes of several kinds ({", ".join(sorted(found))}); leave one kind there.'
-            )
+def _remark(remarks: list[str], paths: list[pathlib.Path], what: str, remedy: str) -> None:
+    """Adds the warning about files that are not used, if there are any."""
+    if paths:
+        remarks.append(f'{len(paths)} {what} ({name_some(paths)}); {remedy}.')
 
 
-def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects with the split of `participants.tsv`, and the participants that have no volume."""
-    listed = participants.read_participants(table)
-    names = {subject.name for subject in subjects}
-    without_volume = sorted(set(listed) - names)
-    if not any(listed.values()):
-        return subjects, without_volume
-    for name in sorted(names):
-        if not listed.get(name):
-            raise UserError(f'{table}: {name} has a volume but no split; write train or test for it.')
-    return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects], without_volume
+def _list_bids(folders: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], ...]:
+    """Lists BIDS folders of subjects.
+
+    Returns:
+        The files in `sub-*/[ses-*/]anat`, folders that are broken links, volumes outside `anat`, and folders of
+        subjects without a volume.
+    """
+    files: list[pathlib.Path] = []
+    missing: list[pathlib.Path] = []
+    elsewhere: list[pathlib.Path] = []
+    without: list[pathlib.Path] = []
+    for folder in folders:
+        levels = [folder, *(path for path in _inside(folder) if path.name.startswith('ses-'))]
+        broken = [path for level in levels for path in (level, level / 'anat') if _is_broken_folder(path)]
+        inside = [path for level in levels for path in _inside(level / 'anat')]
+        if not broken and not any(map(_is_volume, inside)):
+            without.append(folder)
+        files, missing = files + inside, missing + broken
+        elsewhere += [path for level in levels for path in _inside(level) if _is_volume(path)]
+    return files, missing, elsewhere, without
+
+
+def _inside(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the sorted contents of a folder; an empty list for any other path."""
+    try:
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(f'{folder}: cannot be read ({error.strerror}); check its permissions.') from error
+
+
+def _is_broken_folder(path: pathlib.Path) -> bool:
+    """Returns whether a path is a broken link in place of a folder, judged by its name."""
+    return '.' not in path.name and is_broken_link(path)
+
+
+def _is_volume(path: pathlib.Path) -> bool:
+    """Returns whether a path is a NIfTI file of intensities, judged by its name, or a broken link to one."""
+    return is_nifti(path) and not is_labels(path) and (path.is_file() or is_broken_link(path))
+
+
+def _split_derived(volumes: list[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Returns the original volumes, and those derived from another one in the same folder, judged by their names."""
+    stems: dict[pathlib.Path, set[str]] = {}
+    for path in volumes:
+        stems.setdefault(path.parent, set()).add(stem_of(path))
+    derived = [path for path in volumes if derived_from(stem_of(path), stems[path.parent])]
+    return [path for path in volumes if path not in set(derived)], derived

@@ -1,4 +1,4 @@
-"""Reading and writing NIfTI volumes: every way a file can be wrong is one clear error."""
+"""Reading and writing NIfTI volumes: every problem with a file is an error of one line."""
 
 import dataclasses
 import gzip
@@ -11,23 +11,23 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from tfp_bruno.data import atomic
+from tfp_bruno.data.file_formats import unpack
 from tfp_bruno.data.nifti_header import HEADER_ERRORS, Header, choose_affine, one_line, parse_header
-from tfp_bruno.data.unpacking import unpack
 from tfp_bruno.errors import UserError, warn
 
-# Bytes that hold the header of any file, and the signatures of other formats.
+# Number of bytes that hold the header of any NIfTI file, and the signatures of other formats.
 LONGEST_HEADER = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A volume as it lies in its file.
+    """A volume on the grid of its file.
 
     Attributes:
-        data: float32 `[X, Y, Z]`, finite and not constant.
-        affine: float64 `[4, 4]`, voxel indices to world RAS mm.
-        path: the file it came from.
-        slice_axis: the axis along which slices were acquired, as the header tells it; None if it does not.
+        data: Voxels, finite and not constant, float32 `[X, Y, Z]`.
+        affine: Voxel indices to world RAS mm, float64 `[4, 4]`.
+        path: File of the volume.
+        slice_axis: Axis along which slices were acquired, according to the header; None if unknown.
     """
 
     data: np.ndarray
@@ -39,15 +39,15 @@ class Volume:
 def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
     """Reads a NIfTI volume fully and checks it.
 
-    Args:
-        path: a `.nii` or `.nii.gz` file, 3-D or 4-D with one frame, of any orientation and spacing.
-        assume_ras: take a file that has neither an sform nor a qform as RAS, centred at world 0, not as an error.
+    If a valid sform and the qform differ, the sform is used. This and every repair of the header cause a warning.
 
-    Returns:
-        The Volume. A valid sform wins over a qform that differs; that, and what is mended in the header, is a warning.
+    Args:
+        path: `.nii` or `.nii.gz` file, 3-D or 4-D with one frame, of any orientation and spacing.
+        assume_ras: Whether a file with neither an sform nor a qform counts as RAS, centred at world 0, instead of
+            being an error.
 
     Raises:
-        UserError: if the file is missing, unreadable, cut short, not NIfTI, not one 3-D volume, without an orientation,
+        UserError: If the file is missing, unreadable, cut short, not NIfTI, not one 3-D volume, without an orientation,
             not finite, empty or constant.
     """
     path = pathlib.Path(path)
@@ -55,33 +55,38 @@ def read_volume(path: str | os.PathLike, assume_ras: bool = False) -> Volume:
 
 
 def read_mask(path: str | os.PathLike, volume: Volume, assume_ras: bool = False) -> np.ndarray:
-    """Reads a mask that lies on the grid of a volume.
+    """Reads a mask on the grid of a volume.
 
     Args:
-        path: a NIfTI file; what is above 0 is inside.
-        volume: the volume.
-        assume_ras: as of `read_volume`.
+        path: NIfTI file; voxels above 0 are inside.
+        volume: The volume.
+        assume_ras: See `read_volume`.
 
     Returns:
-        bool array of the volume's shape, not all False.
+        bool `[X, Y, Z]`, not all False.
 
     Raises:
-        UserError: as `read_volume`, or if the mask lies on another grid or marks nothing. It may be constant.
+        UserError: If the file cannot be used, see `read_volume`, is on another grid, or marks nothing. It may be
+            constant.
     """
     path = pathlib.Path(path)
     mask = _parse(read_file(path), path, assume_ras)
     if mask.data.shape != volume.data.shape or not np.allclose(mask.affine, volume.affine, atol=1e-2, rtol=1e-3):
-        raise UserError(f'{path}: lies on another grid than {volume.path}; resample the mask to the volume.')
+        raise UserError(f'{path}: is on another grid than {volume.path}; resample the mask to the volume.')
     if not (mask.data > 0).any():
         raise UserError(f'{path}: marks nothing, every voxel is 0; give a mask that is 1 inside, or none.')
     return mask.data > 0
 
 
 def read_file(path: pathlib.Path) -> bytes:
-    """Returns the bytes of a file, or raises a UserError that names it."""
+    """Returns the bytes of a file.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise UserError(f'{path}: is no file but a device or a pipe; give a .nii or .nii.gz file.')
+            raise UserError(f'{path}: is a device or a pipe, not a file; give a .nii or .nii.gz file.')
         return path.read_bytes()
     except FileNotFoundError:
         if path.is_symlink():
@@ -96,27 +101,27 @@ def read_file(path: pathlib.Path) -> bytes:
             f'{path}: cannot be read ({getattr(error, "strerror", error)}); check path and permissions.'
         ) from error
     except MemoryError:
-        raise UserError(f'{path}: is larger than the memory; crop it or resample it first.') from None
+        raise UserError(f'{path}: does not fit into memory; crop it or resample it first.') from None
 
 
 def parse_volume(content: bytes, path: pathlib.Path, assume_ras: bool = False) -> Volume:
-    """Returns the Volume in the bytes of a NIfTI file; for the rest see `read_volume`."""
+    """Returns the volume in the bytes of a NIfTI file; for arguments and errors see `read_volume`."""
     volume = _parse(content, path, assume_ras)
     _check_contrast(volume)
     return volume
 
 
 def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) -> None:
-    """Writes a volume atomically, with qform = sform, both of code 1, in mm, with slope 1 and a fresh header.
+    """Writes a volume atomically, with a new header: sform and qform are equal, of code 1, in mm; the slope is 1.
 
     Args:
-        path: a file ending in `.nii` or `.nii.gz`.
-        data: float32 or uint8 `[X, Y, Z]`.
-        affine: `[4, 4]`, voxel indices to world RAS mm, without shear.
+        path: File ending in `.nii` or `.nii.gz`.
+        data: Voxels, float32 or uint8 `[X, Y, Z]`.
+        affine: Voxel indices to world RAS mm, `[4, 4]`, without shear.
 
     Raises:
-        UserError: if the file cannot be written.
-        ValueError: if the data have another type or rank, or the affine a shear.
+        UserError: If the file cannot be written.
+        ValueError: If the data have another type or rank, or the affine has a shear.
     """
     if data.dtype not in (np.float32, np.uint8) or data.ndim != 3:
         raise ValueError(f'{path}: data must be float32 or uint8 of rank 3, not {data.dtype} of rank {data.ndim}.')
@@ -134,10 +139,10 @@ def write_volume(path: str | os.PathLike, data: np.ndarray, affine: np.ndarray) 
 
 
 def _parse(content: bytes, path: pathlib.Path, assume_ras: bool) -> Volume:
-    """Returns the volume in the bytes of a file; it may be constant."""
+    """Returns the volume, which may be constant, in the bytes of a file."""
     header = parse_header(unpack(content, path, LONGEST_HEADER, whole=False), path)
-    # Whole, since a file that is cut short would fail only later, or never; bounded by what the header promises, so
-    # that a small file cannot unpack to fill the memory.
+    # The whole file, since one that is cut short might never fail otherwise; bounded by the size in the header, so that
+    # a small file cannot unpack to fill the memory.
     content = unpack(content, path, header.num_bytes)
     surplus = len(content) - header.num_bytes
     if surplus < 0:
@@ -149,9 +154,9 @@ def _parse(content: bytes, path: pathlib.Path, assume_ras: bool) -> Volume:
 
 def _read_voxels(header: Header, content: bytes) -> np.ndarray:
     """Returns the voxels as finite float32 `[X, Y, Z]`."""
-    path, voxels = header.path, nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header.mended)
+    path, voxels = header.path, nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header.repaired)
     try:
-        # What does not fit into float32 becomes infinite, and is reported as that.
+        # Values beyond float32 become infinite, and are reported as such.
         with np.errstate(all='ignore'):
             data = np.asarray(voxels, dtype=np.float32)
     except HEADER_ERRORS as error:
@@ -163,7 +168,7 @@ def _read_voxels(header: Header, content: bytes) -> np.ndarray:
 
 
 def _check_contrast(volume: Volume) -> None:
-    """Raises a UserError if a volume has no contrast at all."""
+    """Raises a UserError if a volume is constant."""
     low = volume.data.min()
     if low == volume.data.max():
         what = 'is empty: every voxel is 0' if low == 0 else f'is constant: every voxel is {low:g}'

@@ -1,8 +1,9 @@
-"""NIfTI headers: what cannot be right is one clear error, what is mended on reading is a warning."""
+"""NIfTI headers: a header that cannot be correct is an error of one line, a repaired one causes a warning."""
 
 import dataclasses
 import math
 import pathlib
+from collections.abc import Callable
 
 import nibabel
 import numpy as np
@@ -10,7 +11,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from tfp_bruno.data.other_formats import HALF_OF_A_PAIR, refuse_other_format
+from tfp_bruno.data.file_formats import HALF_OF_A_PAIR, refuse_other_format
 from tfp_bruno.errors import UserError, warn
 
 # A file starts with the size of its header, in the byte order of its data.
@@ -29,23 +30,23 @@ HEADER_ERRORS = (
     KeyError,
     TypeError,
 )
-# More than any scan has: 2 GiB of float32.
+# Upper limit of voxels, beyond any scan: 2 GiB of float32.
 MOST_VOXELS = 2**29
-# Bytes before the voxels: headers with extensions have kilobytes.
+# Upper limit of bytes before the voxels: header extensions have kilobytes.
 LARGEST_OFFSET = 2**28
-# Millimetres, by the code of the unit: unknown, metre, millimetre, micrometre.
+# Millimetres per unit, by the code of the unit: unknown, metre, millimetre, micrometre.
 UNITS = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}
-# A header that says more is damaged, whatever its orientation code.
+# Limits in mm; a header beyond them is damaged, whatever its orientation code.
 SMALLEST_VOXEL, LARGEST_VOXEL = 0.01, 100.0
 FARTHEST = 1e5
-# Volume of a voxel over the product of its sides: 1 at right angles.
+# Volume of a voxel divided by the product of its sides: 1 at right angles.
 LEAST_RECTANGULAR = 0.5
-# Relative difference of the voxel sizes of a sform and of pixdim that rounding does not make.
+# Relative difference between the voxel sizes of an sform and of pixdim that exceeds rounding.
 SIZES_DIFFER = 0.03
 
 
 class OrientationError(UserError):
-    """A file says nothing of where it lies."""
+    """A file without an orientation in the world."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,43 +54,40 @@ class Header:
     """The header of one 3-D volume.
 
     Attributes:
-        mended: what the volume is read with.
-        stored: what stands in the file.
-        path: the file.
+        repaired: Repaired header, with which the volume is read.
+        stored: Header as stored in the file.
+        path: The file.
     """
 
-    mended: nibabel.Nifti1Header
+    repaired: nibabel.Nifti1Header
     stored: nibabel.Nifti1Header
     path: pathlib.Path
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels along each axis; there may be a fourth and more of length 1."""
-        return self.mended.get_data_shape()
+        """Number of voxels along each axis; axes from the fourth on have length 1."""
+        return self.repaired.get_data_shape()
 
     @property
     def slice_axis(self) -> int | None:
-        """The axis along which slices were acquired; None if the header does not tell it."""
-        return self.mended.get_dim_info()[2]
+        """Axis along which slices were acquired; None if the header does not contain it."""
+        return self.repaired.get_dim_info()[2]
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the whole file, unpacked."""
-        return self.mended.get_data_offset() + math.prod(self.shape) * self.mended.get_data_dtype().itemsize
+        """Number of bytes of the whole file, unpacked."""
+        return self.repaired.get_data_offset() + math.prod(self.shape) * self.repaired.get_data_dtype().itemsize
 
 
 def parse_header(head: bytes, path: pathlib.Path) -> Header:
-    """Returns the header of a file, warns of what is mended in it.
+    """Returns the header of a file, and warns of repairs.
 
     Args:
-        head: the first bytes of the file, unpacked.
-        path: the file, for errors and warnings.
-
-    Returns:
-        The Header.
+        head: The first bytes of the file, unpacked.
+        path: The file, for errors and warnings.
 
     Raises:
-        UserError: if the file is not NIfTI, its header is damaged, or it is not one 3-D volume of intensities.
+        UserError: If the file is not NIfTI, its header is damaged, or it is not one 3-D volume of intensities.
     """
     header_class = HEADER_CLASSES.get(head[:4])
     if header_class is None:
@@ -100,11 +98,11 @@ def parse_header(head: bytes, path: pathlib.Path) -> Header:
     try:
         stored = header_class(head[: header_class.sizeof_hdr], check=False)
         _check_single(stored, path)
-        mended = stored.copy()
-        mended.check_fix(logger=notices)
-        _mend_offset(mended, notices)
-        _check_scaling(mended, notices)
-        header = Header(mended, stored, path)
+        repaired = stored.copy()
+        repaired.check_fix(logger=notices)
+        _repair_offset(repaired, notices)
+        _check_scaling(repaired, notices)
+        header = Header(repaired, stored, path)
         _check_size(header)
     except HEADER_ERRORS as error:
         raise UserError(f'{path}: its NIfTI header is damaged ({one_line(error)}); write it again.') from error
@@ -114,21 +112,22 @@ def parse_header(head: bytes, path: pathlib.Path) -> Header:
 
 
 def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
-    """Returns the affine of a valid sform, else of a valid qform, else of the voxel sizes where that is allowed.
+    """Returns the affine of a valid sform, otherwise of a valid qform, otherwise of the voxel sizes if that is allowed.
 
     Args:
-        header: the header.
-        assume_ras: take a file that has neither an sform nor a qform as RAS, centred at world 0, not as an error.
+        header: The header.
+        assume_ras: Whether a file with neither an sform nor a qform counts as RAS, centred at world 0, instead of
+            being an error.
 
     Returns:
-        float64 `[4, 4]`, voxel indices to world RAS mm.
+        Voxel indices to world RAS mm, float64 `[4, 4]`.
 
     Raises:
-        OrientationError: if there is no orientation.
-        UserError: if it rests on voxel sizes that had to be mended, or cannot be.
+        OrientationError: If there is no orientation.
+        UserError: If the affine depends on voxel sizes that had to be repaired, or is implausible.
     """
-    path, mended = header.path, header.mended
-    sform, qform = _valid_affine(mended.get_sform), _valid_affine(mended.get_qform)
+    path, repaired = header.path, header.repaired
+    sform, qform = _valid_affine(repaired.get_sform), _valid_affine(repaired.get_qform)
     if sform is not None:
         affine = sform
         if qform is not None and not np.allclose(sform, qform, atol=1e-2, rtol=1e-3):
@@ -138,11 +137,11 @@ def choose_affine(header: Header, assume_ras: bool) -> np.ndarray:
     elif qform is None and not assume_ras:
         raise OrientationError(
             f'{path}: has neither a valid sform nor a valid qform, so its orientation is unknown; set one, or give '
-            '--assume_ras.'
+            '`assume_ras`.'
         )
     else:
         _check_sizes(header)
-        if mended['sform_code'] > 0:
+        if repaired['sform_code'] > 0:
             other = 'voxel sizes are' if qform is None else 'qform is'
             warn(f'{path}: its sform cannot be used (singular or not finite); its {other}.')
         affine = _centred(header) if qform is None else qform
@@ -155,19 +154,19 @@ def one_line(error: Exception) -> str:
 
 
 class _Notices:
-    """Stands in for nibabel's logger, which is one for all threads and prints: keeps what is told of one header."""
+    """Collects the messages about one header, in place of nibabel's logger, which prints and is global."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.messages: list[str] = []
 
     def log(self, level: int, message: str) -> None:
-        """Keeps a message; level 0 is that of a check that found nothing."""
+        """Keeps a message; at level 0, a check found nothing."""
         if level:
             self.messages.append(message)
 
 
 def _check_single(header: nibabel.Nifti1Header, path: pathlib.Path) -> None:
-    """Raises a UserError if the voxels lie in another file."""
+    """Raises a UserError if the voxels are in another file."""
     magic = header['magic'].item()
     if magic == header.pair_magic:
         raise UserError(f'{path}: {HALF_OF_A_PAIR}; convert the pair to one .nii file.')
@@ -178,23 +177,23 @@ def _check_single(header: nibabel.Nifti1Header, path: pathlib.Path) -> None:
         )
 
 
-def _mend_offset(header: nibabel.Nifti1Header, notices: _Notices) -> None:
-    """Sets an offset of 0, with which the header itself would be read as voxels."""
+def _repair_offset(header: nibabel.Nifti1Header, notices: _Notices) -> None:
+    """Repairs an offset of 0, with which the header would be read as voxels."""
     if header['vox_offset'] == 0:
         header['vox_offset'] = header.single_vox_offset
-        notices.log(1, f'vox_offset is 0; setting it to {header.single_vox_offset}, behind the header')
+        notices.log(1, f'vox_offset is 0; setting it to {header.single_vox_offset}, the end of the header')
 
 
 def _check_scaling(header: nibabel.Nifti1Header, notices: _Notices) -> None:
-    """Notes a slope that scales nothing, unless both numbers are 0, which is the standard's way to say so."""
+    """Notes a scaling that cannot be used; by the standard, a slope and intercept of 0 mean no scaling."""
     slope, inter = float(header['scl_slope']), float(header['scl_inter'])
     if header.get_slope_inter() == (None, None) and (slope, inter) != (0, 0):
-        notices.log(1, f'scl_slope is {slope:g} and scl_inter {inter:g}; voxels are taken as they are stored')
+        notices.log(1, f'scl_slope is {slope:g} and scl_inter {inter:g}; stored values are used unscaled')
 
 
 def _check_size(header: Header) -> None:
     """Raises an error if the file does not hold one 3-D volume of intensities."""
-    path, shape, data_type = header.path, header.shape, header.mended.get_data_dtype()
+    path, shape, data_type = header.path, header.shape, header.repaired.get_data_dtype()
     size = ' x '.join(str(length) for length in shape)
     if not shape or min(shape) < 1:
         raise HeaderDataError(f'a size of {size or "nothing"}')
@@ -205,12 +204,12 @@ def _check_size(header: Header) -> None:
     if data_type.kind not in 'iuf':
         raise UserError(f'{path}: voxels of type {data_type} are not intensities; convert them to float32.')
     if math.prod(shape) > MOST_VOXELS:
-        raise UserError(f'{path}: has {math.prod(shape):.3g} voxels, more than can be worked on; crop or resample it.')
-    if header.mended.get_data_offset() > LARGEST_OFFSET:
-        raise HeaderDataError(f'vox_offset is {header.mended.get_data_offset()}')
+        raise UserError(f'{path}: has {math.prod(shape):.3g} voxels, more than can be processed; crop or resample it.')
+    if header.repaired.get_data_offset() > LARGEST_OFFSET:
+        raise HeaderDataError(f'vox_offset is {header.repaired.get_data_offset()}')
 
 
-def _valid_affine(get_affine) -> np.ndarray | None:
+def _valid_affine(get_affine: Callable[..., tuple[np.ndarray | None, int]]) -> np.ndarray | None:
     """Returns the affine of `header.get_sform` or `header.get_qform`, or None if it is unset or cannot be inverted."""
     try:
         affine, code = get_affine(coded=True)
@@ -222,31 +221,31 @@ def _valid_affine(get_affine) -> np.ndarray | None:
 
 
 def _centred(header: Header) -> np.ndarray:
-    """Returns the affine of a volume along right, anterior and superior about world 0."""
+    """Returns the affine of a volume with RAS axes, centred at world 0."""
     spacing = header.stored['pixdim'][1:4].astype(np.float64)
     centre = spacing * (np.array(header.shape[:3]) - 1) / 2
     return nibabel.affines.from_matvec(np.diag(spacing), -centre)
 
 
 def _check_sizes(header: Header) -> None:
-    """Raises a UserError if an affine would rest on voxel sizes, or a handedness, that are not in the file."""
+    """Raises a UserError if voxel sizes or handedness, on which the affine depends, are not valid in the file."""
     qfac, *sizes = header.stored['pixdim'][:4].tolist()
     if not all(0 < size < math.inf for size in sizes):
         found = ' x '.join(f'{size:g}' for size in sizes)
         raise UserError(
-            f'{header.path}: has voxels of {found} mm by its pixdim, and no sform; set pixdim, or a sform, from the '
+            f'{header.path}: has voxels of {found} mm by its pixdim, and no sform; set pixdim, or an sform, from the '
             'original images.'
         )
-    # The standard takes 0 for 1.
+    # By the standard, 0 means 1.
     if qfac not in (-1, 0, 1):
         raise UserError(
             f'{header.path}: pixdim[0] is {qfac:g}, not 1 or -1, and there is no sform, so left and right are '
-            'unknown; set a sform.'
+            'unknown; set an sform.'
         )
 
 
 def _compare_sizes(header: Header, sform: np.ndarray) -> None:
-    """Warns if the voxel sizes of a sform are not those of pixdim; what nibabel mends there is told already."""
+    """Warns if the voxel sizes of an sform and of pixdim differ; sizes that nibabel repairs have their own warning."""
     spacing, sizes = nibabel.affines.voxel_sizes(sform), header.stored['pixdim'][1:4].astype(np.float64)
     if np.any(~(np.abs(sizes / spacing - 1) < SIZES_DIFFER) & ~(sizes <= 0)):
         ours, theirs = (' x '.join(f'{side:.4g}' for side in sides) for sides in (spacing, sizes))
@@ -254,26 +253,26 @@ def _compare_sizes(header: Header, sform: np.ndarray) -> None:
 
 
 def _in_millimetres(header: Header, affine: np.ndarray) -> np.ndarray:
-    """Returns an affine in mm, whatever unit the header names."""
+    """Returns an affine in mm, converted from the unit in the header."""
     code = int(header.stored['xyzt_units']) & 7
     if code not in UNITS:
-        warn(f'{header.path}: its unit of length (xyzt_units) has the unknown code {code}; mm is taken.')
+        warn(f'{header.path}: its unit of length (xyzt_units) has the unknown code {code}; mm is assumed.')
     factor = UNITS.get(code, 1.0)
     if factor == 1:
         return affine
     name = 'metres' if factor > 1 else 'micrometres'
-    warn(f'{header.path}: its header is in {name}; its affine is taken times {factor:g}, in mm.')
+    warn(f'{header.path}: its header is in {name}; its affine is multiplied by {factor:g} to be in mm.')
     return np.diag([factor, factor, factor, 1.0]) @ affine
 
 
 def _plausible(affine: np.ndarray, path: pathlib.Path) -> np.ndarray:
-    """Returns an affine, or raises a UserError if no scanner writes one like it."""
+    """Returns an affine, or raises a UserError if it is implausible for a scan."""
     spacing = nibabel.affines.voxel_sizes(affine)
     if spacing.min() < SMALLEST_VOXEL or spacing.max() > LARGEST_VOXEL:
         size = ' x '.join(f'{side:g}' for side in spacing)
-        raise UserError(f'{path}: has voxels of {size} mm, which cannot be; mend affine and units in its header.')
+        raise UserError(f'{path}: has voxels of {size} mm, which cannot be; correct affine and units in its header.')
     if np.abs(affine[:3, 3]).max() > FARTHEST:
-        raise UserError(f'{path}: lies more than {FARTHEST:g} mm from world 0; mend the affine in its header.')
+        raise UserError(f'{path}: lies more than {FARTHEST:g} mm from world 0; correct the affine in its header.')
     if abs(np.linalg.det(affine[:3, :3])) < LEAST_RECTANGULAR * np.prod(spacing):
-        raise UserError(f'{path}: has axes far from right angles; mend the affine in its header.')
+        raise UserError(f'{path}: has axes far from right angles; correct the affine in its header.')
     return affine

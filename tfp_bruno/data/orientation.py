@@ -1,11 +1,11 @@
-"""The axes of a volume, turned to the anatomical directions that they lie nearest to; never mirrored."""
+"""Reorienting a volume: its axes are permuted and flipped to the nearest anatomical directions, never mirrored."""
 
 import itertools
 
 import nibabel
 import numpy as np
 
-# World directions, RAS.
+# Directions in the RAS world.
 _DIRECTIONS = {
     'L': (-1, 0, 0),
     'R': (1, 0, 0),
@@ -17,15 +17,15 @@ _DIRECTIONS = {
 
 
 def orient(data: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
-    """Permutes and flips the axes of a volume so that they grow nearest to three anatomical directions.
+    """Permutes and flips the axes of a volume to the nearest anatomical directions.
 
     Args:
-        data: `[X, Y, Z]`.
-        affine: `[4, 4]`, voxel indices to world RAS mm.
-        codes: where the new axes grow to, such as 'LPS'.
+        data: Voxels `[X, Y, Z]`.
+        affine: Voxel indices to world RAS mm, `[4, 4]`.
+        codes: Directions of the new axes, such as 'LPS'.
 
     Returns:
-        The data as a view, and the affine of its new axes: every voxel stays where it was in the world.
+        A view of the data, and the affine of its new axes: the world position of every voxel is unchanged.
     """
     change = nearest_orientation(affine, codes)
     back = nibabel.orientations.inv_ornt_aff(change, data.shape)
@@ -33,17 +33,20 @@ def orient(data: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray
 
 
 def nearest_orientation(affine: np.ndarray, codes: str) -> np.ndarray:
-    """Returns how axes have to be permuted and flipped to come nearest to three anatomical directions.
+    """Returns the permutation and flips that bring the axes of a volume nearest to anatomical directions.
 
-    Of the 48 ways, those that keep the handedness of the directions are compared: a volume turned by any angle is never
-    mirrored, which `nibabel.io_orientation` does not promise far from the axes.
+    Only those of the 48 orientations that keep the handedness of the directions are compared. A volume rotated by any
+    angle is therefore never mirrored, which `nibabel.io_orientation` does not guarantee for large angles.
 
     Args:
-        affine: `[4, 4]`, voxel indices to world RAS mm.
-        codes: where the new axes shall grow to, such as 'LPS'.
+        affine: Voxel indices to world RAS mm, `[4, 4]`.
+        codes: Directions of the new axes, such as 'LPS'.
 
     Returns:
-        `[3, 2]`, as nibabel has it: the new axis and the flip of every axis of the volume.
+        The new axis and the flip of every axis of the volume, `[3, 2]`, an orientation in the sense of nibabel.
+
+    Raises:
+        ValueError: If the axes of the affine span no volume.
     """
     wanted = np.array([_DIRECTIONS[code] for code in codes], dtype=np.float64).T
     directions = affine[:3, :3] / nibabel.affines.voxel_sizes(affine)
@@ -52,7 +55,7 @@ def nearest_orientation(affine: np.ndarray, codes: str) -> np.ndarray:
     best, chosen = -np.inf, None
     for axes in itertools.permutations(range(3)):
         for flips in itertools.product((1.0, -1.0), repeat=3):
-            # Of the permutation and its flips together.
+            # Handedness of the permutation and its flips together.
             sign = np.linalg.det(np.eye(3)[list(axes)]) * np.prod(flips)
             score = sum(
                 flip * agreement[source, axis] for source, (axis, flip) in enumerate(zip(axes, flips, strict=True))
@@ -60,5 +63,5 @@ def nearest_orientation(affine: np.ndarray, codes: str) -> np.ndarray:
             if sign * handedness > 0 and score > best + 1e-9:
                 best, chosen = score, np.array([axes, flips]).T
     if chosen is None:
-        raise ValueError(f'affine: its axes span no volume, {affine[:3, :3].tolist()}')
+        raise ValueError(f'`affine`: its axes span no volume, {affine[:3, :3].tolist()}')
     return chosen

@@ -1,8 +1,11 @@
-"""Reading `participants.tsv`: who the subjects are and, where it says so, which split they belong to."""
+"""Tables of subjects as tab-separated text: `participants.tsv`, and the split of a run."""
 
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from tfp_bruno.data import atomic
 from tfp_bruno.errors import UserError
 
 SPLITS = ('train', 'test')
@@ -13,13 +16,13 @@ def read_participants(path: str | os.PathLike) -> dict[str, str | None]:
     """Reads the participants and their split.
 
     Args:
-        path: a tab-separated table with a header, the column `participant_id` and, optionally, `split`.
+        path: Tab-separated table with a header, a column `participant_id` and optionally a column `split`.
 
     Returns:
-        The split ('train', 'test' or None) keyed by participant. The identifiers are as written.
+        The split ('train', 'test' or None) keyed by participant, whose identifiers are kept as written.
 
     Raises:
-        UserError: if the table cannot be read, has no `participant_id`, a row of another length than its header, an
+        UserError: If the table cannot be read, has no `participant_id`, a row of another length than its header, an
             unknown split, or one participant in both splits.
     """
     path = pathlib.Path(path)
@@ -33,6 +36,44 @@ def read_participants(path: str | os.PathLike) -> dict[str, str | None]:
         fields = dict(zip(header, row, strict=True))
         _add_participant(splits, fields, f'{path}: line {number}')
     return splits
+
+
+def read_split(path: str | os.PathLike) -> dict[str, str]:
+    """Reads a split that `write_split` wrote.
+
+    Args:
+        path: Tab-separated table, see `read_participants`.
+
+    Returns:
+        'train' or 'test' keyed by subject.
+
+    Raises:
+        UserError: If the table cannot be read, is malformed, or leaves a subject without a split.
+    """
+    splits = {}
+    for name, split in read_participants(path).items():
+        if split is None:
+            raise UserError(f'{path}: {name} has no split; write train or test for it.')
+        splits[name] = split
+    return splits
+
+
+def write_split(path: str | os.PathLike, splits: Mapping[str, str]) -> None:
+    """Writes a split atomically, in the format of `participants.tsv`.
+
+    Args:
+        path: Tab-separated table to write.
+        splits: 'train' or 'test' keyed by subject.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    atomic.write_text(path, format_table(('participant_id', 'split'), splits.items()))
+
+
+def format_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Returns a table as tab-separated text."""
+    return ''.join('\t'.join(map(str, row)) + '\n' for row in (header, *rows))
 
 
 def _read_table(path: pathlib.Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -50,8 +91,8 @@ def _read_table(path: pathlib.Path) -> tuple[list[str], list[tuple[int, list[str
     return rows[0][1], rows[1:]
 
 
-def _add_participant(splits: dict[str, str | None], fields: dict[str, str], place: str) -> None:
-    """Adds one row to the splits; `place` names the file and line in errors."""
+def _add_participant(splits: dict[str, str | None], fields: Mapping[str, str], place: str) -> None:
+    """Adds one row to the splits; `place` names the file and line in messages."""
     name = fields['participant_id']
     if name in MISSING:
         raise UserError(f'{place} has no participant_id; write the name of the subject.')

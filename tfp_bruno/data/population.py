@@ -1,29 +1,41 @@
-"""A whole population: the stacks of all subjects, their names and splits, and where they came from."""
+"""A population: the stacks of all subjects of a folder, with their names, splits and origin."""
+
+from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
-import functools
+import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from tfp_bruno.data.cache import default_cache_dir, load_stack
+from tfp_bruno.data.cache import FORMAT_VERSION, LoadedStack, default_cache_dir, load_stack, repeat_warnings
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.failures import one_error
 from tfp_bruno.data.file_names import name_some
-from tfp_bruno.data.folder import Subject
-from tfp_bruno.data.frame import TrainingFrame, common_frame
-from tfp_bruno.data.pack import load_pack
-from tfp_bruno.data.placement import Box, warn_of_outliers
+from tfp_bruno.data.folder import combine_errors
+from tfp_bruno.data.frame import Box, TrainingFrame, common_frame
+from tfp_bruno.data.pack import Pack, PackWriter, read_pack
+from tfp_bruno.data.placement import warn_of_outliers
 from tfp_bruno.data.split import apply_split, split_subjects
-from tfp_bruno.data.training_files import find_training_files
+from tfp_bruno.data.subjects import Subject, find_training_files
 from tfp_bruno.errors import UserError, warn
 
 PHANTOM_GENERATOR = 'tfp_bruno phantom'
+# Table of a population's pack: what is kept of each volume beside its stack.
+_COLUMNS: dict[str, Callable[[LoadedStack], Any]] = {
+    'contents': lambda loaded: loaded.content,
+    'warnings': lambda loaded: loaded.warnings,
+    'label_maps': lambda loaded: loaded.is_label_map,
+    'affines': lambda loaded: loaded.stack.affine.tolist(),
+    'thicknesses': lambda loaded: loaded.stack.slice_thickness,
+    'boxes': lambda loaded: loaded.stack.box.to_array().tolist(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +43,12 @@ class Population:
     """The stacks of a population.
 
     Attributes:
-        images: float32 `[S, K, H, W]` in [0, 1], not to be written to: memory-mapped where there is a cache.
-        names: the S subjects.
-        splits: 'train' or 'test' for each.
-        is_phantom: whether the data are synthetic.
-        description: one line that says what the data are.
-        frame: where the stacks lie in their world, and how thick the slices are; None if that is not known.
+        images: Stacks in [0, 1], float32 `[S, K, H, W]`; read-only and memory-mapped if there is a cache.
+        names: Names of the S subjects.
+        splits: 'train' or 'test' for each subject.
+        is_phantom: Whether the data are synthetic.
+        description: One line that describes the data.
+        frame: Place of the stacks in their world, and thickness of the slices; None if unknown.
     """
 
     images: np.ndarray
@@ -48,30 +60,27 @@ class Population:
 
     @property
     def splits_by_name(self) -> dict[str, str]:
-        """The split keyed by subject, as `write_split` writes it."""
+        """The split keyed by subject, as `write_split` takes it."""
         return dict(zip(self.names, self.splits, strict=True))
 
-    def subset(self, split: str) -> 'Population':
-        """Returns the subjects of one split.
+    def subset(self, split: str) -> Population:
+        """Returns the subjects of one split, in the same order.
 
         Args:
             split: 'train', 'test' or 'all'.
 
-        Returns:
-            A Population of those subjects, in the same order.
-
         Raises:
-            UserError: if there is no such split, or nobody in it.
+            UserError: If no subject is in the split, or there is no such split.
         """
         if split == 'all':
             return self
         chosen = [index for index, value in enumerate(self.splits) if value == split]
         if not chosen:
-            raise UserError(f'--split={split}: no subject is in it; give train, test or all.')
+            raise UserError(f'`split={split}`: no subject is in it; give train, test or all.')
         names, splits = tuple(self.names[i] for i in chosen), tuple(self.splits[i] for i in chosen)
-        # Subjects side by side need no copy.
-        together = chosen[-1] - chosen[0] + 1 == len(chosen)
-        images = self.images[chosen[0] : chosen[-1] + 1] if together else self.images[chosen]
+        # Consecutive subjects need no copy.
+        consecutive = chosen[-1] - chosen[0] + 1 == len(chosen)
+        images = self.images[chosen[0] : chosen[-1] + 1] if consecutive else self.images[chosen]
         return dataclasses.replace(self, images=images, names=names, splits=splits)
 
 
@@ -89,49 +98,54 @@ def load_population(
     """Loads a population from a folder of volumes.
 
     Args:
-        definition: the dataset.
-        data_dir: a folder of volumes, flat or BIDS.
-        cache_dir: folder of the cache; None stands for `default_cache_dir()`.
-        seed: of the split, where the data have none.
-        jobs: number of threads that read and resample.
-        splits: a split to reuse, 'train' or 'test' keyed by subject, instead of one of the data's own.
-        needs_split: whether a split that is too small is an error; if not, data without a split of their own are all
-            'test', whatever their number.
-        use_masks: whether each volume has a mask beside it, see `MaskFinder`: what is outside becomes background.
-        assume_ras: as of `read_volume`, of volumes and masks.
+        definition: The dataset.
+        data_dir: Folder of volumes, flat or BIDS, see `find_subjects`.
+        cache_dir: Folder of the cache; None for `default_cache_dir()`.
+        seed: Seed of the split, if the data have no split of their own.
+        jobs: Number of threads that read and resample volumes.
+        splits: Split to reuse instead of the data's own, 'train' or 'test' keyed by subject.
+        needs_split: Whether a split that is too small is an error. If not, subjects of data without a split of their
+            own are all in 'test', whatever their number.
+        use_masks: Whether each volume has a mask beside it, see `MaskFinder`: everything outside becomes background.
+        assume_ras: See `read_volume`; applies to volumes and masks.
 
     Returns:
-        The Population: training subjects first, in the order of the files.
+        The population, training subjects first, each split in the order of the files.
 
     Raises:
-        UserError: if the folder or volumes in it cannot be used, some but not all volumes are label maps, the subjects
+        UserError: If the folder or volumes in it cannot be used, some but not all volumes are label maps, the subjects
             are too few, or one is in both splits.
     """
     data_dir = pathlib.Path(data_dir)
     cache_dir = default_cache_dir() if cache_dir is None else pathlib.Path(cache_dir)
     subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks)
-    # Subjects of one split side by side are a part of the file that needs no copy.
+    # Each split is a contiguous part of the file, which needs no copy.
     subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
-    load = functools.partial(load_stack, definition=definition, cache_dir=cache_dir, assume_ras=assume_ras)
-    fill = functools.partial(_fill, subjects, data_dir, load, jobs)
-    pack = load_pack(subjects, definition, cache_dir, fill, assume_ras)
-    _check_no_copy_in_both(subjects, pack.contents)
-    _check_label_maps(subjects, pack.label_maps, data_dir)
+    pack = _load_stacks(subjects, definition, data_dir, cache_dir, jobs, assume_ras)
+    _check_no_copy_in_both(subjects, pack.table['contents'])
+    _check_label_maps(subjects, pack.table['label_maps'], data_dir)
     is_phantom = is_phantom_folder(data_dir)
-    # The folder's own name: tables and pictures, which are shown to others, have this as their title.
+    # Only the folder's own name: this is the title of tables and figures, which are shown to others.
     kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.decided_split for subject in subjects)
-    boxes = [Box.from_array(box) for box in pack.boxes]
+    boxes = [Box.from_array(box) for box in pack.table['boxes']]
     warn_of_outliers(boxes, [subject.path for subject in subjects])
     trained_on = [box for box, subject in zip(boxes, subjects, strict=True) if subject.split == 'train'] or boxes
-    affines = [np.array(affine) for affine in pack.affines]
-    frame = common_frame(affines, pack.thicknesses, trained_on, pack.images.shape[1:])
-    return Population(pack.images, names, values, is_phantom, description, frame)
+    affines = [np.array(affine) for affine in pack.table['affines']]
+    frame = common_frame(affines, pack.table['thicknesses'], trained_on, pack.items.shape[1:])
+    return Population(pack.items, names, values, is_phantom, description, frame)
 
 
-def load_subjects(data_dir, definition, seed, splits=None, needs_split=True, use_masks=False) -> list[Subject]:
-    """Lists the subjects of a folder with their splits; the arguments and errors are those of `load_population`."""
+def load_subjects(
+    data_dir: str | os.PathLike,
+    definition: DatasetDefinition,
+    seed: int,
+    splits: Mapping[str, str] | None = None,
+    needs_split: bool = True,
+    use_masks: bool = False,
+) -> list[Subject]:
+    """Lists the subjects of a folder with their splits; arguments and errors are those of `load_population`."""
     subjects = find_training_files(data_dir, use_masks)
     if splits is not None:
         return apply_split(subjects, splits)
@@ -141,7 +155,7 @@ def load_subjects(data_dir, definition, seed, splits=None, needs_split=True, use
 
 
 def is_phantom_folder(data_dir: pathlib.Path) -> bool:
-    """Tells whether a folder's `dataset_description.json` names the phantom as its generator."""
+    """Returns whether a folder's `dataset_description.json` names the phantom as its generator."""
     try:
         description = json.loads((data_dir / 'dataset_description.json').read_text(encoding='utf-8'))
         generators = [str(generator.get('Name')) for generator in description.get('GeneratedBy', [])]
@@ -150,31 +164,57 @@ def is_phantom_folder(data_dir: pathlib.Path) -> bool:
     return any(PHANTOM_GENERATOR in name for name in generators)
 
 
-def _fill(subjects, data_dir, load, jobs, images) -> dict[str, list]:
-    """Fills images `[S, K, H, W]`; returns what else a `Pack` has of every volume."""
+def _load_stacks(
+    subjects: Sequence[Subject],
+    definition: DatasetDefinition,
+    data_dir: pathlib.Path,
+    cache_dir: pathlib.Path,
+    jobs: int,
+    assume_ras: bool,
+) -> Pack:
+    """Returns all stacks as one array with a table of their volumes, from the cache if it is there."""
+    path = cache_dir / 'populations' / f'{_population_key(subjects, definition, assume_ras)}.npy'
+    shape = (len(subjects), definition.num_slices, definition.image_size, definition.image_size)
+    pack = read_pack(path, shape, _COLUMNS)
+    if pack is not None:
+        for subject, warnings in zip(subjects, pack.table['warnings'], strict=True):
+            repeat_warnings(warnings, subject.path, subject.mask)
+        return pack
 
-    def read(index):
-        subject = subjects[index]
-        try:
-            loaded = load(subject.path, mask=subject.mask)
-        except UserError as error:
-            return error
-        stack, images[index] = loaded.stack, loaded.stack.images
-        about = loaded.content, loaded.warnings, loaded.is_label_map
-        return *about, stack.affine.tolist(), stack.slice_thickness, stack.box.to_array().tolist()
+    with PackWriter(path, shape) as writer, concurrent.futures.ThreadPoolExecutor(jobs) as executor:
 
-    with concurrent.futures.ThreadPoolExecutor(jobs) as executor:
-        # disable=None: a bar on a terminal only.
-        described = list(tqdm(executor.map(read, range(len(subjects))), 'volumes', len(subjects), disable=None))
-    errors = [error for error in described if isinstance(error, UserError)]
-    if errors:
-        raise one_error(errors, data_dir, len(subjects))
-    names = ('contents', 'warnings', 'label_maps', 'affines', 'thicknesses', 'boxes')
-    return dict(zip(names, map(list, zip(*described, strict=True)), strict=True))
+        def read(index: int) -> dict[str, Any] | UserError:
+            subject = subjects[index]
+            try:
+                loaded = load_stack(subject.path, definition, cache_dir, subject.mask, assume_ras)
+            except UserError as error:
+                return error
+            writer[index] = loaded.stack.images
+            return {name: value(loaded) for name, value in _COLUMNS.items()}
+
+        # disable=None: a progress bar on terminals only.
+        rows = list(tqdm(executor.map(read, range(len(subjects))), 'volumes', len(subjects), disable=None))
+        errors = [row for row in rows if isinstance(row, UserError)]
+        if errors:
+            raise combine_errors(errors, data_dir, len(subjects))
+        described = [row for row in rows if not isinstance(row, UserError)]
+        return writer.finish({name: [row[name] for row in described] for name in _COLUMNS})
+
+
+def _population_key(subjects: Sequence[Subject], definition: DatasetDefinition, assume_ras: bool) -> str:
+    """Returns the SHA-256 of names, sizes and times of the files, the settings and the version of the format."""
+    files = []
+    for subject in subjects:
+        for path in filter(None, (subject.path, subject.mask)):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                files.append([str(path.resolve()), status.st_size, status.st_mtime_ns, path == subject.mask])
+    settings = [FORMAT_VERSION, definition.to_json(), assume_ras, files]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str]) -> None:
-    """Raises a UserError if the very same volume is in both splits under two names."""
+    """Raises a UserError if the same volume is in both splits under two names."""
     first: dict[str, Subject] = {}
     for subject, content in zip(subjects, contents, strict=True):
         other = first.setdefault(content, subject)
@@ -185,10 +225,10 @@ def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str])
 
 
 def _check_label_maps(subjects: Sequence[Subject], are_label_maps: Sequence[bool], folder: pathlib.Path) -> None:
-    """Raises a UserError if some volumes look like label maps; warns if all do, since then they are what is learnt."""
+    """Raises a UserError if some volumes look like label maps; warns if all do, since they may be meant."""
     found = [subject.path for subject, is_one in zip(subjects, are_label_maps, strict=True) if is_one]
     if len(found) == len(subjects):
-        warn(f'{folder}: every volume looks like a label map or a mask; the labels are taken for intensities.')
+        warn(f'{folder}: every volume looks like a label map or a mask; the labels are used as intensities.')
     elif found:
         raise UserError(
             f'{folder}: {len(found)} of {len(subjects)} volumes look like label maps or masks, not intensities '

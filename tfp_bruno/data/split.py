@@ -1,4 +1,4 @@
-"""Dividing subjects into training and test: always by subject, seeded, and kept in a file."""
+"""The split of subjects into training and test: by subject, seeded, or as decided before."""
 
 import dataclasses
 import os
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfp_bruno.data import atomic, participants
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.folder import Subject
+from tfp_bruno.data.subjects import Subject
 from tfp_bruno.errors import UserError
 
 MIN_TRAIN = 2
@@ -17,20 +16,20 @@ MIN_TEST = 1
 
 
 def split_subjects(subjects: Sequence[Subject], definition: DatasetDefinition, seed: int) -> list[Subject]:
-    """Fills in the split of every subject.
+    """Assigns every subject to a split.
 
     Args:
-        subjects: as found; where they have a split already, it is kept.
-        definition: its `test_share` of the subjects, rounded, goes to the test split, at least 1.
-        seed: of the random split.
+        subjects: The subjects; if all of them have a split already, it is kept.
+        definition: Dataset; its `test_share` of the subjects, rounded and at least 1, is the test split.
+        seed: Seed of the random split.
 
     Returns:
         The same subjects with split 'train' or 'test'. All volumes of one subject are in the same split.
 
     Raises:
-        UserError: if fewer than 2 training subjects or 1 test subject would result.
+        UserError: If fewer than 2 training subjects or 1 test subject would result.
     """
-    folder = _common_folder(subjects)
+    folder = pathlib.Path(os.path.commonpath([subject.path.parent for subject in subjects]))
     if all(subject.split for subject in subjects):
         _check_counts({subject.name: subject.split for subject in subjects}, folder)
         return list(subjects)
@@ -45,17 +44,17 @@ def split_subjects(subjects: Sequence[Subject], definition: DatasetDefinition, s
 
 
 def apply_split(subjects: Sequence[Subject], splits: Mapping[str, str]) -> list[Subject]:
-    """Gives subjects the split that was decided before.
+    """Assigns subjects to the splits that were decided before.
 
     Args:
-        subjects: as found.
+        subjects: The subjects.
         splits: 'train' or 'test' keyed by subject, as `read_split` returns it.
 
     Returns:
         The same subjects with their split.
 
     Raises:
-        UserError: if a subject is not in `splits`.
+        UserError: If a subject is not in `splits`.
     """
     for subject in subjects:
         if subject.name not in splits:
@@ -63,48 +62,9 @@ def apply_split(subjects: Sequence[Subject], splits: Mapping[str, str]) -> list[
     return [dataclasses.replace(subject, split=splits[subject.name]) for subject in subjects]
 
 
-def write_split(path: str | os.PathLike, splits: Mapping[str, str]) -> None:
-    """Writes the split beside a run, as a `participants.tsv` that `read_split` takes back.
-
-    Args:
-        path: the tab-separated file to write, atomically.
-        splits: 'train' or 'test' keyed by subject.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
-    rows = [f'{name}\t{split}' for name, split in splits.items()]
-    atomic.write_text(path, '\n'.join(['participant_id\tsplit', *rows]) + '\n')
-
-
-def read_split(path: str | os.PathLike) -> dict[str, str]:
-    """Reads a split that `write_split` wrote.
-
-    Args:
-        path: the tab-separated file.
-
-    Returns:
-        'train' or 'test' keyed by subject.
-
-    Raises:
-        UserError: if the file cannot be read, is malformed, or leaves a subject without a split.
-    """
-    splits = {}
-    for name, split in participants.read_participants(path).items():
-        if split is None:
-            raise UserError(f'{path}: {name} has no split; write train or test for it.')
-        splits[name] = split
-    return splits
-
-
 def _check_counts(splits: Mapping[str, str | None], folder: pathlib.Path) -> None:
-    """Raises a UserError if a given split has too few subjects on either side."""
+    """Raises a UserError if a given split has too few training or test subjects."""
     for split, least in (('train', MIN_TRAIN), ('test', MIN_TEST)):
         count = sum(value == split for value in splits.values())
         if count < least:
             raise UserError(f'{folder}: its split has {count} {split} subjects, fewer than {least}; add volumes to it.')
-
-
-def _common_folder(subjects: Sequence[Subject]) -> pathlib.Path:
-    """Returns the folder that holds all the subjects' volumes."""
-    return pathlib.Path(os.path.commonpath([subject.path.parent for subject in subjects]))

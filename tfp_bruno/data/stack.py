@@ -1,4 +1,4 @@
-"""From a volume to the model's stack of slices, and the affine that leads back to the world."""
+"""From a volume to the model's stack of slices, and the affine from the stack to the world."""
 
 import dataclasses
 import pathlib
@@ -9,32 +9,31 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data.definitions import DatasetDefinition
-from tfp_bruno.data.frame import TrainingFrame
+from tfp_bruno.data.frame import FOREGROUND_THRESHOLD, Box, TrainingFrame, measure_box
 from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.data.orientation import orient
-from tfp_bruno.data.placement import AXES, FOREGROUND_THRESHOLD, Box, Placement, check_box, measure_box, place_stack
+from tfp_bruno.data.placement import AXES, Placement, check_box, place_stack
 from tfp_bruno.errors import UserError, warn
 
-# Where less than this of a slice's weight comes from acquired slices, it is background.
+# A voxel is background if acquired slices contribute less than this share of its weight.
 LEAST_WEIGHT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Stack:
-    """A subject's slices in the model's frame: axes (w, h, k) grow to `definition.axes`, such as 'LPS'.
+    """A subject's slices in the model's frame, whose axes (w, h, k) point to `definition.axes`, such as 'LPS'.
 
     Attributes:
-        images: float32 `[K, H, W]` in [0, 1], background 0.
-        affine: float64 `[4, 4]`, (w, h, k, 1) to world RAS mm of the volume.
-        intensity_low: intensity of the volume that became 0.
-        intensity_high: intensity of the volume that became 1.
-        path: the file it came from.
-        slice_thickness: of the volume's voxels along its slice axis, mm.
-        box: where the anatomy lies in the file.
-        inside: bool `[K]`: whether each slice lies in the volume.
-        acquired: bool `[K]`: whether it lies in the volume where that holds something; not where slices of the volume
-            are empty between others.
+        images: Slices in [0, 1], background 0, float32 `[K, H, W]`.
+        affine: (w, h, k, 1) to world RAS mm of the volume, float64 `[4, 4]`.
+        intensity_low: Intensity of the volume that became 0.
+        intensity_high: Intensity of the volume that became 1.
+        path: File of the volume.
+        slice_thickness: Side of the volume's voxels along its slice axis, mm.
+        box: Where the anatomy lies in the file.
+        inside: Whether each slice lies in the volume, bool `[K]`.
+        acquired: Whether each slice lies in the volume, and not in empty slices between others, bool `[K]`.
     """
 
     images: np.ndarray
@@ -50,15 +49,15 @@ class Stack:
 
 @dataclasses.dataclass(frozen=True)
 class _Oriented:
-    """A volume whose axes grow as the stack's.
+    """A volume whose axes point in the directions of the stack's.
 
     Attributes:
-        scaled: float32 `[W, H, K]` in [0, 1].
-        affine: `[4, 4]` of its voxels.
-        low: intensity that became 0.
-        high: intensity that became 1.
-        filled: bool, for each of its slices, whether it is not empty.
-        box: where the anatomy lies in it.
+        scaled: Voxels in [0, 1], float32 `[W, H, K]`.
+        affine: Voxel indices to world RAS mm, `[4, 4]`.
+        low: Intensity that became 0.
+        high: Intensity that became 1.
+        filled: Whether each slice of the volume holds foreground, bool `[K]`.
+        box: Where the anatomy lies in it.
     """
 
     scaled: np.ndarray
@@ -78,25 +77,22 @@ def extract_stack(
 ) -> Stack:
     """Resamples a volume to the model's stack.
 
-    The axes are permuted and flipped to the nearest of those of the definition; an oblique volume keeps its own axes,
-    and the affine their directions. Each axis that gets coarser is smoothed first, by a Gaussian of half the excess of
-    the target spacing, then one linear interpolation leads straight from the source to the target grid. Slices that are
-    empty between others count as not acquired: they are not mixed into their neighbours.
+    The axes are permuted and flipped to the nearest directions of the definition; an oblique volume keeps its own axes,
+    and the affine their directions. Each axis that becomes coarser is first smoothed by a Gaussian whose standard
+    deviation is half the excess of the target spacing; then one linear interpolation leads from the source to the
+    target grid. Empty slices between others count as not acquired, and are not interpolated with their neighbours.
 
     Args:
-        volume: the volume as read from its file.
-        definition: the grid and the intensity scale.
-        mask: bool, of the shape of the volume: what is outside becomes background. None for everything.
-        frame: what the training volumes have in common: the anatomy is placed in the stack as it is in theirs, see
-            `place_stack`. None for a stack about the middle of the file, whatever is in it.
-        affine: `[4, 4]` of the stack, (w, h, k, 1) to world mm, where it is known. Default: None.
-
-    Returns:
-        The Stack.
+        volume: The volume as read from its file.
+        definition: Grid and intensity scale of the dataset.
+        mask: Mask of the volume, bool `[X, Y, Z]`; everything outside becomes background.
+        frame: What the training volumes have in common; the anatomy is placed in the stack as in theirs, see
+            `place_stack`. None for a stack centred on the file, whatever its content.
+        affine: Affine of the stack, `[4, 4]`, (w, h, k, 1) to world mm, if it is known; None to place the stack.
 
     Raises:
-        UserError: if the volume has a single voxel along an axis, intensities that `intensity_range` refuses, or its
-            anatomy cannot be placed.
+        UserError: If the volume has a single voxel along an axis, intensities that `intensity_range` refuses, or an
+            anatomy that cannot be placed.
     """
     oriented = _orient(volume, definition, mask)
     if affine is None:
@@ -119,16 +115,16 @@ def stack_affine(
 def stack_grid(
     shape: tuple[int, ...], spacing: np.ndarray, definition: DatasetDefinition, placement: Placement
 ) -> np.ndarray:
-    """Returns the grid of the stack in the voxels of a volume whose axes grow as the stack's.
+    """Returns the grid of the stack in a volume whose axes point in the directions of the stack's.
 
     Args:
-        shape: size of the volume along columns, rows and slices.
-        spacing: `[3]`, sides of its voxels, mm.
-        definition: field of view, number of slices and their share of the depth.
-        placement: where the stack lies.
+        shape: Number of voxels of the volume along columns, rows and slices.
+        spacing: Sides of its voxels, `[3]`, mm.
+        definition: Field of view, number of slices and their share of the depth.
+        placement: Place of the stack.
 
     Returns:
-        `[4, 4]`, diagonal but for the offset: (w, h, k, 1) to voxel indices.
+        (w, h, k, 1) to voxel indices, `[4, 4]`, diagonal except for the offset.
     """
     depth = definition.stack_share * placement.depth / definition.num_slices
     steps = np.array([definition.pixel_spacing, definition.pixel_spacing, depth]) / spacing
@@ -138,18 +134,18 @@ def stack_grid(
 
 
 def _orient(volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None) -> _Oriented:
-    """Scales a volume to [0, 1] and turns its axes to those of the stack."""
+    """Scales a volume to [0, 1] and reorients its axes to those of the stack."""
     _check_whole(volume)
     low, high = intensity_range([volume.data], [mask], definition, volume.path)
     data = volume.data if mask is None else np.where(mask, volume.data, np.float32(low))
     data, affine = orient(data, volume.affine, definition.axes)
-    # Scaled before it is smoothed, so that outliers cannot bleed into their neighbours.
+    # Scaled before smoothing, so that outliers do not bleed into their neighbours.
     scaled = (data - np.float32(low)) / np.float32(high - low)
     np.clip(scaled, 0, 1, out=scaled)
     foreground = scaled > FOREGROUND_THRESHOLD
     filled = [np.asarray(foreground.any(axis=tuple(np.delete(range(3), axis)))) for axis in range(3)]
     if definition.window is None:
-        # In a window there is air between a body and what it lies on.
+        # In a window, the air between the body and the table is empty.
         _warn_of_gaps_across(filled[:2], volume.path, definition.plane)
     return _Oriented(scaled, affine, low, high, filled[2], measure_box(scaled, nibabel.affines.voxel_sizes(affine)))
 
@@ -165,8 +161,10 @@ def _warn_of_gaps_across(filled: Sequence[np.ndarray], path: pathlib.Path, plane
             )
 
 
-def _stack_affine(oriented: _Oriented, definition: DatasetDefinition, frame, path: pathlib.Path) -> np.ndarray:
-    """Returns the affine of the stack of a volume that gives no other."""
+def _stack_affine(
+    oriented: _Oriented, definition: DatasetDefinition, frame: TrainingFrame | None, path: pathlib.Path
+) -> np.ndarray:
+    """Returns the affine of the stack placed in a volume, see `place_stack`."""
     spacing = nibabel.affines.voxel_sizes(oriented.affine)
     if frame is None:
         placement = place_stack(oriented.box, spacing, None, path)
@@ -177,7 +175,10 @@ def _stack_affine(oriented: _Oriented, definition: DatasetDefinition, frame, pat
 
 
 def _shared_centre(oriented: _Oriented, definition: DatasetDefinition, frame: TrainingFrame) -> np.ndarray | None:
-    """Returns the middle of the training volumes' stacks, mm from that of a volume; None if they share no world."""
+    """Returns the vector from the middle of a volume to that of the training volumes' stacks, mm.
+
+    None if the training volumes share no world.
+    """
     if frame.spread > definition.pixel_spacing:
         return None
     size = np.array([definition.image_size, definition.image_size, definition.num_slices])
@@ -185,14 +186,16 @@ def _shared_centre(oriented: _Oriented, definition: DatasetDefinition, frame: Tr
     return (middle - (np.array(oriented.scaled.shape) - 1) / 2) * nibabel.affines.voxel_sizes(oriented.affine)
 
 
-def _resample(oriented: _Oriented, grid: np.ndarray, definition: DatasetDefinition, path: pathlib.Path):
-    """Returns `images`, `inside` and `acquired` of the Stack of a volume.
+def _resample(
+    oriented: _Oriented, grid: np.ndarray, definition: DatasetDefinition, path: pathlib.Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `images`, `inside` and `acquired` of the stack of a volume.
 
     Args:
-        oriented: the volume.
-        grid: `[4, 4]`, (w, h, k, 1) of the stack to voxel indices.
-        definition: the size of the stack.
-        path: the file, for warnings.
+        oriented: The volume.
+        grid: (w, h, k, 1) of the stack to voxel indices, `[4, 4]`.
+        definition: Size of the stack.
+        path: The file, for warnings.
     """
     size = np.array([definition.image_size, definition.image_size, definition.num_slices])
     matrix = grid[:3, :3]
@@ -201,10 +204,10 @@ def _resample(oriented: _Oriented, grid: np.ndarray, definition: DatasetDefiniti
     first, last = _needed_part(oriented.scaled.shape, grid, size, sigmas)
     offset = grid[:3, 3] - first
     if np.abs(matrix - np.diag(np.diag(matrix))).max() < 1e-9 * steps.max():
-        # SciPy takes a vector for a diagonal matrix, and then works along one axis after the other.
+        # SciPy takes a vector as a diagonal matrix, and then resamples along one axis after the other.
         matrix = np.diag(matrix)
 
-    def resample(data):
+    def resample(data: np.ndarray) -> np.ndarray:
         part = _cut(data, first, last).transpose(2, 1, 0)
         smooth = ndimage.gaussian_filter(part, sigmas[::-1], mode='constant')
         return ndimage.affine_transform(
@@ -234,14 +237,16 @@ def _empty_between(filled: np.ndarray) -> np.ndarray:
     return indices[0] + np.flatnonzero(~filled[indices[0] : indices[-1] + 1])
 
 
-def _needed_part(shape, grid, size, sigmas) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where the part of a volume begins and ends that the stack, once smoothed, is made of.
+def _needed_part(
+    shape: tuple[int, ...], grid: np.ndarray, size: np.ndarray, sigmas: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first voxel, and that after the last, of the part of a volume that the smoothed stack depends on.
 
-    Where the stack reaches beyond the volume, so does the part: as far as what is in the volume is smoothed to.
+    If the stack extends beyond the volume, so does the part, as far as the smoothing reaches.
     """
     corners = np.stack(np.meshgrid(*[(0, length - 1) for length in size]), -1).reshape(-1, 3)
     corners = nibabel.affines.apply_affine(grid, corners)
-    # SciPy cuts its Gaussian at four standard deviations; one voxel more is for the interpolation.
+    # SciPy truncates its Gaussian at four standard deviations; the interpolation needs one voxel more.
     reach = np.ceil(4 * sigmas) + 1
     first = np.clip(np.floor(corners.min(axis=0) - reach), -reach, np.array(shape) - 1)
     last = np.clip(np.ceil(corners.max(axis=0) + reach) + 1, 1, shape + reach)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel
-from tfp_bruno.data.grey_levels import LEVELS, dequantise
+from tfp_bruno.data.encoding import LEVELS, dequantise
 
 NUM_LIKELIHOOD_SLICES = 9
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tfp_bruno import baselines
 from tfp_bruno.contracts import CompletionModel, Predictor
 from tfp_bruno.data import Population
+from tfp_bruno.data.encoding import to_uint16
 from tfp_bruno.evaluation import likelihood, metrics
 from tfp_bruno.evaluation.calibration import calibration_figures
 
@@ -248,5 +249,5 @@ def _count_shared(train_images, test_images):
 
 
 def _fingerprint(stack):
-    # Of 16 bits of each intensity, as the cache of volumes keeps them: the same for a stack fresh and out of the cache.
-    return hashlib.sha256(np.round(stack * np.float32(65535)).astype(np.uint16).tobytes()).digest()
+    # In 16 bits, as cached: the same for a new stack and one from the cache.
+    return hashlib.sha256(to_uint16(stack).tobytes()).digest()

@@ -7,7 +7,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfp_bruno.data import FOREGROUND_THRESHOLD, atomic, grey_levels
+from tfp_bruno.data import FOREGROUND_THRESHOLD, atomic
+from tfp_bruno.data.encoding import LEVELS
 from tfp_bruno.evaluation import figures, likelihood, metrics
 from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
 from tfp_bruno.evaluation.protocol import Evaluation
@@ -204,7 +205,7 @@ def _conventions(evaluation):
         (
             'bits_per_dimension',
             f'negative log density of {likelihood.NUM_LIKELIHOOD_SLICES} slices spread over the stack, base 2, per '
-            f'pixel, plus 8: relative to {grey_levels.LEVELS} grey levels, with uniform noise within a level; of a '
+            f'pixel, plus 8: relative to {LEVELS} grey levels, with uniform noise within a level; of a '
             'deep baseline, which has a bound of its density, an upper bound',
         ),
     )

@@ -11,6 +11,8 @@ from typing import Any
 from absl import logging
 
 from tfp_bruno.data import DatasetDefinition, Population, default_cache_dir, load_population
+from tfp_bruno.data.atomic import check_writable
+from tfp_bruno.errors import UserError
 from tfp_bruno.phantoms.population import write_population
 from tfp_bruno.phantoms.subject import PHANTOM_VERSION
 
@@ -65,9 +67,9 @@ def _folder(dataset: str, cache_dir: pathlib.Path, subjects: int, seed: int, job
 def _writable(folder: pathlib.Path) -> pathlib.Path | None:
     """Returns a folder, made if need be, or None (the system's temporary one) if it cannot be written."""
     try:
+        check_writable(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        logging.warning('The phantom population is not cached: %s: %s', folder, error.strerror)
+        return folder
+    except (OSError, UserError) as error:
+        logging.warning('The phantom population is not cached: %s', error)
         return None

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tfp_bruno.data.dataset_file import get_definition
 from tfp_bruno.data.nifti import write_volume
+from tfp_bruno.data.participants import format_table
 from tfp_bruno.data.population import PHANTOM_GENERATOR
 from tfp_bruno.errors import UserError
 from tfp_bruno.phantoms.subject import PHANTOM_VERSION, SUFFIXES, generate
@@ -143,8 +144,8 @@ def _write_subject(dataset, folder, name, seed):
 
 def _write_tables(folder, dataset, rows, seed):
     """Writes participants.tsv and dataset_description.json."""
-    lines = ['\t'.join(rows[0])] + ['\t'.join(str(value) for value in row.values()) for row in rows]
-    (folder / 'participants.tsv').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    table = format_table(rows[0], [row.values() for row in rows])
+    (folder / 'participants.tsv').write_text(table, encoding='utf-8')
     description = {
         'Name': f'Synthetic {dataset} population, seed {seed}',
         'BIDSVersion': '1.9.0',

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfp_bruno.data import DatasetDefinition, Stack, TrainingFrame, Volume, extract_stack, read_mask, read_volume
-from tfp_bruno.data.label_maps import is_label_map
+from tfp_bruno.data.masks import is_label_map
 from tfp_bruno.data.orientation import orient
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.data import DatasetDefinition, TrainingFrame, Volume, read_mask, read_volume
-from tfp_bruno.data.failures import one_error
 from tfp_bruno.data.file_names import is_labels, is_nifti, is_other_image, name_some, stem_of
+from tfp_bruno.data.folder import combine_errors
 from tfp_bruno.data.intensity_range import intensity_range
 from tfp_bruno.data.nifti_header import OrientationError
 from tfp_bruno.data.placement import check_in_plane
@@ -54,7 +54,7 @@ def read_slice_folder(folder: str | os.PathLike) -> list[SliceFile]:
         except UserError as error:
             errors.append(error)
     if errors:
-        raise one_error(errors, folder, len(files))
+        raise combine_errors(errors, folder, len(files))
     return slices
 
 

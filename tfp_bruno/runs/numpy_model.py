@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import from_level_middle, to_level_middle
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import from_level_middle, one_hot_poses, to_level_middle
 
 __all__ = ['NumpyModel']
 

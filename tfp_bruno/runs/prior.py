@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import from_level_middle
+from tfp_bruno.data.encoding import from_level_middle
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.runs.trained_model import TrainedModel
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import LEVELS, dequantise
+from tfp_bruno.data.encoding import LEVELS, dequantise
 from tfp_bruno.runs.trained_model import TrainedModel
 
 __all__ = ['SliceScorer', 'make_scorer']

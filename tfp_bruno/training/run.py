@@ -10,7 +10,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.data.atomic import write_text
-from tfp_bruno.data.poses import one_hot_poses
+from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.errors import UserError
 from tfp_bruno.training.learning_curve import HeldOut
 from tfp_bruno.training.sequences import make_sequences, with_plain_batches

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import LEVELS, to_level_middle
+from tfp_bruno.data.encoding import add_level_noise, to_level_middle
 from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['dequantise', 'make_sequences', 'with_plain_batches']
@@ -21,7 +21,7 @@ def dequantise(images, seed=None):
     """
     if seed is None:
         return to_level_middle(images)
-    return (images * (LEVELS - 1) + tf.random.stateless_uniform(tf.shape(images), seed)) / LEVELS
+    return add_level_noise(images, tf.random.stateless_uniform(tf.shape(images), seed))
 
 
 def make_sequences(images, sequence_length, batch_size, spacing, augmentation, seed, common_slices=False):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.grey_levels import LEVELS
+from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.training.augmentation import augment_slices
 
 __all__ = ['settings_of_start', 'starting_volumes']
@@ -41,7 +41,7 @@ def starting_volumes(images, count, spacing, augmentation, seed):
     volumes = np.empty([len(subjects), *images.shape[1:]], np.float16 if copies else np.float32)
     rng = np.random.default_rng(seed)
     for volume, image in zip(volumes, images, strict=False):
-        volume[...] = _within_level(image, rng)
+        volume[...] = add_level_noise(image, rng.random(image.shape, np.float32))
     stacks, slices = tf.convert_to_tensor(images), tf.range(images.shape[1])
 
     @tf.autograph.experimental.do_not_convert
@@ -53,7 +53,7 @@ def starting_volumes(images, count, spacing, augmentation, seed):
         tf.data.Dataset.range(copies).map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_AUGMENTED_AT_ONCE)
     )
     for volume, copy in zip(volumes[num_subjects:], augmented.as_numpy_iterator(), strict=True):
-        volume[...] = _within_level(copy, rng)
+        volume[...] = add_level_noise(copy, rng.random(copy.shape, np.float32))
     return volumes[..., np.newaxis], subjects
 
 
@@ -71,8 +71,3 @@ def settings_of_start(model_settings, training):
     parts = {name: values[name] for name in _OF_TRAINING}
     del parts['augmentation']['probability']
     return [model, parts]
-
-
-def _within_level(image, rng):
-    """Spreads intensities over the width of a grey level."""
-    return (image * (LEVELS - 1) + rng.random(image.shape, np.float32)) / LEVELS

@@ -1,19 +1,22 @@
-"""A file of another format is named, with the way to convert it, packed or not."""
+"""Files of other formats are named with a way to convert them; gzip is unpacked within a bound."""
 
 import gzip
+import pathlib
+import tracemalloc
 
 import nibabel
 import numpy as np
 import pytest
 
 from tfp_bruno.data import read_volume
+from tfp_bruno.data.file_formats import unpack
 from tfp_bruno.errors import UserError
 
 DATA = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
 
 
 def written_by_nibabel(image_class, name):
-    """Returns what writes an image of another class, and the file that is given."""
+    """Returns a function that writes an image of another class, and returns the file to read."""
 
     def write(folder):
         nibabel.save(image_class(DATA, np.diag([2.0, 2.0, 2.0, 1.0])), folder / name)
@@ -23,7 +26,7 @@ def written_by_nibabel(image_class, name):
 
 
 def with_bytes(name, content):
-    """Returns what writes a file of these bytes."""
+    """Returns a function that writes a file of these bytes."""
 
     def write(folder):
         (folder / name).write_bytes(content)
@@ -61,7 +64,7 @@ FILES = {
 
 @pytest.mark.parametrize('packed', [False, True])
 @pytest.mark.parametrize('case', FILES)
-def test_a_file_of_another_format_is_named(tmp_path, case, packed):
+def test_read_volume_names_other_formats(tmp_path, case, packed):
     write, message = FILES[case]
     path = write(tmp_path)
     content = path.read_bytes()
@@ -73,3 +76,41 @@ def test_a_file_of_another_format_is_named(tmp_path, case, packed):
     assert str(caught.value).startswith(str(path))
     assert 'cut short' not in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+PATH = pathlib.Path('scan.nii.gz')
+CONTENT = bytes(range(256)) * 100
+
+
+def test_unpack_reads_several_gzip_members_and_padding():
+    packed = gzip.compress(CONTENT[:9000]) + gzip.compress(CONTENT[9000:])
+    for content in (gzip.compress(CONTENT), packed, packed + b'\0' * 100, CONTENT):
+        assert unpack(content, PATH, len(CONTENT)) == CONTENT
+        assert unpack(content, PATH, 500, whole=False)[:500] == CONTENT[:500]
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        gzip.compress(CONTENT)[:-3],
+        gzip.compress(CONTENT)[:100],
+        gzip.compress(CONTENT)[:-8] + b'\0' * 8,
+        gzip.compress(CONTENT) + b'rest',
+        b'\x1f\x8b',
+    ],
+)
+def test_unpack_refuses_damaged_data(content):
+    with pytest.raises(UserError, match=r'scan\.nii\.gz: is cut short or damaged'):
+        unpack(content, PATH, len(CONTENT))
+
+
+def test_read_volume_does_not_unpack_a_decompression_bomb(tmp_path, save):
+    path = save(tmp_path / 'scan.nii', np.arange(1000, dtype=np.float32).reshape(10, 10, 10), np.eye(4))
+    bomb = gzip.compress(path.read_bytes() + bytes(200 << 20), compresslevel=1)
+    (tmp_path / 'bomb.nii.gz').write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r'bomb\.nii\.gz: unpacks to more than its header promises'):
+        read_volume(tmp_path / 'bomb.nii.gz')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 << 20
