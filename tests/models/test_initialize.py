@@ -171,6 +171,7 @@ def test_initialize_short_stacks(flow_settings, num_slices):
 REAL_NVP = RealNVPSettings(scales=2, filters=6, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=5, alpha=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('process', ['exchangeable', 'pose'])
 def test_flow_without_affine_map_uses_its_latents(process):
     model = build_model(settings_of(process, REAL_NVP, law='student_t'), num_steps=SLICES)
