@@ -12,8 +12,9 @@ from tensorflow_probability.python.distributions import distribution
 from tensorflow_probability.python.internal import prefer_static as ps
 from tensorflow_probability.python.internal import reparameterization, tensor_util
 
+from tfp_bruno.distributions import _checks as checks
 from tfp_bruno.distributions._parameters import common_dtype, range_assertions, vector
-from tfp_bruno.distributions._shapes import TensorLike, broadcast_batch, can_broadcast, zero_missing
+from tfp_bruno.distributions._shapes import TensorLike, broadcast_batch, zero_missing
 
 __all__ = ['Process']
 
@@ -113,7 +114,7 @@ class Process(distribution.AutoCompositeTensorDistribution):
     def _check_shapes(self) -> None:
         """Raises a `ValueError` unless the shapes of the parameters fit each other."""
         if self._poses is not None:
-            self._check_poses(self._poses)
+            checks.check_poses(self.name, self._poses, self._pose_size)
             steps = None if self._num_steps is None else tf.get_static_value(self._num_steps)
             if not self._poses.shape[-2:-1].is_compatible_with([steps]):
                 raise ValueError(f'{self.name}: `num_steps` is {steps}, but `poses` have shape {self._poses.shape}.')
@@ -313,18 +314,7 @@ class Process(distribution.AutoCompositeTensorDistribution):
     def _check_values(self, value: TensorLike, is_missing: TensorLike | None = None) -> tf.Tensor:
         """Returns vectors `[..., n, D]` as a tensor after checking shape and dtype, and values if `validate_args`."""
         value = tf.convert_to_tensor(value, dtype_hint=self.dtype, name='vectors')
-        size = self._dimension()[0]
-        if value.shape.rank is not None and (value.shape.rank < 2 or not value.shape[-1:].is_compatible_with([size])):
-            raise ValueError(f'{self.name}: vectors must have shape [..., n, {size}], got {value.shape}.')
-        if value.dtype != self.dtype:
-            raise ValueError(
-                f'{self.name}: the vectors (argument `value` or `observations`) are {value.dtype.name}, but the '
-                f'process is {self.dtype.name}; cast them.'
-            )
-        if not can_broadcast(value.shape[:-2], self.batch_shape):
-            raise ValueError(
-                f'{self.name}: the batch shape {self.batch_shape} and vectors {value.shape} do not broadcast.'
-            )
+        checks.check_vectors(self.name, value, self._dimension()[0], self.dtype, self.batch_shape)
         if not self.validate_args:
             return value
         weights = self._weights(is_missing, value)
@@ -338,12 +328,7 @@ class Process(distribution.AutoCompositeTensorDistribution):
         if is_missing is None:
             return None
         is_missing = tf.cast(tf.convert_to_tensor(is_missing, name='is_missing'), tf.bool)
-        one_each = is_missing.shape[-1:].is_compatible_with(value.shape[-2:-1])
-        if not (one_each and can_broadcast(is_missing.shape, value.shape[:-1])):
-            raise ValueError(
-                f'{self.name}: `is_missing` must have shape [..., n], got {is_missing.shape} for vectors of '
-                f'{value.shape}.'
-            )
+        checks.check_is_missing(self.name, is_missing, value)
         return tf.cast(tf.logical_not(is_missing), self.dtype)
 
     def _poses_at(self, poses: TensorLike | None) -> tf.Tensor | None:
@@ -361,13 +346,8 @@ class Process(distribution.AutoCompositeTensorDistribution):
     def _poses_of(self, value: tf.Tensor, poses: TensorLike | None) -> tf.Tensor | None:
         """Returns the poses of vectors `[..., n, D]`: the given ones, or else the bound ones."""
         poses = self._poses_at(poses)
-        if poses is None:
-            return None
-        one_each = value.shape[-2:-1].is_compatible_with(poses.shape[-2:-1])
-        if not (one_each and can_broadcast(value.shape[:-2], poses.shape[:-2])):
-            raise ValueError(
-                f'{self.name}: there must be one pose per vector, got poses {poses.shape} and vectors {value.shape}.'
-            )
+        if poses is not None:
+            checks.check_one_pose_each(self.name, poses, value)
         return poses
 
     def _observed_poses_of(self, observations: tf.Tensor, poses: TensorLike | None) -> tf.Tensor | None:
@@ -379,16 +359,8 @@ class Process(distribution.AutoCompositeTensorDistribution):
     def _convert_poses(self, poses: TensorLike) -> tf.Tensor:
         """Returns poses as a tensor of this process' dtype, after checking their shape."""
         poses = tf.cast(tf.convert_to_tensor(poses, dtype_hint=self.dtype), self.dtype)
-        self._check_poses(poses)
+        checks.check_poses(self.name, poses, self._pose_size)
         return poses
-
-    def _check_poses(self, poses: tf.Tensor) -> None:
-        """Raises a `ValueError` unless poses have the shape `[..., n, P]`."""
-        size = self._pose_size
-        if poses.shape.rank is not None and (poses.shape.rank < 2 or not poses.shape[-1:].is_compatible_with([size])):
-            raise ValueError(
-                f'{self.name}: poses must have shape [..., n, {"P" if size is None else size}], got {poses.shape}.'
-            )
 
     def _broadcast_poses(self, conditional_input: TensorLike | None) -> tf.Tensor:
         """Returns the poses of a call, broadcast with the batch shape."""
@@ -399,16 +371,5 @@ class Process(distribution.AutoCompositeTensorDistribution):
         poses = self._poses_at(conditional_input)
         if poses is None:
             return None
-        if not poses.shape[-2:-1].is_compatible_with(self.event_shape[:1]):
-            raise ValueError(
-                f'{self.name}: the event shape is {self.event_shape}, but there are poses {poses.shape}; for others '
-                'use `at(poses).sample(...)`.'
-            )
-        if not can_broadcast(self.batch_shape, poses.shape[:-2]) or (
-            tf.broadcast_static_shape(self.batch_shape, poses.shape[:-2]) != self.batch_shape
-        ):
-            raise ValueError(
-                f'{self.name}: cannot draw samples of batch shape {self.batch_shape} at poses {poses.shape}; bind the '
-                'poses first: `at(poses).sample(...)`.'
-            )
+        checks.check_sampled_poses(self.name, poses, self.batch_shape, self.event_shape)
         return poses if self._keeps_common_poses and poses.shape.rank == 2 else self._broadcast_poses(poses)
