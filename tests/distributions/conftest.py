@@ -1,4 +1,4 @@
-"""The six processes with small parameters, and what they must give: dense NumPy and SciPy, float64."""
+"""The six processes with small parameters, and their dense reference in NumPy and SciPy, float64."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def entropy(covariance, df=None):
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """The joint law of `m` vectors `[D]`: blocks of dimensions that are independent of each other.
+    """The joint distribution of `m` vectors `[D]`: blocks of dimensions that are independent of each other.
 
     Attributes:
         blocks: Tuples of (indices into the flattened `[m D]` numbers, df or None, loc, covariance).
@@ -70,7 +70,7 @@ class Law:
         return sum(log_density(flat[at], loc, covariance, df) for at, df, loc, covariance in self.blocks)
 
     def _each_step(self):
-        """Yields, for each step, (where its numbers of a block lie in the flattened vectors, df, loc, covariance)."""
+        """Yields (step, indices of its numbers into the flattened vectors, df, loc, covariance) of each block."""
         for step in range(self.shape[0]):
             for at, df, loc, covariance in self.blocks:
                 own = np.flatnonzero(at // self.shape[1] == step)
@@ -169,7 +169,7 @@ class Model:
         return np.eye(NUM_POSES, dtype=dtype)[np.asarray(slices, int)]
 
     def at(self, slices, dtype=np.float64):
-        """The keyword argument with which every method is told of the slices."""
+        """The poses of slices as the keyword argument of a method."""
         return {'conditional_input': self.poses(slices, dtype)}
 
     def posterior(self, process, z, slices, num_steps, **kwargs):
@@ -197,11 +197,11 @@ class Model:
         return covariance.reshape(n * dimension, n * dimension)
 
     def law(self, wanted, z_seen=(), seen=()):
-        """The `Law` of the vectors at slices `wanted` given some at slices `seen`, written out."""
+        """The dense `Law` of the vectors at slices `wanted` given some at slices `seen`."""
         dimension = self.variance.shape[-1]
         whole = self.covariance([*seen, *wanted])
         z_seen = np.reshape(z_seen, (-1, dimension))
-        # Those of one block share a radius; the factor process' numbers all do.
+        # The numbers of a block share a radius: those of one dimension, or of a factor process all.
         groups = [np.arange(dimension)] if self.is_factor else [np.array([d]) for d in range(dimension)]
         dfs = np.broadcast_to(self.parameters['df'] if self.is_student else None, len(groups))
         blocks = []
@@ -246,7 +246,7 @@ def model(request):
 
 @pytest.fixture(params=[name for name in PROCESSES if 'StudentT' in name])
 def student_model(request):
-    """The `Model` of each Student-t process, for slow tests: the Gaussian ones take the same path, less the radius."""
+    """The `Model` of each Student-t process, for slow tests: the Gaussian ones run the same code without a radius."""
     return make_model(request.param)
 
 

@@ -1,4 +1,4 @@
-"""Wrong parameters, observations, kernels and shapes: an error that names what is wrong, and no silent NaN."""
+"""Wrong parameters, observations, kernels and shapes raise errors that name the argument; none gives a silent NaN."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ OUT_OF_RANGE = [
 
 
 @pytest.mark.parametrize(('name', 'value', 'message', 'shown'), OUT_OF_RANGE)
-def test_parameters_out_of_range(name, value, message, shown, student_model, draw):
+def test_parameter_out_of_range_is_named(name, value, message, shown, student_model, draw):
     model = student_model
     if name not in model.parameters:
         return
@@ -39,7 +39,7 @@ def test_parameters_out_of_range(name, value, message, shown, student_model, dra
         process.log_prob(z, **model.at(WANTED))
 
 
-def test_parameters_out_of_range_in_graphs(model, draw):
+def test_parameter_out_of_range_is_named_in_graph_mode(model, draw):
     z, variable = draw(2, 4), tf.Variable(model.variance)
     process = model.make(2, validate_args=True, **{model.variance_name: variable})
     variable.assign_sub(variable)
@@ -52,7 +52,7 @@ def test_parameters_out_of_range_in_graphs(model, draw):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
-def test_observations_that_are_not_finite(value, model, draw):
+def test_observations_not_finite_are_refused(value, model, draw):
     process, z, at = model.make(2, validate_args=True), draw(2, 4), model.at(WANTED)
     z[1, 0] = value
     for method in (
@@ -65,7 +65,7 @@ def test_observations_that_are_not_finite(value, model, draw):
             method()
 
 
-def test_poses_that_are_not_finite(pose_model, draw):
+def test_poses_not_finite_are_refused(pose_model, draw):
     process, z = pose_model.make(2, validate_args=True), draw(2, 4)
     poses = pose_model.poses(WANTED)
     poses[0, 0] = np.nan
@@ -79,8 +79,8 @@ def test_poses_that_are_not_finite(pose_model, draw):
             method()
 
 
-def test_kernel_that_is_not_positive_semi_definite(pose_model, draw):
-    """A linear kernel, turned around, between two poses: the smallest eigenvalue is shown."""
+def test_kernel_not_positive_semi_definite_is_refused(pose_model, draw):
+    """The negative of a linear kernel, between two poses: the message has the smallest eigenvalue."""
 
     class Negative(tfp.math.psd_kernels.Linear):
         def _matrix(self, *args, **kwargs):
@@ -98,7 +98,7 @@ def test_kernel_that_is_not_positive_semi_definite(pose_model, draw):
             method()
 
 
-def test_parameters_of_wrong_shape(model):
+def test_parameters_of_wrong_shape_are_named(model):
     for name in ('loc', model.variance_name):
         size = model.variance.shape
         with pytest.raises(ValueError, match=rf'(?s)do not broadcast.*`{name}` \(3,\)') as caught:
@@ -115,7 +115,7 @@ def test_parameters_of_wrong_shape(model):
     assert f'`{model.variance_name}` (3, 4)' in str(caught.value)
 
 
-def test_groups_that_do_not_divide_the_dimensions(pose_model, models, kernel):
+def test_groups_must_divide_the_dimensions(pose_model, models, kernel):
     model = pose_model
     with pytest.raises(ValueError, match=r'`constant_share` of shape \(3,\).*4 dimensions'):
         model.make(2, constant_share=np.full(3, 0.5))
@@ -130,7 +130,7 @@ def test_groups_that_do_not_divide_the_dimensions(pose_model, models, kernel):
 
 
 @pytest.mark.parametrize('shape', [(6, 3, 2), (6, 4), (4,)])
-def test_loadings_of_wrong_shape(shape, models):
+def test_loadings_of_wrong_shape_are_refused(shape, models):
     for name in ('FactorGaussianProcess', 'FactorStudentTProcess'):
         with pytest.raises(ValueError, match=r'`loadings` .* must have shape \[P, D, q\]') as caught:
             models(name).make(2, loadings=np.ones(shape))
@@ -138,13 +138,13 @@ def test_loadings_of_wrong_shape(shape, models):
         assert '(4,)' in str(caught.value)
 
 
-def test_callable_loadings_of_wrong_shape(models, draw):
+def test_callable_loadings_of_wrong_shape_are_refused(models, draw):
     process = models('FactorGaussianProcess').make(2, loadings=lambda poses: tf.ones([2, 3, 2], tf.float64))
     with pytest.raises(ValueError, match=r'`loadings` .*\(2, 3, 2\).*\[\.\.\., n, 4, q\]'):
         process.log_prob(draw(2, 4), conditional_input=np.eye(6)[:2])
 
 
-def test_vectors_of_wrong_shape(model, draw):
+def test_vectors_of_wrong_shape_are_refused(model, draw):
     process, at = model.make(4), model.at([0, 1, 2, 3])
     for method in (
         lambda z: process.log_prob(z, **at),
@@ -159,7 +159,7 @@ def test_vectors_of_wrong_shape(model, draw):
         process.log_prob(draw(5, 4), **model.at([0, 1, 2, 3, 4]))
 
 
-def test_batches_that_do_not_go_together(model, draw):
+def test_batch_shapes_must_broadcast(model, draw):
     process = model.make(2, loc=np.zeros((3, 4)))
     for method in (
         lambda z: process.log_prob(z, **model.at(WANTED)),
@@ -170,7 +170,7 @@ def test_batches_that_do_not_go_together(model, draw):
             method(draw(2, 2, 4))
 
 
-def test_is_missing_of_wrong_shape(model, draw):
+def test_is_missing_of_wrong_shape_is_refused(model, draw):
     process, z = model.make(2), draw(2, 4)
     for method in (
         lambda is_missing: process.log_prob(z, is_missing=is_missing, **model.at(WANTED)),
@@ -183,7 +183,7 @@ def test_is_missing_of_wrong_shape(model, draw):
         process.log_prob(batch, is_missing=np.ones((3, 2), bool), **model.at(WANTED))
 
 
-def test_missing_poses(pose_model, draw):
+def test_absent_poses_are_named(pose_model, draw):
     process, z = pose_model.make(2), draw(2, 4)
     for method in (
         lambda: process.log_prob(z),
@@ -202,7 +202,7 @@ def test_missing_poses(pose_model, draw):
         pose_model.make(2, observations=z)
 
 
-def test_poses_of_wrong_shape(pose_model, draw):
+def test_poses_of_wrong_shape_are_refused(pose_model, draw):
     model, process, z = pose_model, pose_model.make(2), draw(2, 4)
     with pytest.raises(ValueError, match=r'one pose per vector, got poses \(3, 6\) and vectors \(2, 4\)'):
         process.log_prob(z, **model.at([1, 2, 3]))
@@ -220,7 +220,7 @@ def test_poses_of_wrong_shape(pose_model, draw):
         process.sample(seed=(1, 2), **model.at([1, 2, 3]))
 
 
-def test_samples_at_a_batch_of_poses(pose_model):
+def test_sample_at_a_batch_of_poses_needs_bound_poses(pose_model):
     model = pose_model
     process, slices = model.make(2), [[0, 1], [2, 3], [4, 5]]
     with pytest.raises(ValueError, match=r'batch shape \(\) at poses \(3, 2, 6\).*at\(poses\)'):

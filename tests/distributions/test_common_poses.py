@@ -1,4 +1,4 @@
-"""Many sequences at the same poses: poses without a batch give what they give repeated."""
+"""Many sequences at the same poses: poses without a batch give the same results as repeated ones."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ def factor_model(request, models):
 
 
 def posteriors(model, process, z):
-    """Returns those given vectors at poses `[n, P]`, and at poses `[B, n, P]`."""
+    """Returns the posteriors given vectors at poses `[n, P]`, and at poses `[B, n, P]`."""
     return [process.posterior(z, poses) for poses in (model.poses(SEEN), model.poses([SEEN] * BATCH))]
 
 
-def test_densities_are_those_of_the_dense_reference(factor_model, draw):
+def test_log_prob_matches_dense_reference(factor_model, draw):
     z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
     process = factor_model.make(len(WANTED))
     common, _ = posteriors(factor_model, process, z)
@@ -39,7 +39,7 @@ def test_densities_are_those_of_the_dense_reference(factor_model, draw):
 
 @pytest.mark.parametrize('method', ['mean', 'variance', 'covariance', 'entropy'])
 @pytest.mark.parametrize('repeated_targets', [False, True])
-def test_moments(method, repeated_targets, factor_model, draw):
+def test_moments_match_repeated_poses(method, repeated_targets, factor_model, draw):
     process = factor_model.make(len(WANTED))
     common, repeated = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
     found = getattr(common, method)(**factor_model.at([WANTED] * BATCH if repeated_targets else WANTED))
@@ -49,7 +49,7 @@ def test_moments(method, repeated_targets, factor_model, draw):
 
 
 @pytest.mark.parametrize('independent', [False, True])
-def test_samples(independent, factor_model, draw):
+def test_sample_matches_repeated_poses(independent, factor_model, draw):
     process = factor_model.make(len(WANTED), independent_targets=independent)
     common, repeated = posteriors(factor_model, process, draw(BATCH, len(SEEN), 4))
     found = common.sample(5, seed=(1, 2), **factor_model.at(WANTED))
@@ -58,13 +58,13 @@ def test_samples(independent, factor_model, draw):
 
 
 @pytest.mark.parametrize('independent', [False, True])
-def test_factors_that_the_radius_does_not_narrow(independent, models, draw):
+def test_sample_without_narrows_factors(independent, models, draw):
     student, gaussian = models('FactorStudentTProcess'), models('FactorGaussianProcess')
     z = 0.3 * draw(BATCH, len(SEEN), 4)
     process = student.make(len(WANTED), independent_targets=independent)
     common, _ = posteriors(student, process, z)
     samples = common.sample(20_000, seed=(1, 2), narrows_factors=False, **student.at(WANTED)).numpy()
-    # Without factors, what is left of the Gaussian's variance is the residual's.
+    # Without factors, the variance of the Gaussian is that of the residual.
     without = gaussian.with_parameters(loadings=0 * gaussian.parameters['loadings'])
     for index, seen in enumerate(z):
         whole, residual = (model.law(WANTED, seen, SEEN).variance for model in (gaussian, without))
@@ -76,13 +76,13 @@ def test_factors_that_the_radius_does_not_narrow(independent, models, draw):
 
 @pytest.mark.parametrize(('scale', 'evidence'), [(1.0, 1.0), (1.0, 0.1), (2.0, 0.05)])
 @pytest.mark.parametrize('independent', [False, True])
-def test_factors_that_vary_more_and_that_observations_tell_less_of(independent, scale, evidence, models, draw):
+def test_sample_with_factor_scale_and_evidence(independent, scale, evidence, models, draw):
     model = models('FactorGaussianProcess')
     z = 0.3 * draw(BATCH, len(SEEN), 4)
     common, _ = posteriors(model, model.make(len(WANTED), independent_targets=independent), z)
     settings = {'factor_scale': scale, 'factor_evidence': evidence}
     samples = common.sample(20_000, seed=(1, 2), **settings, **model.at(WANTED)).numpy()
-    # The weight's root in the loadings is the weight in the precision; what they show is scaled back.
+    # A weight in the precision is its root in the loadings; the variance of the factors is scaled back.
     scaled, without = (
         model.with_parameters(loadings=factor * model.parameters['loadings']).law(WANTED, z[0], SEEN).variance
         for factor in (scale * np.sqrt(evidence), 0.0)
@@ -95,7 +95,7 @@ def test_factors_that_vary_more_and_that_observations_tell_less_of(independent, 
         np.testing.assert_allclose(samples[:, index].mean(0), model.law(WANTED, seen, SEEN).mean, atol=0.05)
 
 
-def test_without_observations_evidence_weighs_nothing_and_scale_is_that_of_the_loadings(models):
+def test_sample_of_prior_ignores_evidence_and_scales_loadings(models):
     model = models('FactorStudentTProcess')
     wide = model.with_parameters(loadings=2.0 * model.parameters['loadings'])
     settings = {'factor_scale': 2.0, 'factor_evidence': 0.1}
@@ -104,14 +104,14 @@ def test_without_observations_evidence_weighs_nothing_and_scale_is_that_of_the_l
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_slices_of_the_batch(factor_model, draw):
+def test_slice_matches_repeated_poses(factor_model, draw):
     common, repeated = posteriors(factor_model, factor_model.make(len(WANTED)), draw(BATCH, len(SEEN), 4))
     at = factor_model.at(WANTED)
     np.testing.assert_allclose(common[1].mean(**at), repeated[1].mean(**at), rtol=1e-9)
 
 
-@pytest.mark.parametrize('compiled', [False, True])
-def test_gradients(compiled, factor_model, draw):
+@pytest.mark.parametrize('compiled', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_gradients_match_repeated_poses(compiled, factor_model, draw):
     names = ('loadings', 'residual_variance', 'correlation')
     z, value = draw(BATCH, len(SEEN), 4), draw(BATCH, len(WANTED), 4, seed=1)
     values = {name: tf.constant(factor_model.parameters[name]) for name in names}

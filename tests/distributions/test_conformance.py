@@ -1,4 +1,4 @@
-"""What TFP's own conformance tests check of every distribution, for every public process."""
+"""The checks of TFP's own conformance tests, for every public process."""
 
 import inspect
 
@@ -18,14 +18,14 @@ SETTINGS = ('independent_targets', 'validate_args', 'allow_nan_stats', 'jitter',
 
 
 def batched(model, draw):
-    """A posterior of batch shape [2, 3], in which poses, observations and parameters have each a batch of their own."""
+    """A posterior of batch shape [2, 3], in which poses, observations and parameters have different batch shapes."""
     z_seen = draw(3, 2, 4, seed=1)
     process = model.make(2, loc=draw(2, 1, 4, seed=2)).at(model.poses(WANTED))
     return process.posterior(z_seen, model.poses(SEEN), poses=model.poses(WANTED)), z_seen
 
 
 def laws(model, draw):
-    """Its laws, `[2][3]`."""
+    """The dense references of `batched`, `[2][3]`."""
     _, z_seen = batched(model, draw)
     return [
         [
@@ -41,7 +41,7 @@ def test_parameter_properties_name_every_parameter(model):
     assert set(model.process_class.parameter_properties()) == names
 
 
-def test_event_ndims_and_shape_functions_are_those_of_the_parameters(model, draw):
+def test_parameter_properties_match_parameter_shapes(model, draw):
     process, _ = batched(model, draw)
     shape = [*process.batch_shape, *process.event_shape]
     trainable = set()
@@ -58,7 +58,7 @@ def test_event_ndims_and_shape_functions_are_those_of_the_parameters(model, draw
     assert trainable == set(model.parameters) - {'loadings'}
 
 
-def test_shapes_of_batches_and_events(model, draw):
+def test_batch_and_event_shape(model, draw):
     process, _ = batched(model, draw)
     assert process.batch_shape == [2, 3]
     assert process.event_shape == [2, 4]
@@ -82,7 +82,7 @@ def _statistic(law, name):
     return np.sqrt(law.variance) if name == 'stddev' else getattr(law, {'mode': 'mean'}.get(name, name))
 
 
-def test_samples_and_their_density(model, draw):
+def test_sample_and_log_prob(model, draw):
     process, _ = batched(model, draw)
     assert process.sample(seed=(1, 2)).shape == (2, 3, 2, 4)
     samples, log_prob = process.experimental_sample_and_log_prob([5, 1], seed=(1, 2))
@@ -115,7 +115,7 @@ def indices(size):
     )
 )
 @pytest.mark.parametrize('name', NAMES)
-def test_slices_have_the_values_of_the_batch(name, index, models, draw):
+def test_slice_has_the_values_of_the_batch(name, index, models, draw):
     model, z = models(name), draw(2, 4, seed=3)
     process, _ = batched(model, draw)
     sliced = process[index if len(index) > 1 else index[0]]
@@ -129,8 +129,8 @@ def test_slices_have_the_values_of_the_batch(name, index, models, draw):
     assert sliced.sample(seed=(1, 2)).shape == (*sliced.batch_shape, 2, 4)
 
 
-def test_slices_of_bound_poses(model, draw):
-    """Poses alone carry the batch: a slice has those of its own."""
+def test_slice_of_bound_poses(model, draw):
+    """Only the poses have a batch, and a slice of the process has a slice of them."""
     process, z = model.make(2).at(model.poses(WANTED)), draw(2, 4)
     expected = [model.law(wanted).log_prob(z) for wanted in WANTED]
     assert process.batch_shape == [3]
@@ -140,7 +140,7 @@ def test_slices_of_bound_poses(model, draw):
         np.testing.assert_allclose(process[index].log_prob(z), np.array(expected)[index], rtol=1e-9)
 
 
-def test_copies_with_other_arguments(model, draw):
+def test_copy_with_other_arguments(model, draw):
     process, _ = batched(model, draw)
     z, loc = draw(2, 4, seed=3), draw(4, seed=4)
     same = process.copy()
@@ -150,7 +150,7 @@ def test_copies_with_other_arguments(model, draw):
     assert isinstance(same, model.process_class)
 
 
-def test_composite_tensors_cross_a_function_without_a_new_trace(model, draw):
+def test_composite_tensor_causes_no_new_trace(model, draw):
     process, z, traces = model.make(2), draw(2, 4), []
 
     @tf.function(autograph=False)
@@ -174,7 +174,7 @@ def test_composite_tensors_cross_a_function_without_a_new_trace(model, draw):
     assert sorted(traces) == ['bind', 'score']
 
 
-def test_composite_tensors_in_a_loop(model, draw):
+def test_composite_tensor_in_a_while_loop(model, draw):
     z = draw(3, 4)
     stream = model.make(1).at(model.poses([1]))
     if not model.is_exchangeable:
@@ -206,7 +206,7 @@ def test_gradients_reach_every_variable_through_slices_and_posteriors(model, dra
         assert np.any(gradient != 0), name
 
 
-def test_updates_construct_one_process_each(model, draw, monkeypatch):
+def test_update_constructs_one_process(model, draw, monkeypatch):
     """Time and memory of a stream are linear: no update repeats the earlier ones, or keeps them."""
     constructed, original = [], model.process_class._set_up
     monkeypatch.setattr(
@@ -220,7 +220,7 @@ def test_updates_construct_one_process_each(model, draw, monkeypatch):
     np.testing.assert_allclose(process.log_prob(z[:2], **model.at(WANTED[0])), law.log_prob(z[:2]), rtol=1e-8)
 
 
-def test_make_trainable_gives_the_batch_and_event_that_were_asked_for(model, kernel):
+def test_make_trainable_batch_and_event_shape(model, kernel):
     given = {} if model.is_exchangeable else {'kernel': kernel(2.5, np.float32)}
     if model.is_factor:
         given['loadings'] = model.parameters['loadings'].astype(np.float32)
@@ -239,7 +239,7 @@ def test_make_trainable_gives_the_batch_and_event_that_were_asked_for(model, ker
             assert getattr(process, name, None) is None
 
 
-def test_make_trainable_asks_for_what_it_cannot_know(models, kernel):
+def test_make_trainable_names_missing_arguments(models, kernel):
     model = models('FactorStudentTProcess')
     with pytest.raises(ValueError, match=r'give `loadings`, a tensor \[P, D, q\]') as caught:
         tfp.experimental.util.make_trainable(
@@ -252,8 +252,8 @@ def test_make_trainable_asks_for_what_it_cannot_know(models, kernel):
         )
 
 
-def test_poses_are_given_in_the_same_way_to_every_process(model, draw):
-    """Bound, or as `conditional_input`, which counts; wrong ones are refused though nothing depends on them."""
+def test_poses_bound_or_as_conditional_input(model, draw):
+    """`conditional_input` takes precedence over bound poses; wrong ones are refused by every process."""
     process, z = model.make(2), draw(2, 4)
     law = model.law(WANTED[0])
     bound = process.at(model.poses(WANTED[0]))

@@ -22,7 +22,7 @@ CASES = [(*case, seen) for case in SINGLE for seen in SEEN] + [(*case, SEEN[-1])
 
 @pytest.fixture(params=CASES, ids=lambda case: f'{case[0]}-{case[1]}-{len(case[2])}_seen')
 def conditioned(request, models, draw):
-    """(model, process given what was seen, its law)."""
+    """(model, process given vectors at slices, its dense reference)."""
     name, groups, seen = request.param
     model, z_seen = models(name, groups), draw(len(seen), 4, seed=1)
     process = model.make(len(WANTED))
@@ -36,7 +36,7 @@ def grouped_model(request, models):
     return models(*request.param)
 
 
-def test_densities(conditioned, draw):
+def test_log_prob_matches_dense_reference(conditioned, draw):
     model, process, law = conditioned
     z, at = draw(3, 2, 4, seed=2), model.at(WANTED)
     joint = [law.log_prob(one) for one in z]
@@ -48,7 +48,7 @@ def test_densities(conditioned, draw):
 
 
 @pytest.mark.parametrize('num_scored', [1, 2])
-def test_the_density_of_the_first_steps_with_the_mean_of_all(num_scored, conditioned, draw):
+def test_log_prob_and_mean_of_first_and_all_steps(num_scored, conditioned, draw):
     model, process, law = conditioned
     z, at = draw(3, 2, 4, seed=2), model.at(WANTED)
     each = np.array([law.marginal_log_prob(one)[:num_scored] for one in z]).sum(-1)
@@ -60,7 +60,7 @@ def test_the_density_of_the_first_steps_with_the_mean_of_all(num_scored, conditi
         np.testing.assert_allclose(mean, law.mean, rtol=1e-9, atol=1e-10)
 
 
-def test_moments_and_entropies(conditioned):
+def test_moments_and_entropy_match_dense_reference(conditioned):
     model, process, law = conditioned
     at = model.at(WANTED)
     np.testing.assert_allclose(process.mean(**at), law.mean, rtol=1e-9, atol=1e-10)
@@ -73,8 +73,24 @@ def test_moments_and_entropies(conditioned):
     np.testing.assert_allclose(independent.entropy(**at), law.independent_entropy(), rtol=1e-9)
 
 
+@pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('independent', [False, True])
-def test_sampled_moments(conditioned, independent):
+def test_scalar_variance_is_that_of_every_dimension(name, independent, models, draw):
+    model, z, z_seen, at = models(name), draw(2, 4), draw(2, 4, seed=1), models(name).at(WANTED)
+    found, expected = (
+        model.posterior(
+            model.make(2, independent_targets=independent, **{model.variance_name: variance}), z_seen, [4, 5], 2
+        )
+        for variance in (np.float64(0.5), np.full(4, 0.5))
+    )
+    np.testing.assert_allclose(found.log_prob(z, **at), expected.log_prob(z, **at), rtol=1e-12)
+    for statistic in ('mean', 'variance', 'covariance', 'entropy'):
+        value = getattr(found, statistic)(**at)
+        np.testing.assert_allclose(value, getattr(expected, statistic)(**at), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize('independent', [False, True])
+def test_sample_moments(conditioned, independent):
     model, process, law = conditioned
     num = 40_000
     process = process.copy(independent_targets=independent)
@@ -89,8 +105,8 @@ def test_sampled_moments(conditioned, independent):
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if 'StudentT' in name])
-def test_independent_targets_have_a_radius_of_their_own(name, models):
-    """With a common one, sizes are correlated where the numbers are not."""
+def test_independent_targets_have_independent_radii(name, models):
+    """With a common radius, absolute values are correlated where the numbers are not."""
     model = models(name)
     df = np.full(np.shape(model.parameters['df']), 9.0)
     # Without correlation between the steps only the radius could tie them to each other.
@@ -106,7 +122,7 @@ def test_independent_targets_have_a_radius_of_their_own(name, models):
             assert low < np.corrcoef(sizes[:, 0, d], sizes[:, 1, d])[0, 1] < high
 
 
-def test_conditioning_twice_equals_once(grouped_model, draw):
+def test_posterior_twice_equals_once(grouped_model, draw):
     model, z, at = grouped_model, draw(3, 4), grouped_model.at(WANTED)
     twice = model.posterior(model.make(1), z[:1], [1], 1)
     twice = model.posterior(twice, z[1:], [4, 5], 2)
@@ -116,7 +132,7 @@ def test_conditioning_twice_equals_once(grouped_model, draw):
     np.testing.assert_allclose(twice.log_prob(z[:2], **at), law.log_prob(z[:2]), rtol=1e-9)
 
 
-def test_no_observations_give_the_prior(grouped_model, draw):
+def test_posterior_without_observations_is_the_prior(grouped_model, draw):
     model, z, at = grouped_model, draw(2, 4), grouped_model.at(WANTED)
     process = model.posterior(model.make(1), np.zeros((0, 4)), [], 2)
     law = model.law(WANTED)
@@ -128,7 +144,7 @@ def test_no_observations_give_the_prior(grouped_model, draw):
     np.testing.assert_allclose(none, 0.0, atol=1e-12)
 
 
-def test_batches_of_sequences_at_different_slices(grouped_model, draw):
+def test_posterior_of_a_batch_at_different_slices(grouped_model, draw):
     model = grouped_model
     z_seen, z = draw(3, 2, 4), draw(3, 2, 4, seed=1)
     seen, wanted = np.array([[0, 1], [5, 2], [3, 1]]), np.array([[2, 3], [0, 1], [5, 0]])
@@ -159,7 +175,7 @@ def with_batch(value):
 
 
 @pytest.mark.parametrize(('name', 'groups'), STUDENT)
-def test_parameters_may_carry_a_batch(name, groups, models, draw):
+def test_batch_of_each_parameter(name, groups, models, draw):
     """Each parameter in turn, at poses without a batch."""
     model, z = models(name, groups), draw(2, 4)
     at = model.at(WANTED)

@@ -37,7 +37,7 @@ def sums(values):
 
 @pytest.mark.parametrize('compiled', [False, True])
 @pytest.mark.parametrize(('groups', 'batched_scale', 'steps'), [(1, False, 3), (2, True, 2), (2, True, 0)])
-def test_sums(groups, batched_scale, steps, compiled, block, draw):
+def test_sum_loadings_matches_numpy(groups, batched_scale, steps, compiled, block, draw):
     values = make_values(draw, groups, batched_scale, steps)
     function = tf.function(sums, jit_compile=True) if compiled else sums
     found = function({name: tf.constant(value) for name, value in values.items()})
@@ -52,8 +52,8 @@ def loss(precision, projection):
 
 @pytest.mark.parametrize('known', [False, True])
 @pytest.mark.parametrize('batched_scale', [False, True])
-def test_gradients(batched_scale, known, block, draw):
-    """Also where the number of sequences is not known before."""
+def test_sum_loadings_gradients_match_differences(batched_scale, known, block, draw):
+    """Also where the number of sequences is known only at run time."""
     values = make_values(draw, batched_scale=batched_scale)
 
     def gradients(values):
@@ -74,7 +74,7 @@ def test_gradients(batched_scale, known, block, draw):
         np.testing.assert_allclose(along, (sides[0] - sides[1]) / 2e-6, rtol=1e-6, err_msg=name)
 
 
-def test_second_derivatives(block, draw):
+def test_sum_loadings_second_derivatives(block, draw):
     """The precision is quadratic in the table, so its second derivative along a direction is a difference."""
     values = make_values(draw)
     table, direction = tf.constant(values['table']), draw(5, 8, 3, seed=5)
@@ -90,8 +90,8 @@ def test_second_derivatives(block, draw):
 
 
 @pytest.mark.parametrize(('dimension', 'expected'), [(4096, 256), (4099, 4099), (96, 96), (20000, 400)])
-def test_sizes_of_blocks(dimension, expected):
-    """They divide the dimensions, unless these have no divisors to speak of."""
+def test_block_size_divides_the_dimensions(dimension, expected):
+    """Unless all divisors are small: then one block takes all dimensions."""
     size = factor_sums._block_size(tf.TensorShape([80, dimension, 128]), tf.TensorShape([4, 9]), dimension)
     assert size == expected
     unknown = factor_sums._block_size(tf.TensorShape([80, 4096, 128]), tf.TensorShape([4, None]), 4096)

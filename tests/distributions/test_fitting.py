@@ -1,4 +1,4 @@
-"""What processes are fitted from, against the SVD and against samples of known processes."""
+"""Closed-form fits against the SVD and samples of known processes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, prin
 
 
 @pytest.mark.parametrize('count', [3, 50])
-def test_principal_axes_are_those_of_the_svd(count):
+def test_principal_axes_match_svd(count):
     samples = np.random.default_rng(0).normal(size=(8, 5, 8)).astype(np.float32)
     samples -= samples.mean(0)
     samples = np.concatenate([samples[:3], np.full([2, 5, 8], 9.0, np.float32), samples[3:]])
@@ -43,7 +43,7 @@ def test_fit_kernel_recovers_a_process(share, length, family):
     np.testing.assert_allclose(fitted, (share, length), rtol=0.08)
 
 
-def test_slice_kernels_are_their_formulas():
+def test_slice_kernel_matches_formula():
     poses = np.eye(30, dtype=np.float32)
     for family, fall_off in FALL_OFFS.items():
         matrix = slice_kernel(np.float32(6.0), 30, family).matrix(poses[[3]], poses)
@@ -58,16 +58,16 @@ def test_fit_kernel_stays_in_its_range():
         assert 0.99 <= length <= 40.1
 
 
-def test_copies_count_for_the_components_alone():
+def test_fit_factor_moments_uses_copies_for_components_only():
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(20, 6, 9)).astype(np.float32)
     copies = np.concatenate([samples, np.repeat(samples, 2, axis=0)])
     alone = fit_factor_moments(samples, 4)
     together = fit_factor_moments(copies, 4, subjects=np.concatenate([np.arange(20), np.repeat(np.arange(20), 2)]))
-    # Each subject three times has the same components, and its residual is measured once, on those left out.
+    # Three copies of each subject have the same components; the residual uses one copy of each held-out subject.
     np.testing.assert_allclose(together.loadings**2, alone.loadings**2, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(together.variance, alone.variance, rtol=1e-3)
-    # Copies that are subjects of their own would tell the components what they are tested on.
+    # Copies that count as subjects leak held-out subjects into the components.
     leaking = fit_factor_moments(copies, 4)
     assert np.mean(leaking.variance) < np.mean(alone.variance)
 
@@ -106,7 +106,7 @@ def test_from_samples_recovers_a_process(process):
         assert 6.0 < float(fitted.df) < 30.0
 
 
-def test_from_samples_takes_arguments_of_the_constructor():
+def test_from_samples_accepts_constructor_arguments():
     samples = np.random.default_rng(0).normal(size=(10, 4, 3))
     process = FactorGaussianProcess.from_samples(samples, 2, correlation=0.25, poses=np.eye(4, dtype=np.float32)[:2])
     np.testing.assert_allclose(process.correlation, 0.25)

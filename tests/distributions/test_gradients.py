@@ -62,7 +62,7 @@ def both(model, values):
 
 
 def laws(model, values, wanted):
-    """What `both` gives, written out."""
+    """The dense references of `both`."""
     parameters = {name: value for name, value in values.items() if name in model.parameters}
     model = type(model)(model.name, {**model.parameters, **parameters}, values.get('length', model.length))
     return model.law(wanted), model.law(wanted, values['z_seen'], SEEN)
@@ -77,7 +77,7 @@ def grouped_model(request, models):
     return models(*request.param)
 
 
-def test_densities(grouped_model, draw):
+def test_log_prob_gradients(grouped_model, draw):
     model, at = grouped_model, grouped_model.at(WANTED)
 
     def function(values):
@@ -92,7 +92,7 @@ def test_densities(grouped_model, draw):
     assert_gradients(function, reference, values_of(model, draw))
 
 
-def test_moments_and_entropies(grouped_model, draw):
+def test_moment_and_entropy_gradients(grouped_model, draw):
     model, at = grouped_model, grouped_model.at(WANTED)
     values = {name: value for name, value in values_of(model, draw).items() if name != 'z'}
 
@@ -111,7 +111,7 @@ def test_moments_and_entropies(grouped_model, draw):
 
 
 @pytest.mark.parametrize('share', [1.0, 0.0])
-def test_where_eigenvalues_coincide(share, pose_model, draw):
+def test_log_prob_gradients_with_equal_eigenvalues(share, pose_model, draw):
     """A constant correlation has one eigenvalue n - 1 times; equal poses repeat rows, too."""
     model, slices = pose_model, [2, 2, 4, 4]
     values = values_of(model, draw) | {'constant_share': np.float64(share), 'z': draw(4, 4, seed=2)}
@@ -130,7 +130,7 @@ def test_where_eigenvalues_coincide(share, pose_model, draw):
 
 @pytest.mark.parametrize('independent', [False, True])
 @pytest.mark.parametrize(('name', 'groups'), [case for case in CASES if 'StudentT' in case[0]])
-def test_samples(name, groups, independent, models, draw):
+def test_sample_gradients(name, groups, independent, models, draw):
     """With a fixed seed, a sample is a smooth function of everything but df."""
     model = models(name, groups)
     values = {name: value for name, value in values_of(model, draw).items() if name not in ('z', 'df')}
@@ -146,7 +146,7 @@ def test_samples(name, groups, independent, models, draw):
 
 @pytest.mark.parametrize('independent', [False, True])
 @pytest.mark.parametrize('family', ['Exchangeable', 'Pose', 'Factor'])
-def test_samples_and_degrees_of_freedom(family, independent, models):
+def test_sample_gradients_by_degrees_of_freedom(family, independent, models):
     """The mean absolute deviation depends on df, as SciPy says; implicit gradients are right on average."""
     model = models(f'{family}StudentTProcess')
     df = tf.constant(np.full(np.shape(model.parameters['df']), 5.0))
@@ -164,7 +164,7 @@ def test_samples_and_degrees_of_freedom(family, independent, models):
     np.testing.assert_allclose(gradient, (mean_size(5.01) - mean_size(4.99)) / 0.02, rtol=0.05)
 
 
-def test_poses(pose_model, draw):
+def test_log_prob_gradients_by_poses(pose_model, draw):
     """Through kernel and loadings, at poses that are not one-hot."""
     model = pose_model
     soft = 0.8 * model.poses([1, 4]) + 0.2 * model.poses([2, 3]) + 0.01 * draw(2, 6, seed=3)

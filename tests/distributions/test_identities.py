@@ -1,4 +1,4 @@
-"""What one process must be when another one's parameters are put in: no reference but the other class."""
+"""Processes that equal each other for certain parameters."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -13,8 +13,8 @@ from tfp_bruno import distributions
 FAMILIES = ('Exchangeable', 'Pose', 'Factor')
 
 
-def figures(process, z, at):
-    """Density, moments of a process, as one dictionary."""
+def statistics(process, z, at):
+    """Log-density and moments of a process, by name."""
     return {
         'log_prob': process.log_prob(z, **at),
         'mean': process.mean(**at),
@@ -24,14 +24,14 @@ def figures(process, z, at):
     }
 
 
-def assert_same(figures_a, figures_b, **tolerance):
-    for name, value in figures_a.items():
-        np.testing.assert_allclose(value, figures_b[name], err_msg=name, **tolerance)
+def assert_same(expected, found, **tolerance):
+    for name, value in expected.items():
+        np.testing.assert_allclose(value, found[name], err_msg=name, **tolerance)
 
 
 @pytest.mark.parametrize('kind', ['Gaussian', 'StudentT'])
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(np.float64, 1e-11), (np.float32, 2e-5)])
-def test_constant_share_of_one_is_the_exchangeable_process(kind, dtype, tolerance, models, draw):
+def test_pose_process_with_constant_share_one_is_exchangeable(kind, dtype, tolerance, models, draw):
     pose, exchangeable = models(f'Pose{kind}Process'), models(f'Exchangeable{kind}Process')
     z, z_seen, at = draw(2, 4).astype(dtype), draw(3, 4, seed=1).astype(dtype), pose.at([0, 2], dtype)
     of_poses, plain = pose.make(2, dtype, constant_share=dtype(1.0)), exchangeable.make(2, dtype)
@@ -39,13 +39,13 @@ def test_constant_share_of_one_is_the_exchangeable_process(kind, dtype, toleranc
         (of_poses, plain),
         (pose.posterior(of_poses, z_seen, [1, 4, 5], 2), plain.posterior(z_seen, num_steps=2)),
     ):
-        assert_same(figures(one, z, at), figures(other, z, {}), rtol=tolerance, atol=tolerance)
+        assert_same(statistics(one, z, at), statistics(other, z, {}), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(('kind', 'dimension'), [('Gaussian', 4), ('StudentT', 1)])
 @pytest.mark.parametrize('groups', [1, 2])
-def test_zero_loadings_are_the_pose_process(kind, dimension, groups, models, draw):
-    """A common radius is that of each dimension only where there is one dimension."""
+def test_factor_process_without_loadings_is_pose_process(kind, dimension, groups, models, draw):
+    """For a Student-t with one dimension, as a factor process has one radius for all dimensions."""
     if groups > dimension:
         groups = 1
     pose, factor = models(f'Pose{kind}Process', groups), models(f'Factor{kind}Process', groups)
@@ -62,31 +62,31 @@ def test_zero_loadings_are_the_pose_process(kind, dimension, groups, models, dra
         lambda model: model.make(2),
         lambda model: model.posterior(model.make(1), z_seen, [1, 4, 5], 2),
     ):
-        assert_same(figures(make(pose), z, at), figures(make(factor), z, at), rtol=1e-10, atol=1e-12)
+        assert_same(statistics(make(pose), z, at), statistics(make(factor), z, at), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-def test_many_degrees_of_freedom_are_the_gaussian(family, models, draw):
+def test_student_t_with_many_degrees_of_freedom_is_gaussian(family, models, draw):
     student, gaussian = models(f'{family}StudentTProcess'), models(f'{family}GaussianProcess')
     student = student.with_parameters(df=np.full(np.shape(student.parameters['df']), 1e8), **gaussian.parameters)
     z, z_seen, at = draw(2, 4), draw(3, 4, seed=1), student.at([0, 2])
     for make in (lambda model: model.make(2), lambda model: model.posterior(model.make(1), z_seen, [1, 4, 5], 2)):
-        assert_same(figures(make(student), z, at), figures(make(gaussian), z, at), rtol=1e-5, atol=1e-6)
+        assert_same(statistics(make(student), z, at), statistics(make(gaussian), z, at), rtol=1e-5, atol=1e-6)
 
 
-def test_callable_loadings_are_the_table(models, draw):
+def test_callable_loadings_match_table(models, draw):
     for name in ('FactorGaussianProcess', 'FactorStudentTProcess'):
         model, z, z_seen = models(name), draw(2, 4), draw(3, 4, seed=1)
         table = tf.constant(model.parameters['loadings'])
         of_callable = model.make(2, loadings=lambda poses, table=table: tf.einsum('...p,pdq->...dq', poses, table))
         at = model.at([0, 2])
         posteriors = [model.posterior(one, z_seen, [1, 4, 5], 2) for one in (model.make(2), of_callable)]
-        assert_same(*(figures(one, z, at) for one in posteriors), rtol=1e-11, atol=1e-12)
+        assert_same(*(statistics(one, z, at) for one in posteriors), rtol=1e-11, atol=1e-12)
         samples = [one.sample(3, seed=(1, 2), **at) for one in posteriors]
         np.testing.assert_allclose(*samples, rtol=1e-9)
 
 
-def test_loadings_that_are_linear_in_the_pose(models, draw):
+def test_callable_loadings_between_poses(models, draw):
     """Halfway between two poses, loadings and position are halfway."""
     model, z = models('FactorGaussianProcess'), draw(1, 4)
     table = tf.constant(model.parameters['loadings'])
@@ -101,7 +101,7 @@ def test_loadings_that_are_linear_in_the_pose(models, draw):
 
 @st.composite
 def pairs(draw):
-    """(process, vectors, poses, an order of them), all six classes."""
+    """(process, vectors, poses, permutation of them), of all six classes."""
     name = draw(st.sampled_from([name for name in distributions.__all__ if name.endswith('Process')]))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     order = draw(st.integers(2, 6).flatmap(lambda n: st.permutations(range(n))))
@@ -124,9 +124,10 @@ def pairs(draw):
     return process, rng.normal(size=(n, dimension)), poses, list(order)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=25, deadline=None)
 @hypothesis.given(pairs())
-def test_the_order_of_pairs_does_not_matter(pair):
+def test_log_prob_does_not_depend_on_order_of_pairs(pair):
     process, z, poses, order = pair
     where = {'conditional_input': poses}
     log_prob = process.log_prob(z, **where)

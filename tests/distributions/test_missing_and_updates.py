@@ -13,14 +13,14 @@ WANTED = (1, 5)
 
 @pytest.fixture
 def padded(draw):
-    """(vectors `[4, 4, 4]` that end in NaN, where they do)."""
+    """(vectors `[4, 4, 4]`, NaN after the length of each sequence, and which are missing)."""
     z = draw(4, 4, 4)
     is_missing = np.arange(4) >= np.array(LENGTHS)[:, np.newaxis]
     return np.where(is_missing[..., np.newaxis], np.nan, z), is_missing
 
 
 @pytest.mark.parametrize('validate_args', [False, True])
-def test_density_with_missing_steps_is_that_of_each_sequence(validate_args, model, padded):
+def test_log_prob_with_missing_steps(validate_args, model, padded):
     z, is_missing = padded
     laws = [model.law(slices[:n]) for n, slices in zip(LENGTHS, SLICES, strict=True)]
     joint = [law.log_prob(one[:n]) for n, law, one in zip(LENGTHS, laws, z, strict=True)]
@@ -35,7 +35,7 @@ def test_density_with_missing_steps_is_that_of_each_sequence(validate_args, mode
 
 
 @pytest.mark.parametrize('name', ['FactorGaussianProcess', 'FactorStudentTProcess'])
-def test_loadings_in_blocks_of_dimensions(name, models, padded, draw, monkeypatch):
+def test_log_prob_with_loadings_in_blocks(name, models, padded, draw, monkeypatch):
     model, (z, is_missing), z_seen = models(name), padded, draw(1, 4, seed=6)
     monkeypatch.setattr(factor_sums, '_BLOCK', 0)
     monkeypatch.setattr(factor_sums, '_FEWEST_DIMENSIONS', 1)
@@ -51,7 +51,7 @@ def test_loadings_in_blocks_of_dimensions(name, models, padded, draw, monkeypatc
 
 
 @pytest.mark.parametrize('validate_args', [False, True])
-def test_posterior_with_missing_observations_is_that_of_each_sequence(validate_args, model, padded, draw):
+def test_posterior_with_missing_observations(validate_args, model, padded, draw):
     z, is_missing = padded
     wanted, at = draw(2, 4, seed=5), model.at(WANTED)
     posterior = model.posterior(model.make(2, validate_args=validate_args), z, SLICES, 2, is_missing=is_missing)
@@ -70,8 +70,8 @@ def test_posterior_with_missing_observations_is_that_of_each_sequence(validate_a
         np.testing.assert_allclose(covariance, law.covariance / np.outer(scale, scale), atol=0.1)
 
 
-def test_missing_in_several_steps(model, padded, draw):
-    """A posterior with missing observations, observed again without, and scored with one missing."""
+def test_posterior_of_posterior_with_missing_observations(model, padded, draw):
+    """A posterior with missing observations, conditioned again on a complete one; a log-density with one missing."""
     z, is_missing = padded
     more, scored = draw(1, 4, seed=6), draw(2, 4, seed=7)
     posterior = model.posterior(model.make(1), z, SLICES, 1, is_missing=is_missing)
@@ -96,7 +96,7 @@ def test_missing_observations_have_no_gradient(model, padded):
     assert np.all(np.isfinite(gradient))
 
 
-def test_one_by_one_is_all_at_once(model, draw):
+def test_update_equals_posterior(model, draw):
     z, seen, wanted = draw(3, 4), [1, 4, 5], draw(2, 4, seed=1)
     process = model.make(2)
     for vector, at in zip(z, seen, strict=True):
@@ -108,7 +108,7 @@ def test_one_by_one_is_all_at_once(model, draw):
     np.testing.assert_allclose(process.covariance(**at), law.covariance, atol=1e-10)
 
 
-def test_streams_of_a_batch_of_subjects(model, draw):
+def test_update_of_a_batch(model, draw):
     z, slices = draw(2, 5, 4), np.array([[0, 1, 2, 3, 4], [1, 3, 5, 0, 2]])
     process = model.make(2)
     for step in range(2):
@@ -118,8 +118,9 @@ def test_streams_of_a_batch_of_subjects(model, draw):
     np.testing.assert_allclose(process.mean(**model.at(WANTED)), expected, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['Gaussian', 'StudentT'])
-def test_a_thousand_updates_in_float32(kind, models):
+def test_update_a_thousand_times_in_float32(kind, models):
     model = models(f'Exchangeable{kind}Process')
     if kind == 'StudentT':
         model = model.with_parameters(df=np.array([2.01, 5.0, 1e3, 1e8]))

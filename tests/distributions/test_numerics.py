@@ -1,4 +1,4 @@
-"""Float32 against float64 far out, densities that integrate to each other, and samples that follow their density."""
+"""Float32 against float64 at extreme parameters, integrals of densities, and samples against their density."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def two_sums(z, loc, marginal_variance, correlation, df=None):
 @pytest.mark.parametrize('n', [1, 9, 512, 4096])
 @pytest.mark.parametrize('kind', ['Gaussian', 'StudentT'])
 @pytest.mark.parametrize('correlation', CORRELATIONS)
-def test_float32_of_long_sequences(n, kind, correlation, models):
+def test_log_prob_of_long_sequences_in_float32(n, kind, correlation, models):
     rng = np.random.default_rng(n)
     correlation, df, loc = np.float32(correlation), np.float32(DEGREES), np.float32(0.3)
     variance = np.float32(1.7)
@@ -55,7 +55,7 @@ def test_float32_of_long_sequences(n, kind, correlation, models):
 
 
 @pytest.mark.parametrize('seen', [(), (1, 4)])
-def test_the_last_vector_integrates_out(seen, model, draw):
+def test_log_prob_integrates_to_marginal(seen, model, draw):
     """One dimension, by quadrature: the density of two vectors is that of three, integrated over the third."""
     keep = {name: value[:1] for name, value in model.parameters.items() if np.ndim(value) == 1}
     if model.is_factor:
@@ -80,7 +80,7 @@ def test_the_last_vector_integrates_out(seen, model, draw):
 
 
 @pytest.mark.parametrize('seen', [(), (1, 4, 5)])
-def test_samples_follow_student_t_and_normal(seen, model, draw):
+def test_sample_follows_scipy_marginals(seen, model, draw):
     """Each coordinate by Kolmogorov-Smirnov, and a direction that mixes the steps."""
     z_seen = draw(len(seen), 4, seed=1)
     process = model.make(2)
@@ -96,7 +96,7 @@ def test_samples_follow_student_t_and_normal(seen, model, draw):
             assert scipy.stats.kstest(standard, marginal.cdf).pvalue > 1e-3
 
 
-def test_radius_of_samples(model):
+def test_sample_radius_follows_f_distribution(model):
     """The squared distance of a joint sample is (df - 2) F / df times its size, or chi-squared."""
     samples = model.make(2).sample(5000, seed=(5, 6), **model.at([0, 2])).numpy().reshape(5000, -1)
     for at, df, loc, covariance in model.law([0, 2]).blocks:
@@ -108,8 +108,8 @@ def test_radius_of_samples(model):
 
 
 @pytest.mark.parametrize('validate_args', [False, True])
-def test_equal_poses_and_no_noise_to_speak_of(validate_args, pose_model, draw):
-    """Where vectors almost repeat each other the similarity has no inverse; float32 stays near float64."""
+def test_log_prob_at_equal_poses_with_little_noise(validate_args, pose_model, draw):
+    """The similarity is singular for equal poses; float32 stays near float64."""
     model = pose_model.with_parameters(correlation=np.full_like(pose_model.parameters['correlation'], 0.99))
     slices, z = [2, 2, 2, 3], draw(1, 4) + 0.05 * draw(4, 4, seed=1)
     expected = model.law(slices).log_prob(z.astype(np.float32))
@@ -126,7 +126,7 @@ def near_pairs(name, kernel, correlation, dtype, **changes):
     """The posterior at 5 poses of 60 observations, in 30 pairs of poses 1e-7 apart, and its dense float64 moments.
 
     Returns:
-        The posterior, and what it must give: mean and variance `[5, 2]`, covariance of the flattened event.
+        The posterior, and its exact moments: mean and variance `[5, 2]`, covariance of the flattened event.
     """
     rng, size = np.random.default_rng(0), 2
     centres = rng.uniform(0.1, 1.0, 30).astype(np.float32)
@@ -175,9 +175,10 @@ def near_pairs(name, kernel, correlation, dtype, **changes):
 OVER_POSES = [name for name in distributions.__all__ if name.endswith('Process') and 'Exchangeable' not in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kernel', ['MaternOneHalf', 'ExponentiatedQuadratic'])
 @pytest.mark.parametrize('name', OVER_POSES)
-def test_float32_where_vectors_nearly_repeat_each_other(name, kernel):
+def test_posterior_of_near_poses_in_float32(name, kernel):
     posterior, mean, variance, covariance = near_pairs(name, kernel, 0.99999, np.float32)
     deviation = np.sqrt(variance)
     np.testing.assert_allclose(posterior.variance(), variance, rtol=0.03)
@@ -193,7 +194,7 @@ def test_float32_where_vectors_nearly_repeat_each_other(name, kernel):
 
 @pytest.mark.parametrize('name', OVER_POSES)
 def test_jitter_is_the_smallest_noise(name):
-    """By default too small to change what float64 can factorise; a larger one is as a smaller correlation."""
+    """By default too small to change results in float64; a larger one is equivalent to a smaller correlation."""
     posterior, mean, variance, _ = near_pairs(name, 'ExponentiatedQuadratic', 0.99999, np.float64)
     np.testing.assert_allclose(posterior.mean(), mean, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(posterior.variance(), variance, rtol=1e-5)
@@ -207,7 +208,7 @@ def test_jitter_is_the_smallest_noise(name):
 
 
 @pytest.mark.parametrize('compiled', [False, True])
-def test_a_covariance_without_factorisation_is_an_error_and_no_nan(compiled, pose_model, draw):
+def test_indefinite_covariance_is_an_error(compiled, pose_model, draw):
     class Indefinite(tfp.math.psd_kernels.MaternOneHalf):
         def _apply(self, *args, **kwargs):
             return 1.5 - 2.0 * super()._apply(*args, **kwargs)

@@ -21,7 +21,7 @@ def digamma_difference(x, y):
 
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(np.float32, 1e-5), (np.float64, 2e-14)])
 @pytest.mark.parametrize('x', [0, 1, 5, 2000])
-def test_digamma_difference(x, dtype, tolerance):
+def test_digamma_difference_matches_sum(x, dtype, tolerance):
     y = np.array([1.005, 1.5, 9.95, 10.05, 5e2, 5e4, 5e6, 5e8], dtype)
     expected = np.array([digamma_difference(x, each) for each in y], np.float64)
     found = radial.digamma_difference(dtype(x), tf.constant(y))
@@ -30,7 +30,7 @@ def test_digamma_difference(x, dtype, tolerance):
 
 @hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(n=st.integers(1, 40), df=st.sampled_from(DEGREES), log_det=st.floats(-20, 20))
-def test_entropy_in_float32(n, df, log_det):
+def test_entropy_matches_scipy_in_float32(n, df, log_det):
     df, log_det = np.float32(df), np.float32(log_det)
     exact = np.float64(df)
     half = 0.5 * (exact + n)
@@ -48,21 +48,21 @@ def test_entropy_in_float32(n, df, log_det):
 
 
 @pytest.mark.parametrize('family', ['Exchangeable', 'Pose', 'Factor'])
-def test_entropy_of_many_degrees_of_freedom_is_the_gaussian_one(family, models):
+def test_entropy_with_many_degrees_of_freedom_is_gaussian(family, models):
     student, gaussian = models(f'{family}StudentTProcess'), models(f'{family}GaussianProcess')
     student = student.with_parameters(df=np.full(np.shape(student.parameters['df']), 1e7), **gaussian.parameters)
     found = student.make(3, np.float32).entropy(**student.at([0, 2, 5], np.float32))
     np.testing.assert_allclose(found, gaussian.law([0, 2, 5]).entropy(), rtol=1e-5)
 
 
-def test_entropy_of_one_dimension():
+def test_entropy_of_one_number_with_many_degrees_of_freedom():
     process = distributions.ExchangeableStudentTProcess(
         df=tf.constant([1e7]), loc=[0.0], marginal_variance=[1.0], correlation=[0.0], num_steps=1
     )
     np.testing.assert_allclose(process.entropy(), scipy.stats.norm().entropy(), rtol=1e-6)
 
 
-def test_gradient_of_the_entropy_by_the_degrees_of_freedom():
+def test_entropy_gradient_by_degrees_of_freedom():
     df = tf.constant([2.5, 7.0, 40.0], tf.float64)
     theoretical, numerical = tf.test.compute_gradient(
         lambda df: radial.entropy(tf.zeros([], tf.float64), tf.constant(5.0, tf.float64), df), [df], delta=1e-5

@@ -1,4 +1,4 @@
-"""The model of whole subjects: exact densities, exact conditioning, samples, and its life inside TFP."""
+"""The model of whole subjects: exact densities, exact conditioning, samples, and use with TFP."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def at(poses):
     return {'bijector_kwargs': {'conditional_input': poses}}
 
 
-def test_log_prob_is_the_process_plus_the_log_determinants(model, poses):
+def test_log_prob_is_process_plus_log_determinants(model, poses):
     latents = model.bijector.inverse(IMAGES, conditional_input=poses)
     log_det = model.bijector.inverse_log_det_jacobian(IMAGES, conditional_input=poses)
     expected = model.distribution.log_prob(latents, conditional_input=poses) + tf.reduce_sum(log_det, -1)
@@ -41,14 +41,14 @@ def test_posterior_is_joint_over_marginal(model, poses, seen):
     np.testing.assert_allclose(posterior.log_prob(IMAGES[:, seen:], **at(poses[seen:])), expected, rtol=1e-9)
 
 
-def test_conditioning_twice_equals_conditioning_once(model, poses):
+def test_posterior_twice_equals_once(model, poses):
     once = model.posterior(IMAGES[:, :3], poses[:3], 1)
     twice = model.posterior(IMAGES[:, :1], poses[:1], 2).posterior(IMAGES[:, 1:3], poses[1:3], 1)
     log_prob = once.log_prob(IMAGES[:, 3:], **at(poses[3:]))
     np.testing.assert_allclose(twice.log_prob(IMAGES[:, 3:], **at(poses[3:])), log_prob, rtol=1e-9)
 
 
-def test_order_does_not_matter(model, poses):
+def test_log_prob_does_not_depend_on_order(model, poses):
     order = [2, 0, 3, 1]
     log_prob = model.log_prob(IMAGES, **at(poses))
     np.testing.assert_allclose(model.log_prob(IMAGES[:, order], **at(poses[order])), log_prob, rtol=1e-10)
@@ -57,7 +57,7 @@ def test_order_does_not_matter(model, poses):
     np.testing.assert_allclose(other, one, rtol=1e-9)
 
 
-def test_no_contexts_give_the_prior(model, poses):
+def test_posterior_without_contexts_is_the_prior(model, poses):
     prior = model.posterior(IMAGES[0, :0], poses[:0], 4)
     assert prior.batch_shape == []
     np.testing.assert_allclose(prior.log_prob(IMAGES, **at(poses)), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
@@ -77,7 +77,7 @@ def test_sample_shapes(model, poses):
     np.testing.assert_allclose(log_prob, posterior.log_prob(tf.identity(samples), **at(poses[2:])), rtol=1e-8)
 
 
-def test_samples_are_joint_and_follow_the_process(model, poses):
+def test_sample_is_joint_and_follows_the_process(model, poses):
     posterior = model.posterior(IMAGES[0, :2], poses[:2], 2)
     samples = posterior.sample(8000, seed=(1, 2), **at(poses[2:]))
     latents = model.encode(samples, poses[2:])[0].numpy()
@@ -100,7 +100,7 @@ def test_mean_image_decodes_the_mean(model, poses):
     np.testing.assert_allclose(images, expected, rtol=1e-10)
 
 
-def test_bound_poses_take_no_arguments(model, poses):
+def test_at_needs_no_arguments(model, poses):
     fixed = model.at(poses)
     assert fixed.event_shape == [4, 4, 4, 1]
     assert fixed.sample([5, 2], seed=(1, 2)).shape == (5, 2, 4, 4, 4, 1)
@@ -123,7 +123,7 @@ def test_at_a_batch_of_poses(model, poses):
     np.testing.assert_allclose(fixed.log_prob(IMAGES[0]), expected, rtol=1e-9)
 
 
-def test_slices_of_a_batch_of_poses_have_their_own(model, poses):
+def test_slice_of_a_batch_of_poses(model, poses):
     batch = np.stack([poses, poses[::-1], poses[[1, 0, 3, 2]]])
     fixed = model.at(batch)
     expected = np.array([model.log_prob(IMAGES[0], **at(each)) for each in batch])
@@ -133,7 +133,7 @@ def test_slices_of_a_batch_of_poses_have_their_own(model, poses):
         np.testing.assert_allclose(fixed[index].mean_image(), fixed.mean_image().numpy()[index], atol=1e-9)
 
 
-def test_unbound_poses_of_a_batch_are_no_samples_of_one_subject(model, poses):
+def test_sample_at_a_batch_of_poses_needs_bound_poses(model, poses):
     """A sample of a model without a batch is one subject, not one per set of poses."""
     batch = np.stack([poses, poses[::-1]])
     for shape in ((), 2):
@@ -148,7 +148,7 @@ def test_unbound_poses_of_a_batch_are_no_samples_of_one_subject(model, poses):
     assert np.abs(together).max() < 0.15
 
 
-def test_a_bound_model_crosses_a_function_without_a_new_trace(model, poses):
+def test_bound_model_causes_no_new_trace(model, poses):
     traces = []
 
     @tf.function(autograph=False)
@@ -172,7 +172,7 @@ def test_a_bound_model_crosses_a_function_without_a_new_trace(model, poses):
     assert sorted(traces) == ['bind', 'score']
 
 
-def test_in_a_joint_distribution(model, poses):
+def test_joint_distribution_log_prob(model, poses):
     def brightness(images):
         return tfd.Normal(tf.reduce_mean(images, [-4, -3, -2, -1]), np.float64(0.1))
 
@@ -185,7 +185,7 @@ def test_in_a_joint_distribution(model, poses):
     np.testing.assert_allclose(joint.log_prob([images, mean]), expected, rtol=1e-8)
 
 
-def test_missing_and_mis_shaped_poses(model, poses):
+def test_absent_or_misshaped_poses_are_refused(model, poses):
     for use in (
         lambda: model.log_prob(IMAGES),
         lambda: model.sample(seed=(1, 2)),
@@ -199,7 +199,7 @@ def test_missing_and_mis_shaped_poses(model, poses):
         model.log_prob(IMAGES, **at(poses[:, :5]))
 
 
-def test_every_network_runs_once(model, poses, monkeypatch):
+def test_networks_run_once_per_call(model, poses, monkeypatch):
     calls = []
     original = OneHotPoseEncoder.__call__
     monkeypatch.setattr(OneHotPoseEncoder, '__call__', lambda self, *args: calls.append(1) or original(self, *args))
@@ -214,7 +214,7 @@ def test_every_network_runs_once(model, poses, monkeypatch):
         assert len(calls) == 1
 
 
-def test_samples_drawn_outside_the_tape_have_right_gradients(model, poses):
+def test_gradients_of_samples_drawn_outside_the_tape(model, poses):
     images = model.sample(3, seed=(1, 2), **at(poses))
     variable = model.bijector.trainable_variables[3]
     direction, step = RNG.normal(size=variable.shape), 1e-5
@@ -229,12 +229,12 @@ def test_samples_drawn_outside_the_tape_have_right_gradients(model, poses):
     np.testing.assert_allclose(np.sum(gradient * direction), (losses[0] - losses[1]) / (2 * step), rtol=1e-5)
 
 
-def test_functions_agree_with_eager(model, poses):
+def test_graph_mode_matches_eager_mode(model, poses):
     compiled = tf.function(lambda images: model.log_prob(images, **at(poses)), autograph=False)
     np.testing.assert_allclose(compiled(IMAGES), model.log_prob(IMAGES, **at(poses)), rtol=1e-10)
 
 
-def test_copies_share_the_flow(model, poses):
+def test_copy_shares_the_flow(model, poses):
     copy = model.copy(name='other')
     assert copy.bijector is model.bijector
     np.testing.assert_array_equal(copy.log_prob(IMAGES, **at(poses)), model.log_prob(IMAGES, **at(poses)))
@@ -255,7 +255,7 @@ def test_gradients_reach_every_weight(kind, flow_settings, randomise):
         assert np.any(gradient != 0), variable.name
 
 
-def test_a_model_can_be_sliced_and_crosses_a_function(model, poses):
+def test_slice_and_model_as_argument_of_a_function(model, poses):
     log_prob = model.log_prob(IMAGES, **at(poses))
     crossed = tf.function(lambda model, images: model.log_prob(images, **at(poses)), autograph=False)(model, IMAGES)
     np.testing.assert_allclose(crossed, log_prob, rtol=1e-10)
@@ -268,7 +268,7 @@ def test_a_model_can_be_sliced_and_crosses_a_function(model, poses):
     )
 
 
-def test_the_anomaly_score_is_what_the_contexts_add(model, poses):
+def test_anomaly_score_is_gain_in_log_prob_from_contexts(model, poses):
     score = model.anomaly_score(IMAGES[:, 2:], poses[2:], IMAGES[:, :2], poses[:2])
     assert score.shape == (3, 2)
     one = ConditionalBruno(model.distribution.copy(num_steps=1), model.bijector)
@@ -279,7 +279,7 @@ def test_the_anomaly_score_is_what_the_contexts_add(model, poses):
         np.testing.assert_allclose(score[:, k - 2], given - one.log_prob(slice_k, **at(pose)), rtol=1e-8, atol=1e-8)
 
 
-def test_subjects_with_different_numbers_of_contexts(model, poses):
+def test_posterior_with_different_numbers_of_contexts(model, poses):
     is_missing = np.array([[False, False, False], [False, True, False], [True, True, True]])
     images = np.where(is_missing[..., None, None, None], 0.5, IMAGES[:, :3])
     together = model.posterior(images, poses[:3], 1, is_missing=is_missing).mean_image(poses[3:])
@@ -292,7 +292,7 @@ def test_subjects_with_different_numbers_of_contexts(model, poses):
     np.testing.assert_allclose(model.log_prob(IMAGES, **whole), expected, rtol=1e-9)
 
 
-def test_any_conditional_bijector_will_do(poses):
+def test_bijector_without_inverse_and_log_det(poses):
     """A bijector of TFP's kind: value and log-determinant come from two calls."""
     shift = tfb.Inline(
         forward_fn=lambda x, conditional_input: tf.reshape(x, [*x.shape[:-1], 2, 2, 1]) * 2.0,
@@ -312,8 +312,8 @@ def test_any_conditional_bijector_will_do(poses):
     np.testing.assert_allclose(ConditionalBruno(process, shift).log_prob(images, **at(poses)), expected, rtol=1e-10)
 
 
-def test_a_bijector_that_takes_no_condition(model, poses):
-    """An affine map of TFP is a flow like any other: the poses go to the process alone."""
+def test_bijector_without_condition(model, poses):
+    """With an affine map of TFP as flow, only the process takes the poses."""
     shift = tf.Variable(np.arange(16.0))
     affine = ConditionalBruno(model.distribution, tfb.Shift(shift))
     vectors = RNG.normal(size=(3, 4, 16))
@@ -330,7 +330,7 @@ def test_a_bijector_that_takes_no_condition(model, poses):
     np.testing.assert_allclose(scaled.log_prob(vectors, **at(poses)), expected, rtol=1e-10)
 
 
-def test_parts_that_do_not_fit_each_other(model, poses):
+def test_parts_that_do_not_fit_are_refused(model, poses):
     size = np.ones(12)
     cases = [
         (

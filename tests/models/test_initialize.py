@@ -29,7 +29,7 @@ def flow_logits(images):
 
 
 def linear_latents(model, logits, about=None):
-    """What the flow without its couplings makes of standardised logits `[S, K, ...]`, about that of zero."""
+    """The latent vectors of standardised logits `[S, K, ...]` in the flow without couplings, less that of zero."""
     flat = logits.reshape(-1, SIDE, SIDE, 1).astype(np.float32)
     latents = model.bijector.without_couplings(flat).numpy()
     centre = model.bijector.without_couplings(0 * flat[:1]).numpy() if about is None else about
@@ -53,7 +53,7 @@ def test_mean_image_is_the_mean_of_the_training_images(model):
     np.testing.assert_allclose(model.mean_image(POSES), images.mean(0), atol=0.03)
 
 
-def test_mean_image_is_that_of_the_subjects_without_their_copies(flow_settings):
+def test_mean_image_ignores_augmented_copies(flow_settings):
     images, copies = make_images(), make_images(seed=1)[:20]
     subjects = np.concatenate([np.arange(len(images)), np.arange(20)])
     # Their order does not matter, beyond that the subjects as they are come first.
@@ -64,7 +64,7 @@ def test_mean_image_is_that_of_the_subjects_without_their_copies(flow_settings):
     np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)
 
 
-def test_half_precision_gives_the_same_but_for_its_rounding(flow_settings):
+def test_half_precision_matches_float32(flow_settings):
     models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]
     for model, dtype in zip(models, (np.float32, np.float16), strict=True):
         initialize_model(model, make_images().astype(dtype), POSES)
@@ -72,14 +72,14 @@ def test_half_precision_gives_the_same_but_for_its_rounding(flow_settings):
     np.testing.assert_allclose(*images, atol=1e-3)
     for name in ('residual_variance', 'correlation'):
         np.testing.assert_allclose(*[model.distribution.parameters[name] for model in models], rtol=5e-3)
-    # Components may change signs, and those of like size turn.
+    # Components may change signs, and those of equal size may rotate.
     loadings = [model.distribution.loadings.numpy().reshape(-1, 4) for model in models]
     shared = [each @ each.T for each in loadings]
     np.testing.assert_allclose(*shared, atol=0.01 * np.abs(shared[0]).max())
 
 
 @pytest.mark.parametrize('overwrite', [False, True])
-def test_images_are_kept_unless_they_may_be_lost(overwrite, flow_settings):
+def test_overwrite_images(overwrite, flow_settings):
     models = [build_model(settings_of('factor', flow_settings), num_steps=SLICES) for _ in range(2)]
     images, kept = make_images(), make_images()
     initialize_model(models[0], images, POSES, overwrite_images=overwrite)
@@ -90,7 +90,7 @@ def test_images_are_kept_unless_they_may_be_lost(overwrite, flow_settings):
         np.testing.assert_array_equal(first, second)
 
 
-def test_unseen_subjects_become_likelier(model):
+def test_initialize_raises_log_prob_of_unseen_subjects(model):
     unseen = make_images(seed=1)
     kwargs = {'bijector_kwargs': {'conditional_input': POSES}}
     before = model.log_prob(unseen, **kwargs).numpy().mean()
@@ -99,7 +99,7 @@ def test_unseen_subjects_become_likelier(model):
     assert after > before + 20.0
 
 
-def test_a_context_moves_the_prediction_towards_the_subject(model):
+def test_context_reduces_prediction_error(model):
     unseen = make_images(seed=1)
     initialize_model(model, make_images(), POSES)
     errors = []
@@ -109,11 +109,11 @@ def test_a_context_moves_the_prediction_towards_the_subject(model):
     if model.distribution.name.startswith('Factor'):
         assert errors[1] < 0.3 * errors[0]
     else:
-        # Patterns that differ from slice to slice are not what an exchangeable process carries over.
+        # An exchangeable process does not carry over patterns that differ from slice to slice.
         assert errors[1] < 1.1 * errors[0]
 
 
-def test_exchangeable_moments(flow_settings):
+def test_exchangeable_parameters_are_moments(flow_settings):
     settings = settings_of('exchangeable', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
@@ -131,7 +131,7 @@ def test_exchangeable_moments(flow_settings):
     np.testing.assert_allclose(model.distribution.correlation, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_factor_loadings_are_the_principal_components(flow_settings):
+def test_factor_loadings_are_principal_components(flow_settings):
     settings = settings_of('factor', flow_settings)
     model = build_model(settings, SLICES)
     images = make_images()
@@ -159,7 +159,7 @@ def test_inflation_scales_the_residual_alone(flow_settings):
 
 
 @pytest.mark.parametrize('num_slices', [3, 5])
-def test_short_stacks(flow_settings, num_slices):
+def test_initialize_short_stacks(flow_settings, num_slices):
     images, poses = make_images(num_slices=num_slices), np.eye(num_slices, dtype=np.float32)
     for kind in ('average', 'exchangeable', 'pose', 'factor'):
         model = build_model(settings_of(kind, flow_settings, num_slices), num_slices)
@@ -171,8 +171,9 @@ def test_short_stacks(flow_settings, num_slices):
 REAL_NVP = RealNVPSettings(scales=2, filters=6, num_blocks=1, dense_couplings=1, dense_units=8, pose_units=5, alpha=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('process', ['exchangeable', 'pose'])
-def test_a_flow_without_affine_map_starts_from_its_own_latents(process):
+def test_flow_without_affine_map_uses_its_latents(process):
     model = build_model(settings_of(process, REAL_NVP, df=20.0), num_steps=SLICES)
     images = make_images()
     initialize_model(model, images, POSES)

@@ -1,13 +1,16 @@
-"""Sums over whitened loadings, computed block by block, so that never all of them are in memory."""
+"""Sums over whitened loadings, computed block by block, so that memory holds one block of them at a time."""
+
+from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
-from tfp_bruno.distributions._shapes import batch_of, flatten_batch
-from tfp_bruno.distributions._steps import mix_steps
+from tfp_bruno.distributions._shapes import batch_of, flatten_batch, mix_steps
 
 __all__ = ['sum_loadings', 'sum_whitened']
 
@@ -18,7 +21,9 @@ _FEWEST_DIMENSIONS = 64
 _MOST_BLOCKS = 64
 
 
-def sum_whitened(table, rows, scale, whitener, errors):
+def sum_whitened(
+    table: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, whitener: tf.Tensor, errors: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the terms that m whitened steps add to the posterior of q factors.
 
     They are the precision `M^T M` `[..., q, q]` and `M^T E` `[..., q]`, where M are the loadings of n steps, in units
@@ -31,9 +36,9 @@ def sum_whitened(table, rows, scale, whitener, errors):
         whitener: `[..., G, m, n]`, for G groups of dimensions.
         errors: Whitened deviations, `[..., m, D]`.
     """
-    shapes = batch_of(rows, 1), batch_of(whitener, 3)
+    shapes = [batch_of(rows, 1), batch_of(whitener, 3)]
     if scale.shape.rank > 1:
-        shapes += (batch_of(scale, 1),)
+        shapes.append(batch_of(scale, 1))
     # The batch shape of the precisions; that of the errors may have more axes.
     batch = functools.reduce(ps.broadcast_shape, shapes)
     every = ps.broadcast_shape(batch, batch_of(errors, 2))
@@ -50,7 +55,9 @@ def sum_whitened(table, rows, scale, whitener, errors):
 
 
 @tf.custom_gradient
-def sum_loadings(table, rows, scale, mixing, residuals):
+def sum_loadings(
+    table: tf.Tensor, rows: tf.Tensor, scale: tf.Tensor, mixing: tf.Tensor, residuals: tf.Tensor
+) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable]:
     """Returns `M^T M` and `L^T residuals`, where L are the rows of the table and `M = scale mixing L`.
 
     The gradient computes M again instead of keeping it, and takes one product of that size, since `M^T M` is symmetric.
@@ -74,26 +81,26 @@ def sum_loadings(table, rows, scale, mixing, residuals):
     ]
     sums = [_sums(*block()) for block in blocks]
 
-    def gradient(to_precision, to_projection):
+    def gradient(to_precision: tf.Tensor, to_projection: tf.Tensor) -> tuple:
         to_precision += tf.linalg.matrix_transpose(to_precision)
         arguments = [block() for block in blocks]
         to_residuals = [_to_residuals(part[0], part[3], to_projection) for part in arguments]
         parts = [_gradients(*part, to_precision, to_projection) for part in arguments]
         to_loadings, to_scale, to_mixing = zip(*parts, strict=True)
         each = len(blocks) // groups
-        to_mixing = [tf.add_n(to_mixing[start : start + each]) for start in range(0, len(blocks), each)]
+        to_groups = [tf.add_n(to_mixing[start : start + each]) for start in range(0, len(blocks), each)]
         to_scale = tf.concat(to_scale, axis=-1)
         if scale.shape[0] == 1:
             to_scale = tf.reduce_sum(to_scale, axis=0, keepdims=True)
         values = tf.concat(to_loadings, axis=2)
         values = tf.reshape(values, ps.concat([[-1], ps.shape(table)[1:]], 0))
         to_table = tf.IndexedSlices(values, tf.reshape(rows, [-1]), tf.shape(table, out_type=rows.dtype))
-        return to_table, None, to_scale, tf.stack(to_mixing, axis=1), tf.concat(to_residuals, axis=-1)
+        return to_table, None, to_scale, tf.stack(to_groups, axis=1), tf.concat(to_residuals, axis=-1)
 
     return tuple(tf.add_n(each) for each in zip(*sums, strict=True)), gradient
 
 
-def _block_size(table, rows, most):
+def _block_size(table: tf.TensorShape, rows: tf.TensorShape, most: int) -> int:
     """Returns how many dimensions a block has, a divisor of `most`, given the static shapes of table and rows."""
     # Sizes that are not static count as ten.
     each = math.prod(size or 10 for size in (*rows, table[-1]))
@@ -103,7 +110,15 @@ def _block_size(table, rows, most):
     return size if 8 * size >= wanted else most
 
 
-def _block(table, rows, scale, mixing, residuals, start, size):
+def _block(
+    table: tf.Tensor,
+    rows: tf.Tensor,
+    scale: tf.Tensor,
+    mixing: tf.Tensor,
+    residuals: tf.Tensor,
+    start: int,
+    size: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns loadings `[B, n, size, q]`, scale `[.., 1, size, 1]`, mixing `[B, m, n]` and residuals `[B, n, size]`."""
     dimension, factors = table.shape[1], ps.shape(table)[2]
     # So that each copied part of a row is contiguous.
@@ -117,7 +132,9 @@ def _block(table, rows, scale, mixing, residuals, start, size):
 
 # A `tf.function`, like the next: all blocks of one size share a trace.
 @tf.function(autograph=False)
-def _sums(loadings, scale, mixing, residuals):
+def _sums(
+    loadings: tf.Tensor, scale: tf.Tensor, mixing: tf.Tensor, residuals: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     mixed = _merge(scale * _mix(mixing, loadings), 1)
     flat, residuals = _merge(loadings, 1), _merge(residuals, 1)
     if flat.shape[0] == 1:
@@ -128,10 +145,26 @@ def _sums(loadings, scale, mixing, residuals):
 
 
 @tf.function(autograph=False)
-def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
-    """Returns the gradients with respect to the first three; `to_precision` is that of the precision and its transpose.
+def _gradients(
+    loadings: tf.Tensor,
+    scale: tf.Tensor,
+    mixing: tf.Tensor,
+    residuals: tf.Tensor,
+    to_precision: tf.Tensor,
+    to_projection: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the gradients with respect to loadings, scale and mixing.
 
-    Not those with respect to `residuals`, which take no product of this size: where only they count, none is computed.
+    The gradient with respect to `residuals` is `_to_residuals`: it takes no product of this size, and where it alone is
+    needed, none is computed.
+
+    Args:
+        loadings: `[B, n, size, q]`, and the next three as `_block` returns them.
+        scale: `[.., 1, size, 1]`.
+        mixing: `[B, m, n]`.
+        residuals: `[B, n, size]`.
+        to_precision: Gradient with respect to the precision, plus its transpose, `[B, q, q]`.
+        to_projection: Gradient with respect to the projection, `[B, q]`.
     """
     mixed = _mix(mixing, loadings)
     to_scaled = tf.reshape(tf.matmul(_merge(mixed, 1), to_precision), ps.shape(mixed))
@@ -148,7 +181,7 @@ def _gradients(loadings, scale, mixing, residuals, to_precision, to_projection):
     return to_loadings, to_scale, to_mixing
 
 
-def _to_residuals(loadings, residuals, to_projection):
+def _to_residuals(loadings: tf.Tensor, residuals: tf.Tensor, to_projection: tf.Tensor) -> tf.Tensor:
     """Returns the gradient with respect to `residuals`."""
     flat = _merge(loadings, 1)
     if flat.shape[0] == 1:
@@ -156,19 +189,19 @@ def _to_residuals(loadings, residuals, to_projection):
     return tf.reshape(tf.linalg.matvec(flat, to_projection), ps.shape(residuals))
 
 
-def _mix(matrix, value):
+def _mix(matrix: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """Applies `[B, m, n]` over the steps of `[B, n, size, q]`."""
     mixed = tf.matmul(matrix, _merge(value, 2))
     return tf.reshape(mixed, ps.concat([ps.shape(mixed)[:-1], ps.shape(value)[2:]], 0))
 
 
-def _merge(value, axis):
+def _merge(value: tf.Tensor, axis: int) -> tf.Tensor:
     """Merges an axis with the next."""
     shape = ps.shape(value)
     return tf.reshape(value, ps.concat([shape[:axis], [shape[axis] * shape[axis + 1]], shape[axis + 2 :]], 0))
 
 
-def _matmul(first, second, **kwargs):
+def _matmul(first: tf.Tensor, second: tf.Tensor, **kwargs: Any) -> tf.Tensor:
     """Returns `tf.matmul` of batches, one after the other: on CPUs, long sums are up to twice as fast that way."""
     if first.shape[0] is None:
         return tf.matmul(first, second, **kwargs)

@@ -1,7 +1,9 @@
-"""The part in which Gaussian and Student-t differ: the distribution of the radius, given the covariance.
+"""The distribution of the radius: all in which a Gaussian and a Student-t of the same covariance differ.
 
-Every function takes `df`; `None` is the Gaussian, the limit of infinitely many degrees of freedom.
+Every function takes the degrees of freedom `df`; `None` is the Gaussian, their limit at infinity.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -9,15 +11,17 @@ import tensorflow as tf
 from tensorflow_probability import math as tfp_math
 from tensorflow_probability.python.distributions import gamma
 
+from tfp_bruno.distributions._shapes import TensorLike
+
 __all__ = ['digamma_difference', 'entropy', 'log_density', 'mixing', 'predictive_scale']
 
-# From here on, what the terms below leave of the asymptotic series of digamma is less than 1e-16.
+# From here on, the terms of digamma's asymptotic series beyond those below are less than 1e-16.
 _ASYMPTOTIC = 10.0
 # B_2k / 2k for k = 1, 2, ...
 _COEFFICIENTS = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 
 
-def log_density(log_det, beta, n, df=None):
+def log_density(log_det: tf.Tensor, beta: tf.Tensor, n: tf.Tensor, df: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the log-density of n jointly distributed numbers.
 
     ```none
@@ -27,25 +31,25 @@ def log_density(log_det, beta, n, df=None):
     ```
 
     Args:
-        log_det: `Tensor`, log|K| of their covariance K.
-        beta: `Tensor`, `(z - loc)^T K^-1 (z - loc)`.
-        n: Floating-point `Tensor`, how many numbers.
-        df: `Tensor` above 2, or `None`.
+        log_det: log|K| of their covariance K.
+        beta: `(z - loc)^T K^-1 (z - loc)`.
+        n: How many numbers, floating-point.
+        df: Degrees of freedom, above 2.
     """
     if df is None:
         return -0.5 * (n * math.log(2.0 * math.pi) + log_det + beta)
     return -_log_normaliser(n, df) - 0.5 * log_det - 0.5 * (df + n) * tf.math.log1p(beta / (df - 2.0))
 
 
-def predictive_scale(beta, n, df=None):
-    """Returns the factor of the Gaussian's covariance given n numbers, `(df + beta - 2) / (df + n - 2)`."""
+def predictive_scale(beta: tf.Tensor, n: tf.Tensor, df: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns `(df + beta - 2) / (df + n - 2)`, by which n observations scale the Gaussian's conditional covariance."""
     return tf.ones_like(beta) if df is None else (df - 2.0 + beta) / (df - 2.0 + n)
 
 
-def mixing(shape, df, seed, dtype):
-    """Draws the factors that turn Gaussian deviations of covariance K into deviations of the same covariance.
+def mixing(shape: TensorLike, df: tf.Tensor | None, seed: TensorLike, dtype: tf.DType) -> tf.Tensor:
+    """Draws the factors that make Gaussian deviations Student-t ones of the same covariance.
 
-    With w ~ chi-squared(df), `sqrt((df - 2) / w)` times a Gaussian is Student-t.
+    They are `sqrt((df - 2) / w)`, where w ~ chi-squared(df).
     """
     if df is None:
         return tf.ones(shape, dtype)
@@ -53,21 +57,21 @@ def mixing(shape, df, seed, dtype):
     return tf.sqrt((0.5 * df - 1.0) / half_chi_squared)
 
 
-def entropy(log_det, n, df=None):
-    """Returns the differential entropy, nats, of n numbers of covariance K; arguments as for `log_density`."""
+def entropy(log_det: tf.Tensor, n: tf.Tensor, df: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns the differential entropy, in nats, of n numbers; arguments as for `log_density`."""
     if df is None:
         return 0.5 * (n * (1.0 + math.log(2.0 * math.pi)) + log_det)
     return _log_normaliser(n, df) + 0.5 * log_det + 0.5 * (df + n) * digamma_difference(0.5 * n, 0.5 * df)
 
 
-def _log_normaliser(n, df):
+def _log_normaliser(n: tf.Tensor, df: tf.Tensor) -> tf.Tensor:
     """Returns the logarithm of the density's normaliser, without that of the covariance."""
     # A difference of two lgamma would be 0 in float32 at large df.
     return tfp_math.log_gamma_difference(0.5 * n, 0.5 * df) + 0.5 * n * tf.math.log(math.pi * (df - 2.0))
 
 
-def digamma_difference(x, y):
-    """Returns `digamma(x + y) - digamma(y)` for x >= 0 and y > 0, to the precision of the dtype for large y, too."""
+def digamma_difference(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Returns `digamma(x + y) - digamma(y)` for x >= 0 and y > 0, to the precision of the dtype even for large y."""
     is_large = y >= _ASYMPTOTIC
     small = tf.where(is_large, tf.ones_like(y), y)
     large = tf.where(is_large, y, _ASYMPTOTIC * tf.ones_like(y))

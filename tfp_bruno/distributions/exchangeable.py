@@ -1,5 +1,9 @@
 """Exchangeable processes: any two vectors of a sequence are equally correlated, whatever their poses."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties, samplers
@@ -7,12 +11,12 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import _radial as radial
 from tfp_bruno.distributions._parameters import data, parameter, vector
-from tfp_bruno.distributions._shapes import broadcast_batch
-from tfp_bruno.distributions._step_sums import sum_steps
+from tfp_bruno.distributions._shapes import TensorLike, block_covariance, broadcast_batch
+from tfp_bruno.distributions._sufficient_statistics import SufficientStatistics, sufficient_statistics
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import assign_moments, dimension_variance
 
-__all__ = ['ExchangeableGaussianProcess', 'ExchangeableProcess', 'ExchangeableStudentTProcess']
+__all__ = ['ExchangeableProcess']
 
 
 class ExchangeableProcess(Process):
@@ -34,52 +38,49 @@ class ExchangeableProcess(Process):
 
     def __init__(
         self,
-        loc,
-        marginal_variance,
-        correlation,
-        num_steps=None,
-        poses=None,
-        independent_targets=False,
-        validate_args=False,
-        allow_nan_stats=True,
-        name=None,
-    ):
+        loc: TensorLike,
+        marginal_variance: TensorLike,
+        correlation: TensorLike,
+        num_steps: TensorLike | None = None,
+        poses: TensorLike | None = None,
+        independent_targets: bool = False,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str | None = None,
+    ) -> None:
         """Constructs the process.
 
         Args:
-            loc: Floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it): mean of every
-                observation.
-            marginal_variance: Positive `Tensor` of shape `[B1, ..., Bb, D]`: variance of every observation.
-            correlation: `Tensor` of shape `[B1, ..., Bb, D]` in `[0, 1)`: correlation between any two observations.
-            num_steps: Integer `Tensor`, the number of observations of an event. Default value: `None`, that of
-                `poses`.
-            poses: `Tensor` of shape `[..., num_steps, P]`, whose batch shape is part of the process' and on whose
-                values nothing depends, see `at`. Default value: `None`.
-            independent_targets: Python `bool`: whether the steps of an event are drawn and scored each on its own,
-                as in the official code of Conditional BRUNO; conditioning is not changed. Default value: `False`.
-            validate_args: Python `bool`: whether parameters and observations are checked at run time. Default value:
-                `False`.
-            allow_nan_stats: Python `bool`. Default value: `True`.
-            name: Python `str`. Default value: `None`, the name of the class.
+            loc: Mean of every observation, `[B1, ..., Bb, D]` (or broadcastable to it).
+            marginal_variance: Variance of every observation, positive, `[B1, ..., Bb, D]`.
+            correlation: Correlation between any two observations, in [0, 1), `[B1, ..., Bb, D]`.
+            num_steps: Number of observations of an event; `None`: one for each of `poses`.
+            poses: `[..., num_steps, P]`: their batch shape is part of the process', and their values are not used, see
+                `at`.
+            independent_targets: Whether the steps of an event are drawn and scored independently of each other, as in
+                the official code of Conditional BRUNO; conditioning is not changed.
+            validate_args: Whether parameters and observations are checked at run time.
+            allow_nan_stats: As for every distribution of TFP.
+            name: `None`: the name of the class.
 
         Raises:
-            ValueError: if shapes or dtypes of the parameters do not fit each other.
+            ValueError: If shapes or dtypes of the parameters do not fit each other.
         """
         self._set_up(dict(locals()))
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict[str, Any]:
         return {
             **{name: parameter(name, dtype) for name in ('loc', 'marginal_variance', 'correlation')},
             'num_steps': parameter_properties.ShapeParameterProperties(),
             'poses': data(2),
         }
 
-    def fit(self, samples, step=1):
+    def fit(self, samples: np.ndarray, step: int = 1) -> None:
         """Sets the variables among the parameters to moments of samples, except `loc` and `df`.
 
         Args:
-            samples: float32 array `[S, n, D]` about `loc`: S subjects with n vectors each.
+            samples: `[S, n, D]`, float32, less `loc`: S subjects with n vectors each.
             step: Not used; for other processes, the distance between neighbouring poses.
         """
         del step
@@ -90,46 +91,45 @@ class ExchangeableProcess(Process):
         assign_moments(self, variance, products / variance)
 
     @property
-    def loc(self):
+    def loc(self) -> tf.Tensor:
         """Mean of every observation."""
         return self._loc
 
     @property
-    def marginal_variance(self):
+    def marginal_variance(self) -> tf.Tensor:
         """Variance of every observation."""
         return self._marginal_variance
 
     @property
-    def correlation(self):
+    def correlation(self) -> tf.Tensor:
         """Correlation between any two observations."""
         return self._correlation
 
-    def _components(self):
-        """Returns (df or None, loc, a, b): the parameters, the independent and the shared part of the variance."""
+    def _components(self) -> tuple[tf.Tensor | None, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns df (or `None`), loc, and a and b, the independent and the shared part of the variance."""
         variance, correlation = vector(self._marginal_variance), vector(self._correlation)
-        df = vector(getattr(self, '_df', None))
-        return df, vector(self._loc), variance * (1.0 - correlation), variance * correlation
+        return self._degrees(), vector(self._loc), variance * (1.0 - correlation), variance * correlation
 
-    def _poses_at(self, poses):
+    def _poses_at(self, poses: TensorLike | None) -> tf.Tensor | None:
         return None if poses is None and self._poses is None else super()._poses_at(poses)
 
-    def _observed_poses_of(self, observations, poses):
+    def _observed_poses_of(self, observations: tf.Tensor, poses: TensorLike | None) -> tf.Tensor | None:
         return None if poses is None else self._poses_of(observations, poses)
 
-    def _at_batch_of(self, poses, result, event_ndims):
+    def _at_batch_of(self, poses: tf.Tensor | None, result: tf.Tensor, event_ndims: int) -> tf.Tensor:
         """Returns a result with the batch shape of the poses, if there are any."""
         return result if poses is None else broadcast_batch(result, event_ndims, ps.shape(poses)[:-2])
 
-    def _log_prob_at(self, value, poses, weights):
+    def _log_prob_at(self, value: tf.Tensor, poses: tf.Tensor | None, weights: tf.Tensor | None) -> tf.Tensor:
         return self._at_batch_of(poses, super()._log_prob_at(value, poses, weights), 0)
 
-    def _joint_log_prob(self, value, poses, weights):
+    def _joint_log_prob(self, value: tf.Tensor, poses: tf.Tensor | None, weights: tf.Tensor | None) -> tf.Tensor:
         df, loc, a, b = self._components()
-        sums = sum_steps(value, loc, weights)
+        sums = sufficient_statistics(value, loc, weights)
         log_det = (sums.n - 1.0) * tf.math.log(a) + tf.math.log(a + sums.n * b)
         return tf.reduce_sum(radial.log_density(log_det, _beta(sums, a, b), sums.n, df), axis=-1)
 
-    def _marginal_log_prob(self, value, poses):
+    def _marginal_log_prob(self, value: tf.Tensor, poses: tf.Tensor | None) -> tf.Tensor:
         df, loc, a, b = self._components()
         variance = a + b
         df = None if df is None else df[..., tf.newaxis, :]
@@ -138,7 +138,9 @@ class ExchangeableProcess(Process):
         each = tf.reduce_sum(radial.log_density(log_det, beta, tf.ones([], self.dtype), df), axis=-1)
         return self._at_batch_of(poses, each, 1)
 
-    def _sample_n(self, n, seed=None, conditional_input=None):
+    def _sample_n(
+        self, n: TensorLike, seed: TensorLike = None, conditional_input: TensorLike | None = None
+    ) -> tf.Tensor:
         self._sampled_poses(conditional_input)
         df, loc, a, b = self._components()
         shape = ps.concat([[n], self.batch_shape_tensor(), self.event_shape_tensor()], axis=0)
@@ -153,10 +155,12 @@ class ExchangeableProcess(Process):
         deviations = tf.sqrt(b) * shared + tf.sqrt(a) * own
         return loc + radial.mixing(shared_shape, df, mixing_seed, self.dtype) * deviations
 
-    def _condition(self, observations, observed_poses, weights):
+    def _condition(
+        self, observations: tf.Tensor, observed_poses: tf.Tensor | None, weights: tf.Tensor | None
+    ) -> dict[str, Any]:
         df, loc, a, b = self._components()
         observations = self._at_batch_of(observed_poses, observations, 2)
-        sums = sum_steps(observations, loc, weights)
+        sums = sufficient_statistics(observations, loc, weights)
         shrinkage = b / (a + sums.n * b)
         inflation = radial.predictive_scale(_beta(sums, a, b), sums.n, df)
         own, shared = inflation * a, inflation * a * shrinkage
@@ -167,39 +171,40 @@ class ExchangeableProcess(Process):
         }
         return changes if df is None else {**changes, 'df': df + sums.n}
 
-    def _batch_and_steps(self, conditional_input):
+    def _batch_and_steps(self, conditional_input: TensorLike | None) -> tuple[TensorLike, TensorLike]:
         """Returns batch shape and number of steps of the moments at some poses."""
         poses = self._poses_at(conditional_input)
         if poses is None:
             return self.batch_shape_tensor(), self._steps()
         return ps.broadcast_shape(self.batch_shape_tensor(), ps.shape(poses)[:-2]), ps.shape(poses)[-2]
 
-    def _at_every_step(self, value, conditional_input):
+    def _at_every_step(self, value: tf.Tensor, conditional_input: TensorLike | None) -> tf.Tensor:
+        """Returns a parameter `[..., D]` repeated for every step, `[..., n, D]`."""
         batch, steps = self._batch_and_steps(conditional_input)
         shape = ps.concat([batch, ps.reshape(steps, [1]), self._dimension_tensor()], axis=0)
         return tf.broadcast_to(value[..., tf.newaxis, :], shape)
 
-    def _mean(self, conditional_input=None):
+    def _mean(self, conditional_input: TensorLike | None = None) -> tf.Tensor:
         return self._at_every_step(vector(self._loc), conditional_input)
 
-    def _variance(self, conditional_input=None):
+    def _variance(self, conditional_input: TensorLike | None = None) -> tf.Tensor:
         return self._at_every_step(vector(self._marginal_variance), conditional_input)
 
-    def _covariance(self, conditional_input=None):
+    def _covariance(self, conditional_input: TensorLike | None = None) -> tf.Tensor:
         """The covariance of the event flattened to one vector, steps outermost: `[..., n D, n D]`."""
         _, _, a, b = self._components()
         if self._independent_targets:
             a, b = a + b, tf.zeros_like(b)
-        (batch, steps), dimension = self._batch_and_steps(conditional_input), self._dimension_tensor()[0]
+        batch, steps = self._batch_and_steps(conditional_input)
         within = (
             b[..., tf.newaxis, tf.newaxis, :]
             + a[..., tf.newaxis, tf.newaxis, :] * tf.eye(steps, dtype=self.dtype)[..., tf.newaxis]
         )
-        blocks = tf.einsum('...ijd,de->...idje', within, tf.eye(dimension, dtype=self.dtype))
-        shape = ps.concat([batch, [steps * dimension, steps * dimension]], axis=0)
-        return tf.broadcast_to(tf.reshape(blocks, ps.concat([ps.shape(blocks)[:-4], shape[-2:]], axis=0)), shape)
+        # Each of the parameters may have D dimensions, or one for all.
+        within = tf.broadcast_to(within, ps.concat([batch, [steps, steps], self._dimension_tensor()], axis=0))
+        return block_covariance(within)
 
-    def _entropy(self, conditional_input=None):
+    def _entropy(self, conditional_input: TensorLike | None = None) -> tf.Tensor:
         df, _, a, b = self._components()
         batch, steps = self._batch_and_steps(conditional_input)
         n = tf.cast(steps, self.dtype)
@@ -210,116 +215,6 @@ class ExchangeableProcess(Process):
         return tf.reduce_sum(tf.broadcast_to(each, ps.concat([batch, self._dimension_tensor()], axis=0)), axis=-1)
 
 
-def _beta(sums, a, b):
-    """Returns `(z - loc)^T K^-1 (z - loc)` of each dimension from the sums over the steps."""
+def _beta(sums: SufficientStatistics, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns `(z - loc)^T K^-1 (z - loc)` of each dimension from its sufficient statistics."""
     return sums.spread / a + sums.total * sums.centre / (a + sums.n * b)
-
-
-class ExchangeableGaussianProcess(ExchangeableProcess):
-    """A sequence of vectors whose order does not matter, each dimension Gaussian with constant correlation.
-
-    The limit of `ExchangeableStudentTProcess` for many degrees of freedom, and what the official conditional models
-    use. One event has shape `[num_steps, D]`; the D dimensions are independent of each other.
-
-    #### Mathematical Details
-
-    For one dimension with mean `loc`, marginal variance `v` and correlation `rho`, n observations are multivariate
-    Gaussian with covariance `K = a I + b 1 1^T`, where `a = v (1 - rho)` and `b = v rho`:
-
-    ```none
-    log p(z_1..z_n) = -1/2 (n log(2 pi) + (n - 1) log(a) + log(a + n b) + beta)
-    beta   = sum_i (z_i - zbar)^2 / a + n (zbar - loc)^2 / (a + n b)
-    ```
-
-    where `zbar` is the mean of the observations. After n of them, any further ones follow a process of the same class
-    with `loc' = loc + b / (a + n b) * n (zbar - loc)`, `a' = a`, `b' = a b / (a + n b)`.
-
-    #### Examples
-
-    ```python
-    process = tfp_bruno.distributions.ExchangeableGaussianProcess(
-        loc=tf.zeros(3), marginal_variance=tf.ones(3), correlation=0.5 * tf.ones(3), num_steps=4)
-    z = process.sample(seed=(1, 2))                            # [4, 3]
-    process.posterior(z, num_steps=2).mean()                   # [2, 3]
-    ```
-
-    #### References
-
-    [1]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
-    """
-
-
-class ExchangeableStudentTProcess(ExchangeableProcess):
-    """A sequence of vectors whose order does not matter, each dimension a Student-t process with constant correlation.
-
-    One event has shape `[num_steps, D]`: observations `z_1 ... z_n`. The D dimensions are independent of each other;
-    within a dimension, any two observations have the same correlation. Such a sequence is exchangeable: its density
-    does not change when its observations are permuted, and every sub-sequence has the density of the same process
-    with fewer steps.
-
-    #### Mathematical Details
-
-    For one dimension with mean `loc`, marginal variance `v`, correlation `rho` and `df = nu`, n observations are
-    multivariate Student-t with covariance `K = a I + b 1 1^T`, where `a = v (1 - rho)` and `b = v rho`:
-
-    ```none
-    log p(z_1..z_n) = lgamma((nu + n) / 2) - lgamma(nu / 2) - n/2 log(pi (nu - 2))
-                      - 1/2 log|K| - (nu + n)/2 log(1 + beta / (nu - 2))
-    ```
-
-    with log|K| and beta as for `ExchangeableProcess`. K is the covariance; the scale matrix is `(nu - 2) / nu K`.
-    After n observations of mean `zbar`, any further ones follow a process of the same class with
-
-    ```none
-    nu'  = nu + n
-    loc' = loc + b / (a + n b) * n (zbar - loc)
-    k    = (nu + beta - 2) / (nu + n - 2)
-    a'   = k a,   b' = k a b / (a + n b),   v' = a' + b',   rho' = b' / v'
-    ```
-
-    #### Examples
-
-    ```python
-    process = tfp_bruno.distributions.ExchangeableStudentTProcess(
-        df=5., loc=tf.zeros(3), marginal_variance=tf.ones(3), correlation=0.5 * tf.ones(3), num_steps=4)
-    z = process.sample(seed=(1, 2))                            # [4, 3]
-    process.log_prob(z)                                        # []
-    further = process.posterior(z, num_steps=2)                # again such a process
-    further.sample(10, seed=(1, 2))                            # [10, 2, 3], drawn jointly
-    ```
-
-    #### References
-
-    [1]: Iryna Korshunova et al. BRUNO: a deep recurrent model for exchangeable data. NeurIPS 2018.
-    [2]: Amar Shah, Andrew Gordon Wilson, Zoubin Ghahramani. Student-t processes as alternatives to Gaussian
-    processes. AISTATS 2014. [3]: Benjamin Hou et al. Flexible conditional image generation of missing data with
-    learned mental maps. 2019.
-    """
-
-    def __init__(
-        self,
-        df,
-        loc,
-        marginal_variance,
-        correlation,
-        num_steps=None,
-        poses=None,
-        independent_targets=False,
-        validate_args=False,
-        allow_nan_stats=True,
-        name=None,
-    ):
-        """Constructs the process from the arguments of `ExchangeableGaussianProcess` and the degrees of freedom.
-
-        `df` is a floating-point `Tensor` of shape `[B1, ..., Bb, D]` (or broadcastable to it), above 2.
-        """
-        self._set_up(dict(locals()))
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        return {'df': parameter('df', dtype), **super()._parameter_properties(dtype)}
-
-    @property
-    def df(self):
-        """Degrees of freedom."""
-        return self._df

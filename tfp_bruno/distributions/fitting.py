@@ -1,10 +1,15 @@
 """Parameters of processes fitted to samples in closed form, in NumPy."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
+
+from tfp_bruno.distributions.base import Process
 
 __all__ = [
     'FactorMoments',
@@ -20,7 +25,7 @@ __all__ = [
 # One subject in five is held out to measure the residual of the components, on every second slice.
 _LEFT_OUT = 5
 _THINNING = 2
-# Numbers of distances at which the correlation between slices is fitted, and of length scales that are tried.
+# How many distances between slices the correlation is fitted at, and how many length scales are tried.
 _DISTANCES = 3
 _LENGTHS = 200
 # Number of components, each a whole volume, that are transformed together.
@@ -29,7 +34,7 @@ _TRANSFORMED_AT_ONCE = 50
 
 @dataclasses.dataclass(frozen=True)
 class FactorMoments:
-    """Parameters of a factor process, fitted in closed form.
+    """Fitted parameters of a factor process.
 
     Attributes:
         loadings: `[K, D, q]`, principal components times their standard deviations.
@@ -46,22 +51,27 @@ class FactorMoments:
     df: float
 
 
-def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_kernels.MaternOneHalf, subjects=None):
+def fit_factor_moments(
+    samples: np.ndarray,
+    num_factors: int,
+    transform: Callable[[np.ndarray], np.ndarray] | None = None,
+    make_kernel: Callable[..., psd_kernels.PositiveSemidefiniteKernel] = psd_kernels.MaternOneHalf,
+    subjects: np.ndarray | None = None,
+) -> FactorMoments:
     """Fits the parameters of a factor process to samples whose mean over the subjects is zero.
 
-    Args:
-        samples: float32 or float16 array `[S, K, D]`, S >= 3 subjects with K >= 3 vectors at neighbouring positions
-            each.
-        num_factors: Integer q; components beyond the S - 1st have loadings of zero.
-        transform: Linear map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
-            Default value: `None`, the identity.
-        make_kernel: Callable from a length scale to the residual's kernel over positions.
-        subjects: Integers `[S]`, the subject that each sample is of. Of samples of one subject, the first is the
-            subject itself, and the others are altered copies, which count for the components alone. Default value:
-            `None`, each its own.
+    Principal components of whole subjects become the loadings. What they do not explain of held-out subjects determines
+    the residual: its variance, its correlation between slices, the kernel's length scale, and for a Student-t the
+    degrees of freedom.
 
-    Returns:
-        `FactorMoments`.
+    Args:
+        samples: `[S, K, D]`, float32 or float16: S >= 3 subjects with K >= 3 vectors at neighbouring positions each.
+        num_factors: Number of factors, q; components beyond the S - 1st have loadings of zero.
+        transform: Linear map from arrays `[..., D]` to `[..., D]`; the parameters are those of transformed samples.
+            `None`: the identity.
+        make_kernel: Class of the residual's kernel over positions; its argument is `length_scale`.
+        subjects: Subject of each sample, integers `[S]`. The first sample of a subject is the subject itself; the
+            others are augmented copies, which only the components use. `None`: each its own.
     """
     transform = transform or (lambda vectors: vectors)
     num_samples, slices, dimension = samples.shape
@@ -74,15 +84,15 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     axes = axes.reshape(len(axes), -1)
     first = originals(subjects)
     unseen = samples[first[left_out[first]], ::step].astype(np.float32)
-    residual = unseen.reshape(len(unseen), -1)
-    residual -= (residual @ axes.T) @ axes
-    residual = residual.reshape(unseen.shape)
+    flat = unseen.reshape(len(unseen), -1)
+    flat -= (flat @ axes.T) @ axes
+    residual = flat.reshape(unseen.shape)
     correlation, length = fit_kernel(residual, step, make_kernel)
     variance = np.maximum(np.mean(transform(residual) ** 2, axis=(0, 1)), 1e-4)
     energy = np.mean(residual**2, axis=(1, 2))
     # Under a Student-t, the energy of many numbers is inverse-gamma distributed, with relative variance 2 / (df - 4).
     spread = np.var(energy) / np.mean(energy) ** 2
-    df = float(np.clip(4.0 + 2.0 / max(spread, 1e-9), 4.5, 1000.0))
+    df = float(np.clip(4.0 + 2.0 / max(float(spread), 1e-9), 4.5, 1000.0))
     products += _inner_products(samples, [index for index in range(slices) if index % step])
     axes, deviations = principal_axes(samples, num_factors, products)
     loadings = np.zeros([slices, dimension, num_factors], np.float32)
@@ -92,28 +102,30 @@ def fit_factor_moments(samples, num_factors, transform=None, make_kernel=psd_ker
     return FactorMoments(loadings, variance, correlation, length, df)
 
 
-def originals(subjects):
-    """Returns the indices of the first sample of each subject, which is the subject itself and no altered copy."""
+def originals(subjects: np.ndarray) -> np.ndarray:
+    """Returns the indices of the first sample of each subject, which is the subject itself, not an augmented copy."""
     return np.unique(subjects, return_index=True)[1]
 
 
-def thinning(num_slices):
-    """Returns the distance between the slices that are used; three remain of the shortest stack."""
+def thinning(num_slices: int) -> int:
+    """Returns the distance between the slices that a fit uses: at least three slices."""
     return max(1, min(_THINNING, (num_slices - 1) // 2))
 
 
-def principal_axes(samples, count, products=None, chosen=None):
+def principal_axes(
+    samples: np.ndarray, count: int, products: np.ndarray | None = None, chosen: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the principal components of samples about zero, which may differ from their mean.
 
     Args:
-        samples: float32 or float16 array `[S, K, D]`, S much smaller than K D.
-        count: Integer; at most S - 1 components are returned.
-        products: float64 array `[S, S]`, the samples' inner products. Default value: `None`, computed here.
-        chosen: Boolean array `[S]`, the samples to use; S is then their number. Default value: `None`, all.
+        samples: `[S, K, D]`, float32 or float16, S much smaller than K D.
+        count: How many components; at most S - 1 are returned.
+        products: Inner products of the samples, float64 `[S, S]`; `None`: computed here.
+        chosen: Which samples count, boolean `[S]`; S is then their number. `None`: all.
 
     Returns:
-        axes: float32 array `[min(count, S - 1), K, D]`, orthonormal, the largest first.
-        deviations: float32 array `[min(count, S - 1)]`, standard deviations along them.
+        axes: `[min(count, S - 1), K, D]`, float32, orthonormal, the largest first.
+        deviations: Standard deviations along the axes, float32 `[min(count, S - 1)]`.
     """
     slices = range(samples.shape[1])
     products = _inner_products(samples, slices) if products is None else products
@@ -132,7 +144,7 @@ def principal_axes(samples, count, products=None, chosen=None):
     return axes, np.sqrt(values).astype(np.float32)
 
 
-def _inner_products(samples, slices):
+def _inner_products(samples: np.ndarray, slices: Iterable[int]) -> np.ndarray:
     """Returns the inner products of samples `[S, K, D]` over some slices, float64 `[S, S]`."""
     products = np.zeros([len(samples)] * 2)
     for index in slices:
@@ -141,17 +153,21 @@ def _inner_products(samples, slices):
     return products
 
 
-def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):
+def fit_kernel(
+    residual: np.ndarray,
+    step: int,
+    make_kernel: Callable[..., psd_kernels.PositiveSemidefiniteKernel] = psd_kernels.MaternOneHalf,
+) -> tuple[float, float]:
     """Fits `share * k(distance)` to the correlation between slices at a few distances, by least squares.
 
     Args:
-        residual: float32 array `[S, n, D]`, n >= 3: slices that lie `step` apart.
+        residual: `[S, n, D]`, float32, n >= 3: slices that lie `step` apart.
         step: Distance between neighbouring slices.
-        make_kernel: Callable from length scales to kernels over positions.
+        make_kernel: Class of the kernel over positions; its argument is `length_scale`.
 
     Returns:
-        share: `float` in [0.05, 0.97].
-        length: Length scale of the kernel, `float` in [step / 4, 10 step].
+        share: In [0.05, 0.97].
+        length: Length scale of the kernel, in [step / 4, 10 step].
     """
     power = np.mean(residual**2)
     distances = np.arange(1, min(_DISTANCES, residual.shape[1] - 1) + 1)
@@ -164,12 +180,12 @@ def fit_kernel(residual, step, make_kernel=psd_kernels.MaternOneHalf):
     return float(shares[best]), float(lengths[best])
 
 
-def dimension_variance(samples):
+def dimension_variance(samples: np.ndarray) -> np.ndarray:
     """Returns the variance `[D]` of samples `[S, n, D]` about zero, at least 1e-4."""
     return np.maximum(np.mean(samples**2, axis=(0, 1)), 1e-4)
 
 
-def assign_moments(process, variance, correlation):
+def assign_moments(process: Process, variance: np.ndarray, correlation: np.ndarray) -> None:
     """Assigns moments `[D]` to the marginal variance of a process, and to its correlation where that is a variable."""
     process.marginal_variance.assign(variance.astype(np.float32))
     if hasattr(process.correlation, 'assign'):

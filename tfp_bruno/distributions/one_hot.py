@@ -1,8 +1,12 @@
-"""Means, loadings and kernels over one-hot poses, which number the slices of a stack."""
+"""Means, loadings and kernels over one-hot poses, which encode the number of a slice."""
+
+from __future__ import annotations
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.math import psd_kernels
+
+from tfp_bruno.distributions._shapes import TensorLike
 
 __all__ = ['SLICE_KERNELS', 'PoseTable', 'slice_kernel']
 
@@ -15,19 +19,14 @@ SLICE_KERNELS = {
 
 @tfp.experimental.auto_composite_tensor(omit_kwargs=('name',))
 class PoseTable(tf.Module, tfp.experimental.AutoCompositeTensor):
-    """A callable of one-hot poses that looks its values up: for pose-dependent means and loadings."""
+    """A callable that looks up values at one-hot poses: for pose-dependent means and loadings."""
 
-    def __init__(self, values, name=None):
-        """Stores the table.
-
-        Args:
-            values: `Tensor` or `tf.Variable` of shape `[P, ...]`, one entry for each one-hot pose.
-            name: Python `str`. Default value: `None`.
-        """
+    def __init__(self, values: TensorLike | tf.Variable, name: str | None = None) -> None:
+        """Stores the table `[P, ...]`, one entry for each one-hot pose."""
         super().__init__(name=name)
         self.values = values if isinstance(values, tf.Variable) else tf.convert_to_tensor(values)
 
-    def __call__(self, poses):
+    def __call__(self, poses: tf.Tensor) -> tf.Tensor:
         """Returns the values `[..., n, ...]` at one-hot poses `[..., n, P]`; no gradient flows to the poses."""
         # Copying entries is many times faster than a product with a large table.
         return tf.gather(tf.convert_to_tensor(self.values), tf.argmax(poses, axis=-1))
@@ -37,25 +36,27 @@ class PoseTable(tf.Module, tfp.experimental.AutoCompositeTensor):
 class _Positions(tfp.experimental.AutoCompositeTensor):
     """A callable, for `FeatureTransformed`, from one-hot poses `[..., K]` to their numbers `[..., 1]`.
 
-    Two of them with the same K are equal, so kernels that are made anew cause no new trace.
+    Two with the same K are equal, so a new kernel causes no new trace.
     """
 
-    def __init__(self, num_slices):
+    def __init__(self, num_slices: int) -> None:
         self.num_slices = num_slices
 
-    def __call__(self, poses, feature_ndims, example_ndims):
+    def __call__(self, poses: tf.Tensor, feature_ndims: int, example_ndims: int) -> tf.Tensor:
         del feature_ndims, example_ndims
         # Not `tf.matmul`: TensorFlow 2.21 writes past the end of a product of `[B, 1, n, K]` and a matrix on CPUs with
         # AVX-512.
         return tf.reduce_sum(poses * tf.range(self.num_slices, dtype=poses.dtype), -1, keepdims=True)
 
 
-def slice_kernel(length_scale, num_slices, family='exponential'):
+def slice_kernel(
+    length_scale: TensorLike, num_slices: int, family: str = 'exponential'
+) -> psd_kernels.FeatureTransformed:
     """Returns a kernel between one-hot poses `[K]` that falls off with their distance, counted in slices.
 
     Args:
-        length_scale: Floating-point `Tensor`, scalar or `[G]` for G groups of dimensions.
-        num_slices: Integer, K.
+        length_scale: Scalar, or `[G]` for G groups of dimensions.
+        num_slices: K.
         family: Name of a kernel in `SLICE_KERNELS`: 'exponential', which is `exp(-distance / length_scale)`,
             'matern_three_halves', or 'squared_exponential', which is `exp(-(distance / length_scale)^2 / 2)`.
     """

@@ -1,9 +1,13 @@
 """The joint density of a subject's slices: a process over latent vectors, seen through a conditional flow."""
 
+from __future__ import annotations
+
 import functools
 import inspect
+from typing import Any, TypeAlias
 
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.bijectors import composition
 from tensorflow_probability.python.internal import prefer_static as ps
@@ -12,13 +16,15 @@ from tfp_bruno.distributions.base import Process
 
 __all__ = ['ConditionalBruno']
 
+TensorLike: TypeAlias = tf.types.experimental.TensorLike
+
 
 class ConditionalBruno(tfd.TransformedDistribution):
     """The exact joint density of any set of slices of one subject, given their poses.
 
     #### Mathematical Details
 
-    Slices `x_1 ... x_n` with poses `c_1 ... c_n` are images of latent vectors, `x_i = g(z_i; c_i)`, and the latent
+    Slices `x_1 ... x_n` at poses `c_1 ... c_n` are images of latent vectors, `x_i = g(z_i; c_i)`, and the latent
     vectors follow one process:
 
     ```none
@@ -28,7 +34,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
     Conditioning on some slices conditions the process on their latent vectors, so `posterior` is again a
     `ConditionalBruno`, exactly.
 
-    Poses are bound by `at(poses)`; `bijector_kwargs={'conditional_input': poses}` gives them for one call of a method.
+    Poses are bound by `at(poses)`, or passed to one method by `bijector_kwargs={'conditional_input': poses}`.
 
     #### Examples
 
@@ -52,20 +58,22 @@ class ConditionalBruno(tfd.TransformedDistribution):
     2. 2019. [2]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
-    def __init__(self, distribution, bijector, validate_args=False, name=None):
+    def __init__(
+        self, distribution: Process, bijector: tfb.Bijector, validate_args: bool = False, name: str | None = None
+    ) -> None:
         """Composes a process and a flow.
 
         Args:
-            distribution: Process with event shape `[n, D]`, any of `tfp_bruno.distributions`. The poses that it is
-                bound to, if any, are those of the slices.
+            distribution: Process with event shape `[n, D]`, any of `tfp_bruno.distributions`. Its bound poses, if any,
+                are the poses of the slices.
             bijector: Bijector from vectors `[D]` to images `[H, W, C]` whose methods take `conditional_input`, for
                 example `tfp_bruno.bijectors.ConditionalRealNVP`; or one that takes no condition.
-            validate_args: Python `bool`. Default value: `False`.
-            name: Python `str`. Default value: `None`, the name of the class.
+            validate_args: Whether arguments are checked at run time.
+            name: `None`: the name of the class.
 
         Raises:
-            ValueError: if dtypes or shapes of process and bijector do not fit each other, or the bijector is a
-                `tfb.Chain` or another composition of TFP, which would not hand on `conditional_input`.
+            ValueError: If dtypes or shapes of process and bijector do not fit each other, or the bijector is a
+                `tfb.Chain` or another composition of TFP, which would drop `conditional_input`.
         """
         parameters = dict(locals())
         _check_parts(distribution, bijector)
@@ -79,24 +87,24 @@ class ConditionalBruno(tfd.TransformedDistribution):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict[str, Any]:
         return super()._parameter_properties(dtype)
 
-    def encode(self, images, poses):
-        """Returns latent vectors and log-determinants of images, each network evaluated once.
+    def encode(self, images: TensorLike, poses: TensorLike) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns latent vectors and log-determinants of images, with one evaluation of each network.
 
         Args:
-            images: `Tensor` of shape `[..., n, H, W, C]` in [0, 1].
-            poses: `Tensor` of shape `[..., n, P]`.
+            images: `[..., n, H, W, C]` in [0, 1].
+            poses: `[..., n, P]`.
 
         Returns:
-            latents: `Tensor` of shape `[..., n, D]`.
-            log_det: `Tensor` of shape `[..., n]`, log |det dz/dx| of each slice.
+            latents: `[..., n, D]`.
+            log_det: log |det dz/dx| of each slice, `[..., n]`.
         """
         return self._inverse_and_log_det(images, _condition(self.bijector, poses))
 
-    def _inverse_and_log_det(self, images, bijector_kwargs):
-        """Inverts in one evaluation where the bijector offers that, through TFP's two calls otherwise."""
+    def _inverse_and_log_det(self, images: TensorLike, bijector_kwargs: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Inverts in one evaluation where the bijector has a method for it, otherwise with TFP's two calls."""
         images, bijector = tf.convert_to_tensor(images, dtype_hint=self.dtype), self.bijector
         if images.dtype != self.dtype:
             raise ValueError(
@@ -104,18 +112,18 @@ class ConditionalBruno(tfd.TransformedDistribution):
             )
         if hasattr(bijector, 'inverse_and_log_det'):
             return bijector.inverse_and_log_det(images, **bijector_kwargs)
-        # A fresh tensor: TFP's cache answers for another tape, or another condition, otherwise.
+        # A fresh tensor: TFP's cache would return results of another tape, or of another condition.
         images = tf.identity(images)
         latents = bijector.inverse(images, **bijector_kwargs)
         log_det = bijector.inverse_log_det_jacobian(images, bijector.forward_event_ndims(1), **bijector_kwargs)
-        # One that is constant may have no axis for the steps.
+        # A constant log-determinant may have no axis for the steps.
         return latents, tf.broadcast_to(log_det, ps.shape(latents)[:-1])
 
-    def decode(self, latents, poses):
-        """Returns the images `[..., n, H, W, C]` of latent vectors `[..., n, D]` under poses `[..., n, P]`."""
+    def decode(self, latents: TensorLike, poses: TensorLike) -> tf.Tensor:
+        """Returns the images `[..., n, H, W, C]` of latent vectors `[..., n, D]` at poses `[..., n, P]`."""
         return self.bijector.forward(latents, **_condition(self.bijector, poses))
 
-    def _log_prob(self, value, **kwargs):
+    def _log_prob(self, value: TensorLike, **kwargs: Any) -> tf.Tensor:
         distribution_kwargs, bijector_kwargs = self._kwargs_split_fn(kwargs)
         latents, log_det = self._inverse_and_log_det(value, bijector_kwargs)
         is_missing = distribution_kwargs.get('is_missing')
@@ -123,122 +131,139 @@ class ConditionalBruno(tfd.TransformedDistribution):
             log_det = tf.where(tf.cast(is_missing, tf.bool), tf.zeros([], log_det.dtype), log_det)
         return self.distribution.log_prob(latents, **distribution_kwargs) + tf.reduce_sum(log_det, axis=-1)
 
-    def posterior(self, context_images, context_poses, num_steps, is_missing=None, name=None):
-        """Returns the model of further slices of the subject whose context slices are given.
+    def posterior(
+        self,
+        context_images: TensorLike,
+        context_poses: TensorLike,
+        num_steps: TensorLike,
+        is_missing: TensorLike | None = None,
+        name: str | None = None,
+    ) -> ConditionalBruno:
+        """Returns the model of further slices of the subject, given its context slices.
 
         Args:
-            context_images: `Tensor` of shape `[..., n, H, W, C]` in [0, 1]; n may be 0, which gives the prior.
-            context_poses: `Tensor` of shape `[..., n, P]`.
-            num_steps: Integer, number of slices of the result's event.
-            is_missing: Boolean `Tensor` of shape `[..., n]`, `True` where a context is missing and does not count, for
-                batches of subjects with different numbers of them. Default value: `None`, none is missing.
-            name: Python `str`. Default value: `None`, this model's name.
+            context_images: `[..., n, H, W, C]` in [0, 1]; n may be 0, which gives the prior.
+            context_poses: `[..., n, P]`.
+            num_steps: Number of slices of the result's event.
+            is_missing: `[..., n]`, `True` where a context slice is missing and ignored, for batches of subjects with
+                different numbers of contexts. `None`: none is missing.
+            name: Name of the result; `None` keeps this model's name.
 
         Returns:
-            A `ConditionalBruno` with event shape `[num_steps, H, W, C]` and batch shape `[...]`, whose samples are
-            joint unless the process has `independent_targets`.
+            A model with event shape `[num_steps, H, W, C]` and batch shape `[...]`. Its samples are joint unless the
+            process has `independent_targets`.
         """
         latents, _ = self.encode(context_images, context_poses)
         return self.latent_posterior(latents, context_poses, num_steps, is_missing, name)
 
-    def latent_posterior(self, latents, poses, num_steps, is_missing=None, name=None):
-        """Returns what `posterior` returns, given the contexts' latent vectors `[..., n, D]` instead of images."""
+    def latent_posterior(
+        self,
+        latents: TensorLike,
+        poses: TensorLike,
+        num_steps: TensorLike,
+        is_missing: TensorLike | None = None,
+        name: str | None = None,
+    ) -> ConditionalBruno:
+        """Returns the same as `posterior`, given the contexts' latent vectors `[..., n, D]` instead of images."""
         process = self.distribution.posterior(latents, poses, num_steps=num_steps, is_missing=is_missing)
         return ConditionalBruno(process, self.bijector, self.validate_args, name or self.parameters['name'])
 
-    def anomaly_score(self, images, poses, context_images, context_poses):
-        """Returns how much likelier each slice is for the contexts of its subject: low scores are anomalous.
+    def anomaly_score(
+        self, images: TensorLike, poses: TensorLike, context_images: TensorLike, context_poses: TensorLike
+    ) -> tf.Tensor:
+        """Returns by how much the contexts of its subject raise each slice's log-density: anomalous slices score low.
 
         ```none
         score = log p(z | contexts, pose) - log p(z | pose)
         ```
 
-        of the slice's latent vector z: the flow's Jacobian is in both and cancels, and with it what is merely hard to
-        describe, such as noise.
+        of the slice's latent vector z. The flow's Jacobian is in both terms and cancels, and with it the part of the
+        density that depends on the image alone, such as noise.
 
         Args:
-            images: `Tensor` of shape `[..., m, H, W, C]` in [0, 1].
-            poses: `Tensor` of shape `[..., m, P]`.
-            context_images: `Tensor` of shape `[..., n, H, W, C]`, slices of the same subject.
-            context_poses: `Tensor` of shape `[..., n, P]`.
+            images: `[..., m, H, W, C]` in [0, 1].
+            poses: `[..., m, P]`.
+            context_images: Slices of the same subject, `[..., n, H, W, C]`.
+            context_poses: `[..., n, P]`.
 
         Returns:
-            `Tensor` of shape `[..., m]`, nats.
+            Scores in nats, `[..., m]`.
         """
         latents, _ = self.encode(images, poses)
         contexts, _ = self.encode(context_images, context_poses)
         given = self.latent_posterior(contexts, context_poses, ps.shape(latents)[-2]).distribution
         return given.marginal_log_prob(latents, poses) - self.distribution.marginal_log_prob(latents, poses)
 
-    def latent_log_prob(self, latents, poses, independent_targets=False):
+    def latent_log_prob(self, latents: TensorLike, poses: TensorLike, independent_targets: bool = False) -> tf.Tensor:
         """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`.
 
-        With `independent_targets` it is the sum of the densities of each vector on its own.
+        With `independent_targets` it is the sum of the log-densities of each vector on its own.
         """
         if independent_targets:
             return tf.reduce_sum(self.distribution.marginal_log_prob(latents, poses), axis=-1)
         return self.distribution.log_prob(latents, conditional_input=poses)
 
-    def latent_log_prob_and_mean(self, latents, poses, independent_targets=False):
+    def latent_log_prob_and_mean(
+        self, latents: TensorLike, poses: TensorLike, independent_targets: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the process' log-density of the first slices' latent vectors, and its mean at all poses.
 
         Args:
-            latents: `Tensor` of shape `[..., n, D]`.
-            poses: `Tensor` of shape `[..., num_steps, P]`, of which the first n are the latent vectors'.
-            independent_targets: Python `bool`, as for `latent_log_prob`. Default value: `False`.
+            latents: `[..., n, D]`.
+            poses: `[..., num_steps, P]`; the first n are the poses of the latent vectors.
+            independent_targets: As for `latent_log_prob`.
 
         Returns:
-            log_prob: `Tensor` of shape `[...]`.
-            mean: `Tensor` of shape `[..., num_steps, D]`, for `decode`.
+            log_prob: `[...]`.
+            mean: `[..., num_steps, D]`, for `decode`.
         """
         if independent_targets:
             first = poses[..., : ps.shape(latents)[-2], :]
             return self.latent_log_prob(latents, first, True), self.distribution.mean(conditional_input=poses)
         return self.distribution.log_prob_and_mean(latents, poses)
 
-    def mean_image(self, poses=None):
+    def mean_image(self, poses: TensorLike | None = None) -> tf.Tensor:
         """Returns the decoded mean of the process: one typical image per pose, without sampling.
 
         Args:
-            poses: `Tensor` of shape `[..., num_steps, P]`. Default value: `None`, the bound ones.
+            poses: `[..., num_steps, P]`; `None` uses the bound ones.
 
         Returns:
-            `Tensor` of shape `[..., num_steps, H, W, C]`. It is near, not equal to, the mean over samples, as the
-            flow is not linear.
+            `[..., num_steps, H, W, C]`, near the mean of samples, but not equal to it, as the flow is not linear.
         """
         poses = self.distribution.poses if poses is None else poses
         return self.decode(self.distribution.mean(conditional_input=poses), poses)
 
-    def at(self, poses, name=None):
+    def at(self, poses: TensorLike, name: str | None = None) -> ConditionalBruno:
         """Returns the model with the poses bound: the distribution of the slices there, without keyword arguments.
 
         Args:
-            poses: `Tensor` of shape `[..., n, P]`.
-            name: Python `str`. Default value: `None`, which leaves the name to TFP.
+            poses: `[..., n, P]`.
+            name: Name of the result; `None` leaves it to TFP.
 
         Returns:
-            A `ConditionalBruno` with event shape `[n, H, W, C]` and batch shape `[...]`, broadcast with this model's;
-            it works in a `tfd.JointDistribution`.
+            A model with event shape `[n, H, W, C]` and batch shape `[...]`, broadcast with this model's batch shape; it
+            can be a component of a `tfd.JointDistribution`.
         """
         # A name given here would be the component's name in a joint distribution.
         return ConditionalBruno(self.distribution.at(poses), self.bijector, self.validate_args, name)
 
 
-def _check_parts(process, bijector):
-    """Raises a ValueError unless a bijector transforms the vectors of a process."""
+def _check_parts(process: Process, bijector: tfb.Bijector) -> None:
+    """Raises a `ValueError` unless a bijector transforms the vectors of a process."""
     if not isinstance(process, Process):
         raise ValueError(
-            f'`distribution` must be a process of tfp_bruno.distributions, got {type(process).__name__}: it is asked '
-            'for its posterior and takes poses.'
+            f'`distribution` must be a process of tfp_bruno.distributions, got {type(process).__name__}, which has no '
+            '`posterior` given poses.'
         )
     if isinstance(bijector, composition.Composition):
         raise ValueError(
-            f'`bijector` {bijector.name} is a composition, such as tfb.Chain, which hands keyword arguments to its '
+            f'`bijector` {bijector.name} is a composition, such as tfb.Chain, which passes keyword arguments to its '
             'parts by their names and would drop `conditional_input`; use tfp_bruno.bijectors.ConditionalChain.'
         )
     if None not in (bijector.dtype, process.dtype) and bijector.dtype != process.dtype:
         raise ValueError(
-            f'`distribution` is {process.dtype.name}, but `bijector` is {bijector.dtype.name}; make both alike.'
+            f'`distribution` is {process.dtype.name}, but `bijector` is {bijector.dtype.name}; cast one of them.'
         )
     vector = process.event_shape[-1:]
     try:
@@ -252,18 +277,20 @@ def _check_parts(process, bijector):
         )
 
 
-def _takes_condition(bijector):
+def _takes_condition(bijector: tfb.Bijector) -> bool:
     """Returns whether the methods of a bijector take `conditional_input`."""
     parameters = inspect.signature(bijector._forward).parameters.values()
     return any(each.name == 'conditional_input' or each.kind == each.VAR_KEYWORD for each in parameters)
 
 
-def _condition(bijector, poses):
-    """Returns the keyword arguments with which a bijector takes the poses of the slices."""
+def _condition(bijector: tfb.Bijector, poses: TensorLike) -> dict[str, TensorLike]:
+    """Returns the poses of the slices as keyword arguments of a bijector; none if it takes no condition."""
     return {'conditional_input': poses} if _takes_condition(bijector) else {}
 
 
-def _split_kwargs(process, bijector, kwargs):
+def _split_kwargs(
+    process: Process, bijector: tfb.Bijector, kwargs: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the keyword arguments of process and bijector: both take the given poses, or else the bound ones."""
     bijector_kwargs = kwargs.get('bijector_kwargs', {})
     distribution_kwargs = kwargs.get('distribution_kwargs', {})

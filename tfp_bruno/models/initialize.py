@@ -1,10 +1,15 @@
-"""Starts a model from the moments of its training data, so that training begins where a linear model ends."""
+"""Sets the initial parameters of a model in closed form, so that training starts from the best linear model."""
+
+from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 from pydantic.dataclasses import dataclass
 
+from tfp_bruno.bijectors import ConditionalRealNVP
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.distributions.fitting import originals, thinning
+from tfp_bruno.models.conditional_bruno import ConditionalBruno
 from tfp_bruno.settings import STRICT, NonNegative, Positive, Share
 
 __all__ = ['StartSettings', 'initialize_model']
@@ -16,14 +21,14 @@ _ENCODED_AT_MOST = 600
 
 @dataclass(frozen=True, config=STRICT)
 class StartSettings:
-    """How the closed form is taken.
+    """Settings of the closed-form start.
 
     Attributes:
         pixel_share: In [0, 1]: 1 scales every pixel by its own standard deviation, 0 all pixels alike; in between, a
             geometric mean of both.
         smoothing: Variance in logit space that is added, so that constant background keeps a scale.
-        inflation: Factor of the variance that a factor process' residual starts with. Neighbouring pixels err
-            together, so that they tell less of the factors than as many independent ones would.
+        inflation: Factor of the initial variance of a factor process' residual. Neighbouring pixels err together, so
+            they determine the factors less precisely than as many independent ones would.
     """
 
     pixel_share: Share = 0.5
@@ -31,35 +36,43 @@ class StartSettings:
     inflation: Positive = 1.0
 
 
-def initialize_model(model, images, poses, settings=None, subjects=None, overwrite_images=False):
-    """Sets what can be set in closed form from training data, before any training.
+def initialize_model(
+    model: ConditionalBruno,
+    images: np.ndarray,
+    poses: np.ndarray,
+    settings: StartSettings | None = None,
+    subjects: np.ndarray | None = None,
+    overwrite_images: bool = False,
+) -> None:
+    """Sets the parameters that have a closed form from training data, before any training.
 
-    Of a flow with an affine map, the mean image of each slice goes into that map, and the process is fitted in the
-    space that the flow then opens: for a factor process, the principal components of whole volumes become its loadings
-    (as in probabilistic principal component analysis), and what they leave of left-out subjects its residual; for the
-    others, moments of latent vectors become variance and correlation. A flow without an affine map starts from a batch,
-    and the process from moments of the latent vectors that it gives.
+    If the flow has an affine map, that map takes the mean image of each slice, and the process is fitted to latent
+    vectors of the flow without couplings. For a factor process, the principal components of whole volumes become its
+    loadings (as in probabilistic principal component analysis), and their error on held-out subjects its residual; for
+    the others, moments of latent vectors become variance and correlation. A flow without an affine map is initialised
+    from a batch, and the process from moments of the resulting latent vectors.
 
     Args:
-        model: A `ConditionalBruno` from `build_model`.
-        images: float32 or float16 array `[S, K, H, W, C]` in [0, 1], S >= 3, K >= 3.
-        poses: float32 array `[K, P]`.
-        settings: `StartSettings`. Default value: `None`, the defaults.
-        subjects: Integers `[S]`, the subject that each stack is of, as for `fit_factor_moments`: the first of a subject
-            is the subject as it is, the others are augmented copies. With an affine map the mean image is that of the
-            subjects as they are, for copies would blur it. Default value: `None`, each its own.
-        overwrite_images: Whether `images` may be lost, which saves the memory of a second array of that size. Default
-            value: `False`.
+        model: A model from `build_model`.
+        images: `[S, K, H, W, C]` in [0, 1], float32 or float16, S >= 3, K >= 3.
+        poses: `[K, P]`, float32.
+        settings: `None`: the defaults.
+        subjects: Subject of each stack, integers `[S]`, as for `fit_factor_moments`: the first stack of a subject is
+            the subject itself, the others are augmented copies. Copies do not enter the mean image of the affine map,
+            which they would blur. `None`: each its own.
+        overwrite_images: Whether `images` may be overwritten, which saves the memory of a second array of that size.
 
     Raises:
-        ValueError: if a factor process has no affine map to start with.
+        ValueError: If the process has factors, but the flow has no affine map.
     """
     settings = settings or StartSettings()
     flow, step = model.bijector, thinning(images.shape[1])
     is_factor = isinstance(model.distribution, FactorProcess)
     if not flow.settings.pose_affine:
         if is_factor:
-            raise ValueError('A factor process needs a flow with `pose_affine=True`, which starts in closed form.')
+            raise ValueError(
+                '`pose_affine=False`: a factor process needs a flow with an affine map; set `pose_affine`.'
+            )
         flow.initialize_from_data(*_spread(images, poses))
         model.distribution.fit(_encoded(model, images[:, ::step], poses[::step]), step)
         return
@@ -68,7 +81,7 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
     mean, scale = _standardise(images, logits, flow.settings.alpha, settings, subjects)
     flow.initialize(mean, scale, poses)
     flow.initialize_from_data(*spread)
-    # What the flow makes of the mean image.
+    # The latent vector of the mean image.
     model.distribution.loc.assign(_centre(flow, images.shape[2:]))
     if is_factor:
         model.distribution.fit(
@@ -83,18 +96,18 @@ def initialize_model(model, images, poses, settings=None, subjects=None, overwri
         model.distribution.fit(latents, step)
 
 
-def _spread(images, poses):
+def _spread(images: np.ndarray, poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns slices that are spread over subjects and positions, and their poses."""
     subjects, slices = images.shape[:2]
     chosen = np.linspace(0, subjects * slices - 1, min(_STARTED_FROM, subjects * slices)).astype(int)
-    # Neighbours in the choice are another subject's, too.
+    # Consecutive choices also differ in the subject.
     subject, position = chosen % subjects, chosen // subjects
     return images[subject, position].astype(np.float32), poses[position]
 
 
-def _encoded(model, images, poses):
-    """Returns latent vectors `[S, n, D]` of slices about their mean, which becomes the process' own."""
-    # Of a part of the subjects: the networks are slow.
+def _encoded(model: ConditionalBruno, images: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """Returns latent vectors `[S, n, D]` of slices less their mean, which becomes the mean of the process."""
+    # A part of the subjects: the networks are slow.
     every = -(-images.shape[0] * images.shape[1] // _ENCODED_AT_MOST)
     latents = np.stack([model.encode(subject.astype(np.float32), poses)[0].numpy() for subject in images[::every]])
     mean = latents.mean((0, 1))
@@ -102,10 +115,12 @@ def _encoded(model, images, poses):
     return latents - mean
 
 
-def _standardise(images, logits, alpha, settings, subjects):
+def _standardise(
+    images: np.ndarray, logits: np.ndarray, alpha: float, settings: StartSettings, subjects: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Writes standardised logits of images to an array; returns mean and scale of every pixel at every slice.
 
-    One volume after the other, in float32: thousands of them, perhaps of half precision, leave no room for copies.
+    One volume after the other, in float32: thousands of volumes, perhaps in half precision, leave no memory for copies.
     """
     mean = np.zeros(images.shape[1:], np.float32)
     first = np.arange(len(images)) if subjects is None else originals(subjects)
@@ -123,19 +138,19 @@ def _standardise(images, logits, alpha, settings, subjects):
     return mean, scale
 
 
-def _to_logit(image, alpha):
-    """Returns what `ImageLogit` makes of an image, many times faster, in float32."""
+def _to_logit(image: np.ndarray, alpha: float) -> np.ndarray:
+    """Returns the same as `ImageLogit` for an image, many times faster, in float32."""
     scaled = image.astype(np.float32) * np.float32(1.0 - alpha) + np.float32(0.5 * alpha)
     return np.log(scaled / (1.0 - scaled))
 
 
-def _centre(flow, image_shape):
+def _centre(flow: ConditionalRealNVP, image_shape: tuple[int, ...]) -> tf.Tensor:
     """Returns the latent vector `[D]` of standardised logits that are zero."""
     return flow.without_couplings(np.zeros((1, *image_shape), np.float32))[0]
 
 
-def _linear_latents(flow, vectors, image_shape):
-    """Returns the latent vectors of flattened standardised logits `[..., D]`, about that of zero: a linear map."""
+def _linear_latents(flow: ConditionalRealNVP, vectors: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the latent vectors of flattened standardised logits `[..., D]`, less that of zero: a linear map."""
     centre = _centre(flow, image_shape).numpy()
     flat = vectors.reshape(-1, *image_shape)
     parts = np.array_split(flat, -(-len(flat) // _MAPPED_AT_ONCE))

@@ -1,4 +1,4 @@
-"""What users of TFP expect of any distribution: execution regimes, composition, slicing, saving, tracking."""
+"""The processes with the rest of TFP: graphs, XLA, composition, slicing, saving, variables."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def run_one(model, process, z):
     return process.log_prob(z, **at), process.mean(**at), process.sample(3, seed=(1, 2), **at)
 
 
-def test_graph_mode_is_eager_mode(student_model, draw):
+def test_graph_mode_matches_eager_mode(student_model, draw):
     model = student_model
     z, z_seen, process = draw(2, 4), draw(2, 4, seed=1), model.make(2)
 
@@ -27,7 +27,8 @@ def test_graph_mode_is_eager_mode(student_model, draw):
         np.testing.assert_allclose(out, value, rtol=1e-9, atol=1e-9)
 
 
-def test_jit_compile(student_model, draw):
+@pytest.mark.slow
+def test_jit_compile_matches_dense_reference(student_model, draw):
     model = student_model
     z, z_seen = draw(2, 4).astype(np.float32), draw(2, 4, seed=1).astype(np.float32)
     process, law = model.make(2, np.float32), model.law(WANTED, z_seen, SEEN)
@@ -44,7 +45,7 @@ def test_jit_compile(student_model, draw):
     assert np.all(np.isfinite(samples))
 
 
-def test_crossing_a_function_both_ways(student_model, draw):
+def test_process_is_argument_and_result_of_a_function(student_model, draw):
     model = student_model
     variance = {model.variance_name: tf.Variable(model.variance)}
     process, z, z_seen = model.make(2, **variance), draw(2, 4), draw(2, 4, seed=1)
@@ -66,7 +67,7 @@ def test_crossing_a_function_both_ways(student_model, draw):
     np.testing.assert_allclose(rebuilt.log_prob(z, **model.at(WANTED)), log_prob, rtol=1e-9)
 
 
-def test_unknown_shapes(student_model, draw):
+def test_shapes_unknown_before_run_time(student_model, draw):
     """Numbers of steps and batches that are known only at run time."""
     model, process = student_model, student_model.make(2)
 
@@ -85,7 +86,7 @@ def test_unknown_shapes(student_model, draw):
     assert sample.shape == (5, 2, 4)
 
 
-def test_slices(model, draw):
+def test_slice_matches_batch_member(model, draw):
     loc, variance = draw(2, 1, 4), 0.5 + draw(3, 4, seed=1) ** 2
     process, z = model.make(2, loc=loc, **{model.variance_name: variance}), draw(2, 4, seed=2)
     at = model.at(WANTED)
@@ -105,7 +106,7 @@ def test_slices(model, draw):
     assert sliced.sample(seed=(1, 2), **at).shape == (*expected.shape, 2, 4)
 
 
-def test_slices_of_a_posterior_with_bound_poses(pose_model, draw):
+def test_slice_of_posterior_with_bound_poses(pose_model, draw):
     model, z_seen, slices = pose_model, draw(3, 2, 4), np.array([[0, 1], [2, 3], [4, 5]])
     process = model.make(1).posterior(z_seen, model.poses(slices), poses=model.poses(slices[::-1]))
     assert process.batch_shape == [3]
@@ -117,7 +118,7 @@ def test_slices_of_a_posterior_with_bound_poses(pose_model, draw):
     assert process[..., tf.newaxis].sample(2, seed=(1, 2)).shape == (2, 3, 1, 2, 4)
 
 
-def test_copies(model, draw):
+def test_copy_replaces_arguments(model, draw):
     process, z = model.make(2, name='subjects'), draw(3, 4)
     copy = process.copy(num_steps=3, loc=model.parameters['loc'] + 1.0)
     assert copy.event_shape == [3, 4]
@@ -127,15 +128,15 @@ def test_copies(model, draw):
     assert model.posterior(process, z, [0, 1, 2], 2).name.startswith('subjects')
 
 
-def test_seeds(model):
+def test_sample_repeats_with_its_seed(model):
     process, at = model.make(2), model.at(WANTED)
     first, same, other = (process.sample(3, seed=(1, seed), **at) for seed in (2, 2, 3))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).min() > 0
 
 
-def test_joint_distributions(model):
-    """The processes of poses bound to them, with a random mean; named or in sequence."""
+def test_joint_distribution_log_prob(model):
+    """Processes with bound poses and a random mean, by name and in sequence."""
     named = model.is_student
     parts = [
         tfd.Sample(tfd.Normal(np.float64(0.0), np.float64(2.0)), 4),
@@ -169,7 +170,7 @@ class Scorer(tf.Module):
         return self.process.log_prob(z, **self._model.at(WANTED))
 
 
-def test_saved_model(model, draw, tmp_path):
+def test_saved_model_log_prob(model, draw, tmp_path):
     z = draw(3, 2, 4)
     scorer = Scorer(model, loc=tf.Variable(model.parameters['loc']))
     tf.saved_model.save(scorer, str(tmp_path / 'scorer'))
@@ -179,7 +180,7 @@ def test_saved_model(model, draw, tmp_path):
 
 
 def trainable(model, kernel, kind):
-    """Arguments that make every parameter trainable, and the length of the kernel."""
+    """Arguments that make every parameter trainable, including the length of the kernel."""
     constraints = model.process_class.parameter_properties(tf.float64)
     makers = {
         'variable': lambda value, _: tf.Variable(value),
@@ -204,7 +205,7 @@ def trainable(model, kernel, kind):
         ('PoseStudentTProcess', 'deferred'),
     ],
 )
-def test_every_variable_is_tracked_and_trained(name, kind, models, kernel, draw):
+def test_trainable_variables_all_have_gradients(name, kind, models, kernel, draw):
     model = models(name)
     arguments, z = trainable(model, kernel, kind), draw(2, 4)
     process = model.make(2, **arguments)
@@ -222,7 +223,7 @@ def test_every_variable_is_tracked_and_trained(name, kind, models, kernel, draw)
         assert np.any(gradient != 0), variable.name
 
 
-def test_checkpoints(model, kernel, draw, tmp_path):
+def test_checkpoint_restores_parameters(model, kernel, draw, tmp_path):
     z, at = draw(2, 4), model.at(WANTED)
     process, other = (model.make(2, **trainable(model, kernel, 'transformed')) for _ in range(2))
     for variable in process.trainable_variables:
@@ -233,7 +234,7 @@ def test_checkpoints(model, kernel, draw, tmp_path):
     np.testing.assert_array_equal(other.log_prob(z, **at), process.log_prob(z, **at))
 
 
-def test_default_constraints_keep_parameters_in_range(model):
+def test_default_constraint_keeps_parameters_in_range(model):
     constraints = model.process_class.parameter_properties(tf.float32)
     bounds = {'df': (2.0, np.inf), 'correlation': (0.0, 1.0), 'constant_share': (0.0, 1.0)}
     bounds[model.variance_name] = (0.0, np.inf)

@@ -1,4 +1,4 @@
-"""The exchangeable Student-t process against SciPy's multivariate t, finite differences and its own promises."""
+"""The exchangeable Student-t process against SciPy's multivariate t, finite differences, and its identities."""
 
 import hypothesis
 import hypothesis.strategies as st
@@ -39,7 +39,7 @@ def scipy_log_prob(z, df, loc, marginal_variance, correlation):
 
 
 @pytest.mark.parametrize('n', [1, 2, 9, 30])
-def test_log_prob_is_scipy_multivariate_t(n):
+def test_log_prob_matches_scipy(n):
     z = draw(5, n, DIMENSION)
     expected = [scipy_log_prob(one, **PARAMETERS) for one in z]
     np.testing.assert_allclose(make(n).log_prob(z), expected, rtol=1e-10)
@@ -55,7 +55,7 @@ def test_posterior_is_joint_over_marginal(seen, wanted):
     np.testing.assert_allclose(posterior.log_prob(z[:, seen:]), expected, rtol=1e-9)
 
 
-def test_conditioning_one_by_one_equals_all_at_once():
+def test_posterior_one_by_one_equals_all_at_once():
     z = draw(5, DIMENSION)
     once = make(1).posterior(z, num_steps=2)
     process = make(1)
@@ -67,7 +67,7 @@ def test_conditioning_one_by_one_equals_all_at_once():
     np.testing.assert_allclose(process.variance(), once.variance(), rtol=1e-10)
 
 
-def test_no_observations_give_the_prior():
+def test_posterior_without_observations_is_the_prior():
     posterior = make(4).posterior(np.zeros((0, DIMENSION)), num_steps=2)
     for name in ('df', 'loc', 'correlation'):
         np.testing.assert_allclose(getattr(posterior, name), PARAMETERS[name], rtol=1e-12)
@@ -86,7 +86,7 @@ def test_no_observations_give_the_prior():
     correlation=st.floats(0.0, 0.99),
     seed=st.integers(0, 1000),
 )
-def test_order_does_not_matter(order, dimension, df, variance, correlation, seed):
+def test_log_prob_does_not_depend_on_order(order, dimension, df, variance, correlation, seed):
     parameters = [np.full(dimension, value) for value in (df, 0.3, variance, correlation)]
     z = draw(len(order), dimension, seed=seed)
     process = ExchangeableStudentTProcess(*parameters, num_steps=len(order))
@@ -98,7 +98,7 @@ def test_order_does_not_matter(order, dimension, df, variance, correlation, seed
     np.testing.assert_allclose(other.variance(), one.variance(), rtol=1e-9)
 
 
-def test_sampled_moments():
+def test_sample_moments():
     process = make(4, df=np.array([12.0, 6.0, 40.0]))
     samples = process.sample(100_000, seed=(1, 2)).numpy()
     np.testing.assert_allclose(samples.mean((0, 1)), PARAMETERS['loc'], atol=0.02)
@@ -111,7 +111,7 @@ def test_sampled_moments():
     np.testing.assert_allclose(across, np.eye(DIMENSION), atol=0.02)
 
 
-def test_samples_are_distributed_as_student_t():
+def test_sample_follows_scipy_student_t():
     samples = make(3).sample(4000, seed=(3, 4)).numpy()
     for d in range(DIMENSION):
         df = PARAMETERS['df'][d]
@@ -120,14 +120,14 @@ def test_samples_are_distributed_as_student_t():
         assert scipy.stats.kstest(samples[:, 1, d], marginal.cdf).pvalue > 1e-3
 
 
-def test_seeds_repeat():
+def test_sample_repeats_with_its_seed():
     process = make(2)
     first, same, other = (process.sample(3, seed=(1, seed)) for seed in (2, 2, 3))
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).min() > 0
 
 
-def test_moments():
+def test_moments_match_formulas():
     process = make(2)
     np.testing.assert_array_equal(process.mean(), np.tile(PARAMETERS['loc'], (2, 1)))
     np.testing.assert_array_equal(process.mode(), process.mean())
@@ -139,7 +139,7 @@ def test_moments():
     np.testing.assert_allclose(process.covariance(), np.block([[whole, shared], [shared, whole]]), rtol=1e-12)
 
 
-def test_batches_and_broadcasting():
+def test_batch_shape_broadcasts():
     loc, variance = draw(2, 1, DIMENSION), 1.0 + draw(4, DIMENSION, seed=1) ** 2
     process = make(5, df=np.float64(7.0), loc=loc, marginal_variance=variance)
     assert process.batch_shape == [2, 4]
@@ -161,7 +161,7 @@ def test_batches_and_broadcasting():
 
 
 @pytest.mark.parametrize('name', sorted(PARAMETERS))
-def test_any_parameter_may_carry_the_batch(name):
+def test_batch_of_each_parameter(name):
     values = np.stack([PARAMETERS[name], PARAMETERS[name] * 0.9 + 0.05])
     process = make(2, **{name: values})
     assert process.batch_shape == [2]
@@ -175,7 +175,7 @@ def test_any_parameter_may_carry_the_batch(name):
         np.testing.assert_allclose(process[index].log_prob(z), expected, rtol=1e-10)
 
 
-def test_slices():
+def test_slice_matches_batch_member():
     process = make(2, loc=draw(2, 1, DIMENSION), correlation=np.full((4, DIMENSION), 0.3))
     z = draw(2, DIMENSION)
     log_prob = process.log_prob(z).numpy()
@@ -186,7 +186,7 @@ def test_slices():
         np.testing.assert_allclose(sliced.log_prob(z), expected, rtol=1e-12)
 
 
-def test_gradients_are_finite_differences():
+def test_gradients_match_finite_differences():
     z = draw(4, DIMENSION)
     observed = draw(3, DIMENSION, seed=1)
 
@@ -204,7 +204,7 @@ def test_gradients_are_finite_differences():
         np.testing.assert_allclose(exact, difference, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-def test_samples_are_reparameterised():
+def test_sample_is_reparameterised():
     parameters = {name: tf.constant(value) for name, value in PARAMETERS.items()}
     parameters['correlation'] = tf.constant([0.1, 0.4, 0.9], tf.float64)
     with tf.GradientTape() as tape:
@@ -217,7 +217,7 @@ def test_samples_are_reparameterised():
         assert np.all(gradient != 0), name
 
 
-def test_float32_is_close_to_float64():
+def test_float32_matches_float64():
     z = draw(9, DIMENSION) + 100.0
     changes = {'loc': np.full(DIMENSION, 100.0), 'df': np.array([2.01, 1e3, 1e7])}
     exact = make(9, **changes)
@@ -230,7 +230,7 @@ def test_float32_is_close_to_float64():
     np.testing.assert_allclose(one.variance(), other.variance(), rtol=1e-3)
 
 
-def test_a_number_of_steps_known_only_at_run_time():
+def test_num_steps_known_only_at_run_time():
     z = draw(5, DIMENSION)
 
     @tf.function(input_signature=[tf.TensorSpec([None, DIMENSION], tf.float64), tf.TensorSpec([], tf.int32)])

@@ -1,0 +1,106 @@
+"""Loadings of the factors at poses: from a table or a callable, and applied to factors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+from tensorflow_probability.python.internal import prefer_static as ps
+
+from tfp_bruno.distributions._shapes import TensorLike, mix_steps
+
+__all__ = ['ResidualLoadings', 'table_and_rows', 'unknown_loadings']
+
+
+def table_and_rows(
+    name: str,
+    loadings: tf.Tensor | Callable[[tf.Tensor], tf.Tensor],
+    poses: tf.Tensor,
+    dimension: tf.TensorShape,
+    validate_args: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns a table of loadings `[P, D, q]`, and its rows at poses `[..., n, P]`, integers `[..., n]`.
+
+    Args:
+        name: Name of the process, for messages.
+        loadings: Table over one-hot poses, or callable of poses.
+        poses: `[..., n, P]`.
+        dimension: Shape `[D]`.
+        validate_args: Whether poses are checked to be one-hot where `loadings` is a table.
+    """
+    if not callable(loadings):
+        with tf.control_dependencies(_one_hot_assertions(poses) if validate_args else []):
+            return tf.convert_to_tensor(loadings), tf.argmax(poses, axis=-1, output_type=tf.int32)
+    table = tf.convert_to_tensor(loadings(poses))
+    if not table.shape[-3:-1].is_compatible_with(poses.shape[-2:-1].concatenate(dimension)):
+        raise ValueError(
+            f'{name}: `loadings` gave {table.shape} at poses {poses.shape}, not [..., n, {dimension[0]}, q].'
+        )
+    shape = ps.shape(table)
+    rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
+    return tf.reshape(table, ps.concat([[-1], shape[-2:]], 0)), rows
+
+
+def unknown_loadings(shape: TensorLike) -> TensorLike:
+    raise ValueError(
+        f'`loadings`: samples of shape {shape} do not determine the number of factors; give `loadings`, a tensor '
+        '[P, D, q] or a callable of poses.'
+    )
+
+
+def _one_hot_assertions(poses: tf.Tensor) -> list[tf.Operation]:
+    message = 'The poses (argument `conditional_input` or `poses`) must be one-hot where `loadings` is a table.'
+    ones = tf.ones(ps.shape(poses)[:-1], poses.dtype)
+    return [
+        tf.debugging.assert_equal(tf.reduce_max(poses, -1), ones, message=message),
+        tf.debugging.assert_equal(tf.reduce_sum(tf.abs(poses), -1), ones, message=message),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualLoadings:
+    """Loadings at some poses, less their kriging from the loadings at the observed poses: `own - weights observed`.
+
+    To apply them to factors takes a fraction of the time and memory of the loadings themselves, `[..., m, D, q]`.
+
+    Attributes:
+        own: Loadings at the poses, `[..., m, D, q]`.
+        scale: The residual's standard deviations, `[..., 1, D]`.
+        weights: Kriging weights of the observations, `[..., G, m, n]`; `None` without observations.
+        observed: Loadings at the observed poses, `[..., n, D, q]`.
+    """
+
+    own: tf.Tensor
+    scale: tf.Tensor
+    weights: tf.Tensor | None = None
+    observed: tf.Tensor | None = None
+
+    def apply(self, factors: tf.Tensor) -> tf.Tensor:
+        """Returns their product with factors `[..., q]`, or samples `[s, ..., q]` of them: `[..., m, D]`."""
+        product = _apply_loadings(self.own, factors) / self.scale
+        if self.weights is None:
+            return product
+        return product - mix_steps(self.weights, _apply_loadings(self.observed, factors) / self.scale)
+
+    def matrix(self) -> tf.Tensor:
+        """Returns the loadings, `[..., m, D, q]`."""
+        scale = self.scale[..., tf.newaxis]
+        if self.weights is None:
+            return self.own / scale
+        return self.own / scale - mix_steps(self.weights, self.observed / scale, 3)
+
+
+def _apply_loadings(loadings: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Returns loadings `[..., n, D, q]` times factors `[..., q]`: `[..., n, D]`.
+
+    Loadings `[n, D, q]` that are common to a batch take one matrix product, as do samples `[s, ..., q]` of factors.
+    """
+    if loadings.shape.rank == 3:
+        shape = ps.shape(loadings)
+        flat = tf.reshape(loadings, [-1, shape[-1]])
+        product = tf.matmul(tf.reshape(factors, [-1, shape[-1]]), flat, transpose_b=True)
+        return tf.reshape(product, ps.concat([ps.shape(factors)[:-1], shape[:-1]], 0))
+    if factors.shape.rank == loadings.shape.rank - 1:
+        return tf.einsum('...ndq,s...q->s...nd', loadings, factors)
+    return tf.einsum('...ndq,...q->...nd', loadings, factors)
