@@ -139,6 +139,7 @@ def make_flow():
     """A function that makes a small flow with random weights."""
 
     def make(seed=0, dtype=tf.float32, image_shape=(8, 8, 1), scale=0.05, **kwargs):
+        tf_keras.utils.set_random_seed(seed)
         kwargs = {'settings': SETTINGS, **kwargs}
         return randomise(ConditionalRealNVP(image_shape, CONDITION_SIZE, dtype=dtype, **kwargs), seed, scale)
 
