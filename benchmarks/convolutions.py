@@ -89,7 +89,7 @@ def _operations(tf):
 
     return (
         lambda value, kernel, upstream: tf.nn.conv2d(value, kernel, 1, 'SAME'),
-        # A convolution, too, with the mirrored kernel; see tfp_bruno/networks/convolution.py.
+        # A convolution, too, with the mirrored kernel; see tfp_bruno/networks/layers.py.
         lambda value, kernel, upstream: tf.nn.conv2d(upstream, kernel, 1, 'SAME'),
         by_kernels,
         lambda value, kernel, upstream: tf.nn.elu(value),

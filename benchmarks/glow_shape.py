@@ -4,7 +4,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings
-from tfp_bruno.networks.convolution import convolve
+from tfp_bruno.networks.layers import convolve
 
 __all__ = ['GlowConditioner', 'make_glow']
 

@@ -1,4 +1,4 @@
-"""One small bijector of every kind, and flows that are not the identity."""
+"""One small bijector of every kind, and flows with random weights."""
 
 import pathlib
 import re
@@ -42,7 +42,7 @@ MATRIX = np.random.default_rng(5).normal(size=(4, 4))
 
 
 def randomise(bijector, seed=0, scale=0.05):
-    """Moves every weight: the last layers start at zero, where a coupling is the identity."""
+    """Adds noise to every weight: the last layers start at zero, where a coupling is the identity."""
     rng = np.random.default_rng(seed)
     for variable in bijector.trainable_variables:
         variable.assign_add((scale * rng.normal(size=variable.shape)).astype(variable.dtype.as_numpy_dtype))
@@ -101,7 +101,7 @@ MAKERS = {
 
 
 def _power(dtype):
-    """The example of `docs/extending.md`, float32: a bijector of a user."""
+    """The user-defined bijector of `docs/extending.md`, float32."""
     del dtype
     defined = {}
     exec(re.findall(r'```python\n(.*?)```', DOCS.read_text(encoding='utf-8'), re.DOTALL)[1], defined)
@@ -113,13 +113,13 @@ ALL = {**MAKERS, 'conditional_power': _power}
 
 @pytest.fixture(scope='session')
 def all_makers():
-    """Functions from dtype to a bijector, one of every kind and that of a user."""
+    """Functions from dtype to a bijector, one for every kind, including a user-defined one."""
     return ALL
 
 
 @pytest.fixture(params=ALL)
 def make_any(request):
-    """A function from dtype to a bijector of any kind, a user's among them; the test runs once per kind."""
+    """A function from dtype to a bijector, also user-defined; the test runs once per kind."""
 
     def make(dtype):
         tf_keras.utils.set_random_seed(0)
@@ -139,6 +139,7 @@ def make_flow():
     """A function that makes a small flow with random weights."""
 
     def make(seed=0, dtype=tf.float32, image_shape=(8, 8, 1), scale=0.05, **kwargs):
+        tf_keras.utils.set_random_seed(seed)
         kwargs = {'settings': SETTINGS, **kwargs}
         return randomise(ConditionalRealNVP(image_shape, CONDITION_SIZE, dtype=dtype, **kwargs), seed, scale)
 

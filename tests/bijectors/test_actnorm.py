@@ -1,10 +1,11 @@
-"""The start of ActNorm from data: moments by NumPy, repeated, restored, and over replicas."""
+"""Data-dependent initialisation of ActNorm: moments by NumPy, repeated, restored, and in replicas."""
 
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfp_bruno.bijectors import ActNorm
@@ -14,14 +15,14 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.normal([1.0, -2.0], [0.5, 3.0], size=(6, 3, 4, 2))
 
 
-def test_it_starts_as_the_identity():
+def test_actnorm_starts_as_the_identity():
     bijector = ActNorm((3, 4, 2), dtype=tf.float64)
     x, log_det = bijector.inverse_and_log_det(IMAGES)
     np.testing.assert_array_equal(x, IMAGES)
     np.testing.assert_array_equal(log_det, np.zeros(6))
 
 
-def test_moments_of_the_data():
+def test_initialize_from_data_sets_the_moments_of_each_channel():
     bijector = ActNorm((3, 4, 2), dtype=tf.float64)
     deviations = IMAGES.std((0, 1, 2))
     expected = (IMAGES - IMAGES.mean((0, 1, 2))) / deviations
@@ -32,13 +33,13 @@ def test_moments_of_the_data():
     np.testing.assert_allclose(bijector.forward(x), IMAGES, rtol=1e-10)
 
 
-def test_what_was_started_is_left_as_it_is(tmp_path):
+def test_initialize_from_data_keeps_initialised_weights(tmp_path):
     bijector, other = (ActNorm((3, 4, 2), dtype=tf.float64) for _ in range(2))
     bijector.initialize_from_data(IMAGES)
     bijector.trainable_variables[0].assign_add([1.0, 1.0])
     trained = [variable.numpy() for variable in bijector.trainable_variables]
     bijector.initialize_from_data(5 * IMAGES)
-    # Nor after a checkpoint was restored, inside a function.
+    # Also after a checkpoint was restored, inside a function.
     tf.train.Checkpoint(bijector=other).read(
         tf.train.Checkpoint(bijector=bijector).write(str(tmp_path / 'actnorm'))
     ).assert_consumed()
@@ -50,7 +51,7 @@ def test_what_was_started_is_left_as_it_is(tmp_path):
     np.testing.assert_allclose(bijector.forward(np.zeros_like(IMAGES))[0, 0, 0], 5 * IMAGES.mean((0, 1, 2)), rtol=1e-12)
 
 
-def test_a_constant_channel_keeps_its_scale():
+def test_initialize_from_data_keeps_the_scale_of_a_constant_channel():
     bijector = ActNorm((2, 2, 1))
     x = bijector.initialize_from_data(tf.fill([3, 2, 2, 1], 7.0))
     np.testing.assert_array_equal(x, np.zeros((3, 2, 2, 1)))
@@ -90,7 +91,7 @@ for settings in (glow, real_nvp):
         for copy in strategy.experimental_local_results(mirrored):
             np.testing.assert_allclose(variable.numpy(), copy.numpy(), rtol=1e-3, atol=1e-4, err_msg=variable.name)
 
-    # Replicas that share one tensor have gradients all the same.
+    # Replicas that share one tensor have gradients, too.
     shared, pose = tf.constant(images[:2]), tf.constant(poses[:2])
 
     def gradient():
@@ -105,6 +106,7 @@ for settings in (glow, real_nvp):
 """
 
 
-def test_replicas_start_as_one_device_does():
+@pytest.mark.slow
+def test_initialize_from_data_in_replicas_matches_one_device():
     done = subprocess.run([sys.executable, '-c', REPLICAS], capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""A wrong argument is one line that names it, in every public constructor."""
+"""A wrong argument of any public constructor is an error of one line that names it."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def cases():
 
 
 @pytest.mark.parametrize(('kind', 'arguments', 'name'), cases())
-def test_wrong_arguments_are_named_in_one_line(kind, arguments, name):
+def test_bad_input_names_the_argument_in_one_line(kind, arguments, name):
     with pytest.raises(ValueError) as caught:
         kind(**arguments)
     message = str(caught.value)
@@ -82,7 +82,7 @@ def test_wrong_arguments_are_named_in_one_line(kind, arguments, name):
 
 
 @pytest.mark.parametrize('kind', VALID)
-def test_right_arguments_of_other_types_are_taken(kind):
+def test_equivalent_types_are_accepted(kind):
     arguments = dict(VALID[kind])
     for name in ('event_shape', 'image_shape'):
         if name in arguments:
@@ -108,7 +108,7 @@ def test_event_shapes_that_do_not_fit_are_errors(kind):
         assert static([None, *event[:-1], None]).rank == len(static(event)) + 1
 
 
-def test_a_user_defined_bijector_is_checked_too():
+def test_bad_dtype_and_part_messages():
     with pytest.raises(ValueError, match=r'^`dtype` must be float32 or float64, got tf.float16; `network_dtype` lets'):
         ConditionalRealNVP((8, 8, 1), 3, dtype=tf.float16)
     with pytest.raises(

@@ -1,6 +1,7 @@
-"""A flow with its condition fixed, where no keyword argument can be passed."""
+"""A flow with a fixed condition, used where no keyword argument can be passed."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
@@ -11,7 +12,7 @@ CONDITION = np.random.default_rng(0).normal(size=(2, 3))
 LATENTS = np.random.default_rng(1).normal(size=(2, 64))
 
 
-def test_it_equals_the_conditional_bijector(make_flow):
+def test_bound_condition_matches_the_conditional_bijector(make_flow):
     flow = make_flow(dtype=tf.float64)
     bound = BoundCondition(flow, CONDITION)
     kwargs = {'conditional_input': CONDITION}
@@ -32,7 +33,7 @@ def test_it_equals_the_conditional_bijector(make_flow):
         np.testing.assert_array_equal(pair[1], single[1])
 
 
-def test_shapes_and_properties(make_flow):
+def test_bound_condition_has_shapes_and_variables_of_the_bijector(make_flow):
     flow = make_flow()
     bound = BoundCondition(flow, CONDITION.astype(np.float32))
     assert bound.forward_event_shape([7, 64]) == [7, 8, 8, 1]
@@ -44,7 +45,7 @@ def test_shapes_and_properties(make_flow):
     assert {id(v) for v in bound.trainable_variables} == {id(v) for v in flow.trainable_variables}
 
 
-def test_two_conditions_of_one_tensor_do_not_mix(make_flow):
+def test_bound_conditions_share_no_cached_values(make_flow):
     flow = make_flow()
     latents = tf.constant(LATENTS, tf.float32)
     first = BoundCondition(flow, tf.zeros([2, 3]))
@@ -53,7 +54,8 @@ def test_two_conditions_of_one_tensor_do_not_mix(make_flow):
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
 
 
-def test_it_works_in_a_joint_distribution_and_in_chains(make_flow):
+@pytest.mark.slow
+def test_bound_condition_in_a_joint_distribution_and_a_chain(make_flow):
     flow = make_flow(dtype=tf.float64)
     bound = BoundCondition(flow, CONDITION)
     base = tfd.MultivariateNormalDiag(np.zeros((2, 64)), np.ones(64))

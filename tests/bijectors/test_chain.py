@@ -1,4 +1,4 @@
-"""The chain's order, its sum of log-determinants, its errors."""
+"""The chain's order, sum of log-determinants and errors."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def make_parts():
     return [ImageLogit((4, 4, 1), dtype=tf.float64), affine, Squeeze((4, 4, 1), dtype=tf.float64)]
 
 
-def test_the_last_part_is_applied_first():
+def test_chain_applies_the_last_part_first():
     logit, affine, squeeze = parts = make_parts()
     chain = ConditionalChain(parts, 3)
     x, condition = np.random.default_rng(1).normal(size=(5, 2, 2, 4)), np.eye(3)[[0, 1, 2, 0, 1]]
@@ -28,16 +28,16 @@ def test_the_last_part_is_applied_first():
     assert chain.bijectors == tuple(parts)
 
 
-def test_neighbours_that_do_not_fit():
+def test_chain_rejects_event_shapes_that_differ():
     with pytest.raises(ValueError, match=r'image_logit takes events of shape \(4, 4, 1\), but squeeze makes \(8,'):
         ConditionalChain([ImageLogit((4, 4, 1)), Squeeze((8, 8, 1))], 3)
 
 
-def test_the_condition_size_is_that_of_the_parts():
+def test_chain_takes_the_condition_size_of_its_parts():
     logit, affine, squeeze = make_parts()
     assert ConditionalChain([logit, affine, squeeze]).condition_size == 3
     assert ConditionalChain([logit, squeeze]).condition_size is None
-    # It may be more than the parts ask for.
+    # It may be given if no part takes a condition.
     assert ConditionalChain([logit, squeeze], 5).condition_size == 5
     chain = ConditionalChain([logit, ConditionalChain([affine, squeeze])])
     x, condition = np.random.default_rng(1).normal(size=(3, 2, 2, 4)), np.eye(3)
@@ -47,7 +47,7 @@ def test_the_condition_size_is_that_of_the_parts():
         chain.forward(x)
 
 
-def test_condition_sizes_that_differ():
+def test_chain_rejects_condition_sizes_that_differ():
     parts = [ConditionalAffine((4,), 3, name='first'), ConditionalAffine((4,), 2, name='second')]
     with pytest.raises(ValueError, match=r'same condition, but its sizes differ: first 3, second 2\.$'):
         ConditionalChain(parts)
@@ -55,7 +55,7 @@ def test_condition_sizes_that_differ():
         ConditionalChain(parts[:1], 4)
 
 
-def test_dtypes_that_differ():
+def test_chain_rejects_dtypes_that_differ():
     parts = [ConditionalAffine((4,), 3, name='first'), ConditionalAffine((4,), 3, dtype=tf.float64, name='second')]
     with pytest.raises(ValueError, match=r'one dtype, but first has float32 and second float64\.$'):
         ConditionalChain(parts)

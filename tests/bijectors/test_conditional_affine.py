@@ -9,7 +9,7 @@ RNG = np.random.default_rng(0)
 LOC, SCALE = RNG.normal(size=(3, 2, 2, 1)), RNG.uniform(0.5, 2.0, size=(3, 2, 2, 1))
 
 
-def test_it_starts_as_the_identity():
+def test_conditional_affine_starts_as_the_identity():
     bijector = ConditionalAffine((2, 2, 1), 3)
     x = RNG.normal(size=(2, 2, 2, 1)).astype(np.float32)
     y, log_det = bijector.forward_and_log_det(x, tf.ones([2, 3]))

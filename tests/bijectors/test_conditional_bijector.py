@@ -1,4 +1,4 @@
-"""What every bijector promises: inverse, log-determinants, leading dimensions, shapes and errors."""
+"""Every bijector: inverse, log-determinants, leading dimensions, shapes and errors."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def draw(shape, dtype, seed=1):
 
 
 def kwargs_of(bijector, condition):
-    """The condition, where the bijector takes one."""
+    """The condition, if the bijector takes one."""
     return {} if bijector.condition_size is None else {'conditional_input': condition}
 
 
@@ -52,7 +52,7 @@ def test_inverse_undoes_forward(make_bijector, dtype, tolerance):
     np.testing.assert_allclose(again, y, atol=tolerance)
 
 
-def test_log_determinants_are_those_of_the_jacobian(make_bijector):
+def test_log_det_matches_the_jacobian(make_bijector):
     bijector = make_bijector(tf.float64)
     condition = draw([CONDITION_SIZE], tf.float64, 2)
     kwargs = kwargs_of(bijector, condition)
@@ -76,7 +76,7 @@ def test_leading_dimensions_are_kept(make_bijector):
     one_y, one_log_det = bijector.forward_and_log_det(x[1, 2], condition[1, 2])
     np.testing.assert_allclose(y[1, 2], one_y, atol=1e-12)
     np.testing.assert_allclose(log_det[1, 2], one_log_det, atol=1e-10)
-    # More event dimensions than the least: the log-determinant is summed over them.
+    # The log-determinant is summed over further event dimensions.
     kwargs = kwargs_of(bijector, condition)
     summed = bijector.forward_log_det_jacobian(x, event_ndims=len(event) + 1, **kwargs)
     np.testing.assert_allclose(summed, tf.reduce_sum(log_det, -1), atol=1e-10)
@@ -97,7 +97,7 @@ def test_conditions_broadcast_against_events(make_bijector):
             np.testing.assert_allclose(log_det[i, j], one_log_det, atol=1e-10)
 
 
-def test_event_shapes_static_and_dynamic(make_bijector):
+def test_event_shapes_match_statically_and_dynamically(make_bijector):
     bijector = make_bijector(tf.float32)
     before, after = event_shapes(bijector)
     assert bijector.forward_event_shape([5, 7, *before]) == [5, 7, *after]
@@ -109,7 +109,7 @@ def test_event_shapes_static_and_dynamic(make_bijector):
     assert bijector.inverse_min_event_ndims == len(after)
 
 
-def test_shape_errors_name_what_is_wrong(make_bijector):
+def test_bad_shapes_name_the_argument(make_bijector):
     bijector = make_bijector(tf.float32)
     x = tf.zeros([2, *bijector._event_shape_of_x])
     wrong = tf.zeros([2, *bijector._event_shape_of_x[:-1], bijector._event_shape_of_x[-1] + 1])
@@ -126,7 +126,7 @@ def test_shape_errors_name_what_is_wrong(make_bijector):
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
-def test_conditions_that_are_not_finite_are_named(make_bijector, bad):
+def test_validate_args_rejects_conditions_that_are_not_finite(make_bijector, bad):
     bijector = make_bijector(tf.float32)
     if bijector.condition_size is None:
         pytest.skip('takes no condition')
@@ -140,7 +140,7 @@ def test_conditions_that_are_not_finite_are_named(make_bijector, bad):
             function(value, conditional_input=condition)
 
 
-def test_unknown_batch_in_a_function(make_bijector):
+def test_function_with_unknown_batch_matches_eager(make_bijector):
     bijector = make_bijector(tf.float64)
     event = bijector._event_shape_of_x
     x, condition = draw([3, *event], tf.float64), draw([3, CONDITION_SIZE], tf.float64, 2)

@@ -1,6 +1,6 @@
-"""What `bijector_properties_test` of TFP checks of its own bijectors, for every public class of this package.
+"""The checks of TFP's `bijector_properties_test`, for every public class of this package.
 
-Each is given its condition once, by `BoundCondition`, so that it is tested as any bijector of TFP.
+`BoundCondition` fixes the condition, so that each class is tested like a bijector of TFP.
 """
 
 import inspect
@@ -61,7 +61,7 @@ def test_inverse_of_forward_is_the_identity(make, dtype, tolerance):
     np.testing.assert_allclose(forward, -inverse, rtol=10 * tolerance, atol=10 * tolerance)
 
 
-def test_log_determinants_are_those_of_autodiff(make):
+def test_log_det_matches_autodiff(make):
     _, bijector, x = make(tf.float64)
     tolerance = 1e-8 if bijector.dtype == tf.float64 else 1e-4
     matrix = jacobian(bijector.forward, x[0])
@@ -76,7 +76,7 @@ def test_log_determinants_are_those_of_autodiff(make):
         assert (np.abs(matrix) > 1e-12).sum(1).max() == 1
 
 
-def test_event_shapes(make):
+def test_event_shapes_match(make):
     _, bijector, x = make(tf.float32)
     y = bijector.forward(x)
     for leading in ([], [5], [5, 7]):
@@ -99,7 +99,7 @@ def test_parameter_properties_name_arguments(make):
         np.testing.assert_array_equal(bijector.experimental_batch_shape_tensor(), [])
 
 
-def test_copies_are_equal_in_value_and_share_variables(make):
+def test_copy_has_equal_values_and_the_same_variables(make):
     conditional, bijector, x = make(tf.float32)
     for own, copied in ((conditional, conditional.copy(name='copy')), (bijector, bijector.copy(name='copy'))):
         assert type(copied) is type(own)
@@ -108,7 +108,7 @@ def test_copies_are_equal_in_value_and_share_variables(make):
     np.testing.assert_array_equal(copied.forward(x), bijector.forward(x))
 
 
-def test_slices_are_equal_in_value(make):
+def test_slice_has_equal_values(make):
     conditional, _, x = make(tf.float32)
     conditions = np.random.default_rng(2).normal(size=(4, 2, CONDITION_SIZE)).astype(np.float32)
     bijector = BoundCondition(conditional, conditions)
@@ -126,7 +126,7 @@ def test_slices_are_equal_in_value(make):
         np.testing.assert_allclose(part.forward(events), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_composite_tensors_across_a_function(make):
+def test_function_takes_and_returns_composite_tensors(make):
     conditional, bijector, x = make(tf.float32)
     assert isinstance(conditional, tf.__internal__.CompositeTensor)
     assert isinstance(bijector, tf.__internal__.CompositeTensor)
@@ -148,7 +148,7 @@ def test_composite_tensors_across_a_function(make):
     assert packed.bijector is conditional
 
 
-def test_trainable_variables(make):
+def test_trainable_variables_all_have_gradients(make):
     conditional, bijector, x = make(tf.float32)
     assert list(map(id, bijector.trainable_variables)) == list(map(id, conditional.trainable_variables))
     with tf.GradientTape() as tape:
@@ -157,7 +157,7 @@ def test_trainable_variables(make):
     assert all(gradient is not None for gradient in gradients)
 
 
-def test_equality(make):
+def test_equality_needs_the_same_bijector_and_condition(make):
     conditional, bijector, _ = make(tf.float32)
     other = make(tf.float32)[0]
     assert conditional == conditional

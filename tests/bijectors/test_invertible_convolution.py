@@ -9,7 +9,7 @@ from tfp_bruno.bijectors import InvertibleConvolution
 MATRIX = np.random.default_rng(3).normal(size=(4, 4))
 
 
-def test_it_multiplies_by_the_given_matrix():
+def test_invertible_convolution_multiplies_by_the_matrix():
     bijector = InvertibleConvolution((2, 3, 4), MATRIX, dtype=tf.float64)
     image = np.random.default_rng(0).normal(size=(5, 2, 3, 4))
     np.testing.assert_allclose(bijector.inverse(image), image @ MATRIX, atol=1e-12)
@@ -19,7 +19,7 @@ def test_it_multiplies_by_the_given_matrix():
     np.testing.assert_allclose(bijector.forward_log_det_jacobian(image), np.full(5, -expected), rtol=1e-12)
 
 
-def test_a_trained_matrix_has_the_determinant_it_says():
+def test_log_det_of_a_trained_matrix_matches_numpy():
     bijector = InvertibleConvolution((1, 1, 4), MATRIX, dtype=tf.float64)
     for variable in bijector.trainable_variables:
         variable.assign_add(np.random.default_rng(1).normal(size=variable.shape))
@@ -29,8 +29,8 @@ def test_a_trained_matrix_has_the_determinant_it_says():
     np.testing.assert_allclose(log_det, np.linalg.slogdet(matrix)[1], atol=1e-10)
 
 
-def test_matrices_that_do_not_fit():
-    with pytest.raises(ValueError, match=r'`initial_matrix` has shape \(4, 4\).*asks for \(3, 3\)'):
+def test_bad_matrices_are_errors():
+    with pytest.raises(ValueError, match=r'`initial_matrix` has shape \(4, 4\).*needs \(3, 3\)'):
         InvertibleConvolution((2, 2, 3), MATRIX)
     with pytest.raises(ValueError, match='singular'):
         InvertibleConvolution((2, 2, 4), np.ones((4, 4)))

@@ -20,7 +20,7 @@ def saturating_flow(make_flow):
     return flow, [variable.numpy() for variable in flow.trainable_variables]
 
 
-def test_values_are_scipy_logits():
+def test_logit_matches_scipy():
     image = np.random.default_rng(0).uniform(size=(5, 2, 3, 1))
     bijector = ImageLogit((2, 3, 1), alpha=0.2, dtype=tf.float64)
     p = 0.8 * image + 0.1
@@ -29,20 +29,20 @@ def test_values_are_scipy_logits():
     np.testing.assert_allclose(bijector.inverse_log_det_jacobian(image), expected, rtol=1e-12)
 
 
-def test_black_and_white_are_finite():
+def test_logit_of_black_and_white_is_finite():
     x, log_det = ImageLogit((1, 2, 1), alpha=0.01).inverse_and_log_det(tf.constant([[[0.0], [1.0]]]))
     np.testing.assert_allclose(x[0, :, 0], scipy.special.logit([0.005, 0.995]), rtol=1e-5)
     assert np.isfinite(log_det)
 
 
 @pytest.mark.parametrize('alpha', [0.0, 1.0, -0.1])
-def test_alpha_outside_its_range(alpha):
+def test_alpha_outside_its_range_is_an_error(alpha):
     with pytest.raises(ValueError, match='`alpha` must be in'):
         ImageLogit((1, 1, 1), alpha)
 
 
 @pytest.mark.parametrize('level', [-0.2, 1.2, 255.0])
-def test_validate_args_refuses_images_outside_the_range(level):
+def test_validate_args_rejects_images_outside_the_range(level):
     bijector = ImageLogit((1, 1, 1), alpha=0.2, validate_args=True)
     bijector.inverse(tf.constant([[[-0.12]]]))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r'must lie in \(-0.1750, 1.1750\)'):
@@ -53,24 +53,24 @@ def test_validate_args_refuses_images_outside_the_range(level):
 
 
 @pytest.mark.parametrize('dtype', [tf.float32, tf.float64])
-def test_logits_that_saturate_make_images_with_a_latent(dtype):
+def test_inverse_of_saturated_images_is_finite(dtype):
     bijector = ImageLogit((1, 2, 1), alpha=0.2, dtype=dtype)
     image = bijector.forward(tf.constant([[[-300.0], [300.0]]], dtype))
     latent, log_det = bijector.inverse_and_log_det(tf.identity(image))
     assert np.all(np.isfinite(latent))
     assert np.isfinite(log_det)
     np.testing.assert_allclose(bijector.forward(latent), image, atol=1e-6)
-    # What is no image has none.
+    # Values far outside the bounds have no logit.
     assert np.all(np.isnan(bijector.inverse(tf.constant([[[-0.2], [1.2]]], dtype))))
 
 
-def test_validate_args_refuses_nan():
+def test_validate_args_rejects_nan():
     with pytest.raises(tf.errors.InvalidArgumentError, match='scale the image'):
         ImageLogit((1, 1, 1), alpha=0.2, validate_args=True).inverse(tf.constant([[[np.nan]]]))
 
 
-def test_values_near_the_bounds_follow_a_straight_line():
-    """Where float32 has no numbers to tell logits apart; elsewhere nothing is changed."""
+def test_forward_is_linear_near_the_bounds():
+    """Linear where float32 cannot represent the differences between logits, unchanged elsewhere."""
     bijector = ImageLogit((1, 1, 1), alpha=0.2)
     logits = np.linspace(-30.0, 30.0, 241, dtype=np.float32)
     image, log_det = (np.ravel(part) for part in bijector.forward_and_log_det(logits.reshape(-1, 1, 1, 1), None))
@@ -87,7 +87,7 @@ def test_values_near_the_bounds_follow_a_straight_line():
 
 
 @pytest.mark.parametrize('alpha', [0.2, 0.05, 1e-5])
-def test_images_never_reach_the_straight_line(alpha):
+def test_images_in_range_have_exact_logits(alpha):
     image = np.random.default_rng(0).uniform(size=(50, 1, 1, 1)).astype(np.float32)
     image[:2, 0, 0, 0] = 0.0, 1.0
     x, log_det = ImageLogit((1, 1, 1), alpha).inverse_and_log_det(image)
@@ -96,12 +96,13 @@ def test_images_never_reach_the_straight_line(alpha):
     np.testing.assert_allclose(log_det, np.log((1 - alpha) / (p * (1 - p))).ravel(), rtol=2e-3)
 
 
+@pytest.mark.slow
 @hypothesis.settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 @hypothesis.given(scale=strategies.floats(0.0, 0.1), seed=strategies.integers(0, 2**16))
-def test_samples_have_the_density_with_which_they_were_drawn(saturating_flow, scale, seed):
-    """Random weights, float32: logits up to 40. Two in a thousand and 0.2 nats are what rounded images leave."""
+def test_log_prob_of_samples_matches_the_sampling_density(saturating_flow, scale, seed):
+    """Random weights, float32: logits up to 40. The tolerances, 0.002 and 0.2 nats, allow for rounded images."""
     flow, start = saturating_flow
     rng = np.random.default_rng(seed)
     for variable, value in zip(flow.trainable_variables, start, strict=True):
@@ -110,7 +111,7 @@ def test_samples_have_the_density_with_which_they_were_drawn(saturating_flow, sc
     distribution = tfd.TransformedDistribution(normal, BoundCondition(flow, np.eye(3, dtype=np.float32)[seed % 3]))
     images, expected = distribution.experimental_sample_and_log_prob(20, seed=(1, seed))
     actual, expected = distribution.log_prob(tf.identity(images)).numpy(), expected.numpy()
-    # A logit of hundreds makes what is no image: never a finite density that is wrong.
+    # A logit of hundreds gives values out of range: their density is NaN, never finite and wrong.
     margin = 0.5 * flow.settings.alpha / (1.0 - flow.settings.alpha) + 0.05
     is_image = (np.abs(images - 0.5) < 0.5 + margin).all((1, 2, 3))
     np.testing.assert_allclose(actual[is_image], expected[is_image], rtol=2e-3, atol=0.2)

@@ -65,7 +65,7 @@ def distribution_of(bijector):
 
 
 @pytest.mark.parametrize('kind', MAKERS)
-def test_mean_and_entropy_are_those_of_the_affine_map(kind):
+def test_mean_and_entropy_match_the_affine_map(kind):
     bijector = MAKERS[kind]()
     assert bijector.is_constant_jacobian
     distribution, matrix, shift = distribution_of(bijector)
@@ -87,19 +87,19 @@ def _lu(matrix):
 
 
 @pytest.mark.parametrize('kind', ELEMENTWISE)
-def test_standard_deviation_element_by_element(kind):
+def test_stddev_of_elementwise_maps_matches(kind):
     distribution, matrix, _ = distribution_of(ELEMENTWISE[kind]())
     expected = np.sqrt(np.diag(matrix @ np.diag(SCALE**2) @ matrix.T))
     np.testing.assert_allclose(np.ravel(distribution.stddev()), expected, rtol=1e-9)
 
 
-def test_a_mixing_map_has_no_standard_deviation_as_in_tfp():
+def test_stddev_of_a_mixing_map_is_an_error():
     distribution, _, _ = distribution_of(convolution())
     with pytest.raises(NotImplementedError, match='multivariate'):
         distribution.stddev()
 
 
-def test_covariance_of_vectors():
+def test_covariance_of_vectors_matches():
     bijector = affine((16,))
     _, matrix, _ = distribution_of(bijector)
     normal = tfd.MultivariateNormalDiag(LOC, SCALE)
@@ -107,7 +107,7 @@ def test_covariance_of_vectors():
     np.testing.assert_allclose(distribution.covariance(), matrix @ np.diag(SCALE**2) @ matrix.T, rtol=1e-9, atol=1e-9)
 
 
-def test_a_batch_of_conditions_has_a_batch_of_entropies():
+def test_entropy_of_a_batch_of_conditions_matches():
     bijector, conditions = affine((16,)), RNG.normal(size=(5, 3))
     normal = tfd.MultivariateNormalDiag(LOC, SCALE)
     distribution = tfd.TransformedDistribution(normal, BoundCondition(bijector, conditions))
@@ -117,7 +117,7 @@ def test_a_batch_of_conditions_has_a_batch_of_entropies():
     np.testing.assert_allclose(distribution[2].entropy(), expected[2], rtol=1e-9)
 
 
-def test_what_is_not_affine_says_so(make_bijector):
+def test_mean_of_a_nonlinear_map_is_an_error(make_bijector):
     bijector = make_bijector(tf.float64)
     x = RNG.normal(size=(2, *bijector._event_shape_of_x))
     log_det = bijector.forward_and_log_det(x, np.ones([2, 3]))[1].numpy()

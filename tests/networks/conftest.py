@@ -1,7 +1,13 @@
-"""Networks whose weights are all random."""
+"""Networks with random weights, the same in every run."""
 
 import numpy as np
 import pytest
+import tf_keras
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    tf_keras.utils.set_random_seed(0)
 
 
 @pytest.fixture

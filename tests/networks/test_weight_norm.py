@@ -1,4 +1,4 @@
-"""The networks of the official code against NumPy, and their start from data."""
+"""The networks of the official code against NumPy, and their data-dependent initialisation."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def convolve(value, kernel):
 
 
 def convolutional_outputs(network):
-    """The two outputs, and what every layer gives before its nonlinearity."""
+    """The two outputs, and the output of every layer before its nonlinearity."""
     value = {variable.name.split('/')[-1].split(':')[0]: variable.numpy() for variable in network.variables}
     pose = CONDITION @ unit(value['pose']) * value['pose_gain'] + value['pose_shift']
     pose = pose.reshape(5, *value['gain'].shape).swapaxes(0, 1)[:, :, None, None]
@@ -48,7 +48,7 @@ def convolutional_outputs(network):
 
 
 @pytest.mark.parametrize('num_blocks', [0, 2])
-def test_convolutional_values(randomised, num_blocks):
+def test_convolutional_conditioner_matches_numpy(randomised, num_blocks):
     network = randomised(WeightNormConvolutionalConditioner(4, num_blocks, 3, dtype='float64'), X.shape)
     shift, log_scale = network(X, CONDITION)
     expected_shift, expected_log_scale, _ = convolutional_outputs(network)
@@ -57,7 +57,7 @@ def test_convolutional_values(randomised, num_blocks):
 
 
 @pytest.mark.parametrize('within_function', [False, True])
-def test_recomputed_gradients_are_the_same(randomised, within_function):
+def test_recompute_gives_equal_gradients(randomised, within_function):
     kept = randomised(WeightNormConvolutionalConditioner(4, 2, 3, dtype='float64'), X.shape)
     again = randomised(WeightNormConvolutionalConditioner(4, 2, 3, recompute=True, dtype='float64'), X.shape)
     again.set_weights(kept.get_weights())
@@ -76,7 +76,7 @@ def test_recomputed_gradients_are_the_same(randomised, within_function):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_convolutional_start_from_data(randomised):
+def test_initialize_convolutional_conditioner_normalises_features(randomised):
     network = randomised(WeightNormConvolutionalConditioner(4, 2, 3, dtype='float64'), X.shape)
     outputs = network.initialize(X, CONDITION)
     *expected, layers = convolutional_outputs(network)
@@ -85,13 +85,13 @@ def test_convolutional_start_from_data(randomised):
     for features in layers[:-1]:
         np.testing.assert_allclose(features.mean((0, 1, 2)), 0.0, atol=1e-9)
         np.testing.assert_allclose(features.std((0, 1, 2)), 1.0, rtol=1e-7)
-    # So do the projections of the condition, over the batch.
+    # The same for the projections of the condition, over the batch.
     np.testing.assert_allclose(layers[-1].mean(1), 0.0, atol=1e-9)
     np.testing.assert_allclose(layers[-1].std(1), 1.0, rtol=1e-7)
 
 
 def dense_outputs(network):
-    """The two outputs, and what every layer gives before its nonlinearity."""
+    """The two outputs, and the output of every layer before its nonlinearity."""
     hidden, layers = X.reshape(5, -1), []
 
     def layer(value, weights):
@@ -109,7 +109,7 @@ def dense_outputs(network):
 
 
 @pytest.mark.parametrize('starts', [False, True])
-def test_dense_values_and_start(randomised, starts):
+def test_dense_conditioner_and_its_initialize_match_numpy(randomised, starts):
     network = randomised(WeightNormDenseConditioner(6, 3, dtype='float64'), X.shape)
     outputs = network.initialize(X, CONDITION) if starts else network(X, CONDITION)
     *expected, layers = dense_outputs(network)
@@ -123,7 +123,7 @@ def test_dense_values_and_start(randomised, starts):
 @pytest.mark.parametrize(
     'make', [lambda: WeightNormConvolutionalConditioner(4, 1, 3), lambda: WeightNormDenseConditioner(6, 3)]
 )
-def test_it_starts_once_and_at_zero(make):
+def test_initialize_runs_once_and_outputs_start_at_zero(make):
     network = make()
     x, condition = tf.cast(X, tf.float32), tf.cast(CONDITION, tf.float32)
     for part in network.initialize(x, condition):

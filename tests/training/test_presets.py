@@ -11,7 +11,7 @@ from tfp_bruno.data import get_definition
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs import KINDS
 from tfp_bruno.settings import change, structure
-from tfp_bruno.training import TrainingSettings, make_settings, preset_names, read_preset
+from tfp_bruno.training import make_settings, preset_names, read_preset
 
 FETAL = get_definition('fetal')
 ALL = [(kind, name) for kind in KINDS for name in preset_names(kind)]
@@ -34,7 +34,7 @@ def test_settings_survive_json(kind, name):
     model, training = settings_of(kind, name)
     values = json.loads(json.dumps([dataclasses.asdict(model), dataclasses.asdict(training)]))
     assert structure(KINDS[kind].settings, values[0], 'run.json') == model
-    assert structure(TrainingSettings[KINDS[kind].objective], values[1], 'run.json') == training
+    assert structure(KINDS[kind].training, values[1], 'run.json') == training
 
 
 def test_the_paper_preset_is_the_papers():

@@ -1,6 +1,7 @@
-"""Several conditional bijectors in a row, all given the same condition."""
+"""A chain of conditional bijectors that share one condition."""
 
 import itertools
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -13,22 +14,29 @@ __all__ = ['ConditionalChain']
 class ConditionalChain(ConditionalBijector):
     """Composes bijectors of flat batches: `g = g_1 o g_2 o ... o g_n`, as `tfb.Chain` orders them.
 
-    The condition reaches every part (`tfb.Chain` wants it once per part, by name, and drops it silently otherwise).
+    Every part gets the condition (`tfb.Chain` needs it once per part, by the part's name, and otherwise drops it
+    silently).
     Each part is evaluated once for value and log-determinant.
     """
 
-    def __init__(self, bijectors, condition_size=None, validate_args=False, name='conditional_chain'):
+    def __init__(
+        self,
+        bijectors: Sequence[ConditionalBijector],
+        condition_size: int | None = None,
+        validate_args: bool = False,
+        name: str = 'conditional_chain',
+    ) -> None:
         """Constructs the chain.
 
         Args:
-            bijectors: List of `ConditionalBijector`, the one nearest to the image first.
-            condition_size: `int`, size of the condition vector. Default value: `None`, that of the parts.
-            validate_args: Python `bool`: whether conditions must be finite. Default value: `False`.
-            name: Python `str`. Default value: `'conditional_chain'`.
+            bijectors: The parts, the one nearest to the image first.
+            condition_size: Size of the condition vector; `None` for that of the parts.
+            validate_args: Whether conditions must be finite.
+            name: Name of the operations.
 
         Raises:
-            ValueError: if the list is empty or holds anything else, or if event shapes, condition sizes or dtypes of
-                the parts differ.
+            ValueError: If there is no part, a part is no `ConditionalBijector`, or event shapes, condition sizes or
+                dtypes of the parts differ.
         """
         parameters = dict(locals())
         if not isinstance(bijectors, list | tuple) or not bijectors:
@@ -60,32 +68,32 @@ class ConditionalChain(ConditionalBijector):
         )
 
     @property
-    def bijectors(self):
+    def bijectors(self) -> tuple[ConditionalBijector, ...]:
         """The parts, the one nearest to the image first."""
         return tuple(self._bijectors)
 
-    def _forward_and_log_det(self, x, condition):
+    def _forward_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         total = tf.zeros([tf.shape(x)[0]], x.dtype)
         for bijector in reversed(self._bijectors):
             x, log_det = bijector._forward_and_log_det(x, condition)
             total += log_det
         return x, total
 
-    def _inverse_and_log_det(self, y, condition):
+    def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         total = tf.zeros([tf.shape(y)[0]], y.dtype)
         for bijector in self._bijectors:
             y, log_det = bijector._inverse_and_log_det(y, condition)
             total += log_det
         return y, total
 
-    def _fit_and_invert(self, y, condition, overwrite):
+    def _fit_and_invert(self, y: tf.Tensor, condition: tf.Tensor | None, overwrite: bool) -> tf.Tensor:
         for bijector in self._bijectors:
             y = bijector._fit_and_invert(y, condition, overwrite)
         return y
 
 
-def _common_condition_size(bijectors, condition_size):
-    """Returns the size of the condition that all parts that take one agree on, and that was given, if any."""
+def _common_condition_size(bijectors: Sequence[ConditionalBijector], condition_size: int | None) -> int | None:
+    """Returns the condition size of the parts, which must equal the given one; `None` if no part takes a condition."""
     sizes = {part.name: part.condition_size for part in bijectors if part.condition_size is not None}
     if condition_size is not None:
         sizes = {'`condition_size`': check_size(condition_size), **sizes}

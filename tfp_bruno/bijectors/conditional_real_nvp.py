@@ -1,27 +1,30 @@
-"""The conditional image flow."""
+"""The conditional image flow, of either architecture."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import ArrayLike
 
 from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_event_shape, check_size, shown
 from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
-from tfp_bruno.bijectors.coupling import AffineCoupling
-from tfp_bruno.bijectors.factor_out import FactorOut
+from tfp_bruno.bijectors.coupling import Coupling, MakeConditioner
 from tfp_bruno.bijectors.glow import GlowSettings, build_glow
 from tfp_bruno.bijectors.logit import ImageLogit
-from tfp_bruno.bijectors.masked_coupling import MaskedAffineCoupling
+from tfp_bruno.bijectors.multi_scale import FactorOut
 from tfp_bruno.bijectors.real_nvp import RealNVPSettings, build_real_nvp
+from tfp_bruno.bijectors.shapes import TensorLike
 from tfp_bruno.networks import linear_features
 
 __all__ = ['ARCHITECTURES', 'ConditionalRealNVP']
 
-_BUILDERS = {GlowSettings: build_glow, RealNVPSettings: build_real_nvp}
-ARCHITECTURES = {settings.architecture: settings for settings in _BUILDERS}
+_BUILDERS: dict[type, Callable[..., ConditionalChain]] = {GlowSettings: build_glow, RealNVPSettings: build_real_nvp}
+ARCHITECTURES = {settings.architecture: settings for settings in (GlowSettings, RealNVPSettings)}
 
 
 class ConditionalRealNVP(ConditionalBijector):
@@ -35,7 +38,7 @@ class ConditionalRealNVP(ConditionalBijector):
     logit -> affine per pose and pixel -> core -> flatten
     ```
 
-    where the core is one of two architectures, with every coupling conditional on the encoded pose:
+    where the core has one of two architectures, with every coupling conditional on the encoded pose:
 
     ```none
     glow:     squeeze -> (ActNorm, 1 x 1 convolution, coupling of channels) at each scale, half of the channels factored
@@ -44,8 +47,8 @@ class ConditionalRealNVP(ConditionalBijector):
               factored out between scales -> 4 by checkerboard -> dense couplings of every other number
     ```
 
-    `real_nvp` is the flow of Conditional BRUNO [3] and starts without the affine map. The exact inverse and the
-    log-determinant `log |det dx/dy|` are those of the parts. Couplings start as the identity.
+    `real_nvp` is the flow of Conditional BRUNO [3], by default without the affine map. Inverse and log-determinant
+    `log |det dx/dy|` are exact. Couplings start as the identity.
 
     #### Examples
 
@@ -55,7 +58,7 @@ class ConditionalRealNVP(ConditionalBijector):
     latents, log_det = flow.inverse_and_log_det(images, poses)
     ```
 
-    A position in [0, 1] as pose, networks in bfloat16, and a start from data:
+    A position in [0, 1] as pose, networks in bfloat16, and data-dependent initialisation:
 
     ```python
     flow = tfp_bruno.bijectors.ConditionalRealNVP(
@@ -64,81 +67,83 @@ class ConditionalRealNVP(ConditionalBijector):
     flow.initialize_from_data(images, positions)
     ```
 
-    Among other bijectors, `tfb.Chain([flow, other])` takes the condition by the flow's name, and drops it silently
-    under any other: `chain.forward(x, conditional_real_nvp={'conditional_input': poses})`. `tfb.Invert(flow)` takes it
-    as the flow does.
+    `tfb.Chain([flow, other])` takes the condition under the flow's name, and silently drops it under any other name:
+    `chain.forward(x, conditional_real_nvp={'conditional_input': poses})`. `tfb.Invert(flow)` takes it as the flow does.
 
     #### References
 
     [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP. ICLR 2017.
     [2]: Benjamin Hou et al. Flexible conditional image generation of missing data with learned mental maps, section
-    2. 2019. [3]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
+    2. 2019.
+    [3]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
     def __init__(
         self,
-        image_shape,
-        condition_size,
-        settings='glow',
-        make_pose_encoder=None,
-        make_conditioner=None,
-        network_dtype=None,
-        seed=0,
-        dtype=tf.float32,
-        validate_args=False,
-        name='conditional_real_nvp',
-    ):
+        image_shape: Sequence[int],
+        condition_size: int,
+        settings: str | GlowSettings | RealNVPSettings = 'glow',
+        make_pose_encoder: Callable[[], Callable[[tf.Tensor], tf.Tensor]] | None = None,
+        make_conditioner: MakeConditioner | None = None,
+        network_dtype: Any = None,
+        seed: int = 0,
+        dtype: tf.DType = tf.float32,
+        validate_args: bool = False,
+        name: str = 'conditional_real_nvp',
+    ) -> None:
         """Constructs the flow and creates its variables.
 
         Args:
-            image_shape: `[H, W, C]`; the settings say what H and W must be multiples of.
-            condition_size: `int`, size P of the pose vector.
-            settings: `'glow'`, `'real_nvp'`, or an instance of `GlowSettings` or `RealNVPSettings`. Default
-                value: `'glow'`.
-            make_pose_encoder: Callable without arguments that returns a tf_keras layer from poses `[N, P]` to features
-                `[N, U]`, see `tfp_bruno.networks`. Default value: `None`, which is a one-hot encoder.
-            make_conditioner: Callable that returns the network of a convolutional coupling: from the shape of its
-                input, `(H, W, C)`, and the size U of its condition to a callable `(x, conditional_input) -> (shift,
-                log_scale)` of `[N, H, W, C]` and `[N, U]`; a layer or a `tf.Module`, so that its weights are found.
-                Default value: `None`, the network of the architecture.
+            image_shape: `[H, W, C]`; H and W must be multiples of a number that depends on the settings.
+            condition_size: Size P of the pose vector.
+            settings: `'glow'`, `'real_nvp'`, or their settings.
+            make_pose_encoder: Returns a tf_keras layer from poses `[N, P]` to features `[N, U]`, see
+                `tfp_bruno.networks`. `None` for the encoder of the architecture.
+            make_conditioner: Returns the network of a convolutional coupling, from the shape of its input, `(H, W, C)`,
+                and the size U of its condition: a callable `(x, conditional_input) -> (shift, log_scale)` of
+                `[N, H, W, C]` and `[N, U]`. It must be a layer or a `tf.Module`, so that its weights are found. `None`
+                for the network of the architecture.
             network_dtype: Dtype or tf_keras policy of the networks inside the couplings, such as `'mixed_bfloat16'`;
-                log-determinants and all that is inverted stay in `dtype`. Default value: `None`, which is `dtype`.
-            seed: `int`, for the rotations that the 1 x 1 convolutions start from. Default value: `0`.
-            dtype: Dtype of the images. Default value: `tf.float32`.
-            validate_args: Python `bool`: whether values are checked at run time. Default value: `False`.
-            name: Python `str`. Default value: `'conditional_real_nvp'`.
+                log-determinants and the values that are inverted stay in `dtype`. `None` for `dtype`.
+            seed: Seed of the initial rotations of the 1 x 1 convolutions.
+            dtype: Dtype of the images.
+            validate_args: Whether values are checked at run time.
+            name: Name of the operations.
 
         Raises:
-            ValueError: if the image cannot be divided as often as the settings ask for, the settings are unknown, or an
+            ValueError: If the image cannot be divided as often as the settings need, the settings are unknown, or an
                 argument has the wrong type.
         """
         parameters = dict(locals())
-        image_shape = check_event_shape(image_shape, 'image_shape', rank=3)
+        shape = check_event_shape(image_shape, 'image_shape', rank=3)
         condition_size, dtype = check_size(condition_size), check_dtype(dtype)
         if make_conditioner is not None:
             check_callable(make_conditioner, 'make_conditioner', '(shape, condition_size) -> network')
         self._settings = settings = _resolve(settings)
         self._encoder = _make_encoder(make_pose_encoder, settings, dtype)
-        # One call creates the weights of any layer, and tells the size of what it gives.
+        # A call creates the weights of any layer, and shows the size of its output.
         no_pose = tf.zeros([1, condition_size], dtype)
         encoded_size = self._encoder(no_pose).shape[-1]
-        image_side = [ImageLogit(image_shape, settings.alpha, dtype=dtype, validate_args=validate_args)]
+        image_side: list[ConditionalBijector] = [
+            ImageLogit(shape, settings.alpha, dtype=dtype, validate_args=validate_args)
+        ]
         if settings.pose_affine:
             features_size = linear_features(self._encoder, no_pose).shape[-1]
-            image_side.append(ConditionalAffine(image_shape, features_size, dtype=dtype))
+            image_side.append(ConditionalAffine(shape, features_size, dtype=dtype))
         self._image_side = ConditionalChain(image_side)
         self._core = _BUILDERS[type(settings)](
-            image_shape,
+            shape,
             settings,
             encoded_size,
             make_conditioner,
             _make_generator(seed),
-            (dtype, _check_network_dtype(network_dtype) or dtype),
+            dtype,
+            _check_network_dtype(network_dtype) or dtype,
         )
         self._latent_shape = self._core._event_shape_of_x
         super().__init__(
-            (int(np.prod(image_shape)),),
-            image_shape,
+            (int(np.prod(shape)),),
+            shape,
             condition_size=condition_size,
             dtype=dtype,
             validate_args=validate_args,
@@ -147,67 +152,69 @@ class ConditionalRealNVP(ConditionalBijector):
         )
 
     @property
-    def settings(self):
-        """The `GlowSettings` or `RealNVPSettings`."""
+    def settings(self) -> GlowSettings | RealNVPSettings:
+        """The settings of the architecture."""
         return self._settings
 
-    def logit(self, images):
+    def logit(self, images: TensorLike) -> tf.Tensor:
         """Returns the logits `[N, H, W, C]` of images `[N, H, W, C]` in [0, 1], the first step from image to latent."""
         return self._image_side.bijectors[0].inverse(images)
 
-    def initialize(self, mean, scale, poses):
-        """Starts the affine map after the logit: the untrained flow then decodes zero to the mean logits of each pose.
+    def initialize(self, mean: ArrayLike, scale: ArrayLike, poses: TensorLike) -> None:
+        """Fits the affine map after the logit: the untrained flow then maps zero to the mean logits of each pose.
 
         Args:
-            mean: Array of shape `[K, H, W, C]`: mean logits under each of K poses.
-            scale: Array of shape `[K, H, W, C]`, positive.
-            poses: Array of shape `[K, P]`.
+            mean: Mean logits at each of K poses, of shape `[K, H, W, C]`.
+            scale: Standard deviations of the logits, of shape `[K, H, W, C]`, positive.
+            poses: Shape `[K, P]`.
 
         Raises:
-            ValueError: if the flow has no affine map.
+            ValueError: If the flow has no affine map.
         """
         if not self._settings.pose_affine:
-            raise ValueError(f'{self.name} has no affine map to start; construct it with `pose_affine=True`.')
+            raise ValueError(f'{self.name} has no affine map to fit; construct it with `pose_affine=True`.')
         features = linear_features(self._encoder, tf.cast(poses, self.dtype))
         self._image_side.bijectors[1].initialize(mean, scale, features)
 
-    def without_couplings(self, value):
-        """Maps standardised logits to latent vectors with every coupling the identity, as before training.
+    def without_couplings(self, value: TensorLike) -> tf.Tensor:
+        """Maps standardised logits to latent vectors with the identity in place of every coupling, as before training.
 
         Args:
-            value: `Tensor` of shape `[N, H, W, C]`.
+            value: Shape `[N, H, W, C]`.
 
         Returns:
-            `Tensor` of shape `[N, D]`: an affine function of the value, a rotation until `initialize_from_data`.
+            Shape `[N, D]`: an affine function of the value, which is a rotation until `initialize_from_data`.
         """
         latents = _invert_without_couplings(self._core, tf.convert_to_tensor(value))
         return tf.reshape(latents, [-1, *self._event_shape_of_x])
 
-    def _features_and_code(self, condition):
-        """Returns what the affine map takes, and what the couplings take."""
+    def _features_and_code(self, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the condition of the affine map, and the condition of the couplings."""
         code = tf.cast(self._encoder(condition), self.dtype)
         return tf.cast(linear_features(self._encoder, condition), self.dtype), code
 
-    def _forward_and_log_det(self, x, condition):
+    def _forward_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         features, code = self._features_and_code(condition)
         y, core_log_det = self._core._forward_and_log_det(tf.reshape(x, [-1, *self._latent_shape]), code)
         y, image_log_det = self._image_side._forward_and_log_det(y, features)
         return y, core_log_det + image_log_det
 
-    def _inverse_and_log_det(self, y, condition):
+    def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         features, code = self._features_and_code(condition)
         x, image_log_det = self._image_side._inverse_and_log_det(y, features)
         x, core_log_det = self._core._inverse_and_log_det(x, code)
         return tf.reshape(x, [-1, *self._event_shape_of_x]), core_log_det + image_log_det
 
-    def _fit_and_invert(self, y, condition, overwrite):
+    def _fit_and_invert(self, y: tf.Tensor, condition: tf.Tensor | None, overwrite: bool) -> tf.Tensor:
         features, code = self._features_and_code(condition)
         x, _ = self._image_side._inverse_and_log_det(y, features)
         x = self._core._fit_and_invert(x, code, overwrite)
         return tf.reshape(x, [-1, *self._event_shape_of_x])
 
 
-def _make_encoder(make_pose_encoder, settings, dtype):
+def _make_encoder(
+    make_pose_encoder: Callable[[], Any] | None, settings: GlowSettings | RealNVPSettings, dtype: tf.DType
+) -> Callable[[tf.Tensor], tf.Tensor]:
     if make_pose_encoder is None:
         return settings.make_pose_encoder(dtype)
     signature = '() -> layer from poses [N, P] to features [N, U]'
@@ -215,15 +222,15 @@ def _make_encoder(make_pose_encoder, settings, dtype):
     return check_callable(make_pose_encoder(), 'make_pose_encoder()', '(pose) -> features')
 
 
-def _make_generator(seed):
+def _make_generator(seed: int) -> np.random.Generator:
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ValueError(f'`seed` must be a non-negative integer, got {shown(seed)}.') from None
 
 
-def _check_network_dtype(network_dtype):
-    """Returns a dtype or policy that tf_keras knows."""
+def _check_network_dtype(network_dtype: Any) -> Any:
+    """Returns a dtype or policy, or raises a `ValueError` if tf_keras does not know it."""
     if network_dtype is None or isinstance(network_dtype, tf_keras.mixed_precision.Policy):
         return network_dtype
     try:
@@ -236,17 +243,17 @@ def _check_network_dtype(network_dtype):
     return network_dtype
 
 
-def _resolve(settings):
+def _resolve(settings: str | GlowSettings | RealNVPSettings) -> GlowSettings | RealNVPSettings:
     if isinstance(settings, str) and settings in ARCHITECTURES:
         return ARCHITECTURES[settings]()
-    if type(settings) not in _BUILDERS:
+    if isinstance(settings, str) or type(settings) not in _BUILDERS:
         names = ', '.join(map(repr, ARCHITECTURES))
         raise ValueError(f'`settings` must be one of {names}, or an instance of their settings, got {shown(settings)}.')
     return settings
 
 
-def _invert_without_couplings(bijector, y):
-    if isinstance(bijector, AffineCoupling | MaskedAffineCoupling):
+def _invert_without_couplings(bijector: ConditionalBijector, y: tf.Tensor) -> tf.Tensor:
+    if isinstance(bijector, Coupling):
         return y
     if isinstance(bijector, ConditionalChain):
         return functools.reduce(lambda value, part: _invert_without_couplings(part, value), bijector.bijectors, y)

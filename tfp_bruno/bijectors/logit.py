@@ -1,22 +1,23 @@
-"""Images in [0, 1] to the real line."""
+"""The logit of images in [0, 1]."""
 
 import math
-import numbers
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, shown
+from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_fraction
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
+from tfp_bruno.bijectors.shapes import TensorLike
 
 __all__ = ['ImageLogit']
 
-# How far outside their range images may lie and still have a latent: there the squash is a straight line.
+# How far beyond the bounds of y images still have a logit; the map is linear there.
 _OUTSIDE = 0.05
 
 
 class ImageLogit(ConditionalBijector):
-    """Squashes reals to intensities; its inverse is the logit that every image flow begins with.
+    """Maps reals to intensities by a sigmoid; its inverse is the logit, the first step from image to latent.
 
     #### Mathematical Details
 
@@ -29,48 +30,53 @@ class ImageLogit(ConditionalBijector):
     where `0 < alpha < 1` keeps p away from 0 and 1. So y lies in (-margin, 1 + margin), margin = alpha / (2 (1 -
     alpha)).
 
-    Close to these bounds, where p or 1 - p is less than q, the numbers of the dtype are too far apart to tell logits
-    from each other, and a sample would not have the density with which it was drawn. There the squash goes on as a
-    straight line, with the slope that it has at q, so that a rounded y still determines x to about 0.001:
+    Close to these bounds, where p or 1 - p is less than q, the dtype cannot represent the differences between logits,
+    and a sample would not have the density with which it was drawn. There the sigmoid is continued as a straight line,
+    with its slope at q, so that a rounded y still determines x to about 0.001:
 
     ```none
     q = min(1024 eps, alpha / 4),   eps = 1.2e-7 in float32: |x| > 9 where alpha is above 0.0005
     ```
 
-    So a y may lie beyond the bounds. Images in [0, 1] have p >= alpha / 2 and are not concerned. What lies 0.05 or more
-    outside the bounds is no image: its logit is NaN.
+    So y may lie beyond the bounds. Images in [0, 1] have p >= alpha / 2 and are not affected. Values 0.05 or more
+    beyond the bounds are not intensities: their logit is NaN.
 
     #### References
 
     [1]: Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP, section 4.1. ICLR 2017.
     """
 
-    def __init__(self, event_shape, alpha=0.05, dtype=tf.float32, validate_args=False, name='image_logit'):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        alpha: float = 0.05,
+        dtype: tf.DType = tf.float32,
+        validate_args: bool = False,
+        name: str = 'image_logit',
+    ) -> None:
         """Constructs the bijector.
 
         Args:
             event_shape: Shape of one image, for example `[64, 64, 1]`.
-            alpha: Python `float` in (0, 1). Default value: `0.05`.
-            dtype: Dtype of the images. Default value: `tf.float32`.
-            validate_args: Python `bool`: whether images that have no logit are an error. Default value: `False`.
-            name: Python `str`. Default value: `'image_logit'`.
+            alpha: Share of the unit interval that is kept free at its two ends, in (0, 1).
+            dtype: Dtype of the images.
+            validate_args: Whether images that have no logit are an error.
+            name: Name of the operations.
 
         Raises:
-            ValueError: if alpha is not in (0, 1), or an argument has the wrong type.
+            ValueError: If alpha is not in (0, 1), or an argument has the wrong type.
         """
         parameters = dict(locals())
-        event_shape = check_event_shape(event_shape)
-        if not isinstance(alpha, numbers.Real) or not 0 < alpha < 1:
-            raise ValueError(f'`alpha` must be in (0, 1), got {shown(alpha)}.')
-        self._alpha = alpha
+        shape = check_event_shape(event_shape)
+        self._alpha = alpha = check_fraction(alpha, 'alpha')
         smallest = min(1024 * float(np.finfo(check_dtype(dtype).as_numpy_dtype).eps), alpha / 4)
-        # The logit and the image where the straight line begins, and its slope; on the other side they are mirrored.
+        # The logit and the intensity where the upper straight line begins, and its slope; the lower one mirrors it.
         self._last_logit = math.log((1.0 - smallest) / smallest)
         self._last_image = (1.0 - smallest - 0.5 * alpha) / (1.0 - alpha)
         self._slope = smallest * (1.0 - smallest) / (1.0 - alpha)
         super().__init__(
-            event_shape,
-            event_shape,
+            shape,
+            shape,
             dtype=dtype,
             validate_args=validate_args,
             parameters=parameters,
@@ -79,30 +85,30 @@ class ImageLogit(ConditionalBijector):
         )
 
     @property
-    def alpha(self):
+    def alpha(self) -> float:
         """The share of the unit interval that is kept free at its two ends."""
         return self._alpha
 
-    def _curved(self, x):
-        """Returns logits, of which those on the straight lines are moved to where these begin."""
+    def _curved(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns logits, clipped to where the straight lines begin."""
         return tf.clip_by_value(x, -self._last_logit, self._last_logit)
 
-    def _log_det(self, x):
+    def _log_det(self, x: tf.Tensor) -> tf.Tensor:
         axes = list(range(1, x.shape.rank))
         curved = self._curved(x)
         log_slope = -tf.nn.softplus(curved) - tf.nn.softplus(-curved) - math.log1p(-self._alpha)
         return tf.reduce_sum(log_slope, axes)
 
-    def _forward_and_log_det(self, x, condition):
+    def _forward_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         curved = self._curved(x)
         y = (tf.sigmoid(curved) - 0.5 * self._alpha) / (1.0 - self._alpha)
         return y + self._slope * _excess(x, -self._last_logit, self._last_logit), self._log_det(x)
 
-    def _inverse_and_log_det(self, y, condition):
+    def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         x = self._inverse(y)
         return x, -self._log_det(x)
 
-    def _inverse(self, y, conditional_input=None):
+    def _inverse(self, y: tf.Tensor, conditional_input: TensorLike | None = None) -> tf.Tensor:
         curved = tf.clip_by_value(y, 1.0 - self._last_image, self._last_image)
         excess = _excess(y, 1.0 - self._last_image, self._last_image)
         p = (1.0 - self._alpha) * curved + 0.5 * self._alpha
@@ -116,6 +122,6 @@ class ImageLogit(ConditionalBijector):
             return tf.identity(x)
 
 
-def _excess(value, low, high):
-    """Returns by how much a value lies above `high` or, negative, below `low`; the gradient inside is exactly 0."""
+def _excess(value: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Returns how far a value is above `high` or, negative, below `low`; the gradient between them is exactly 0."""
     return tf.nn.relu(value - high) - tf.nn.relu(low - value)

@@ -1,21 +1,26 @@
-"""The flow of Conditional BRUNO, as its official code has it."""
+"""The RealNVP architecture, the flow of the official code of Conditional BRUNO."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+import tensorflow as tf
+import tf_keras
 from pydantic.dataclasses import dataclass
 
 from tfp_bruno.bijectors.chain import ConditionalChain
-from tfp_bruno.bijectors.coupling import create_weights
-from tfp_bruno.bijectors.factor_out import FactorOut
-from tfp_bruno.bijectors.masked_coupling import (
+from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
+from tfp_bruno.bijectors.coupling import (
+    Conditioner,
+    MakeConditioner,
     MaskedAffineCoupling,
     alternating_mask,
     channel_mask,
     checkerboard_mask,
+    create_weights,
 )
-from tfp_bruno.bijectors.squeeze import Squeeze
+from tfp_bruno.bijectors.multi_scale import FactorOut, Squeeze
 from tfp_bruno.networks import DensePoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 from tfp_bruno.settings import STRICT, Count, Fraction, Positive, WholeNumber
 
@@ -32,13 +37,13 @@ class RealNVPSettings:
         num_blocks: Number of residual blocks of each convolutional coupling.
         dense_couplings: Number of dense couplings on the whole latent.
         dense_units: Hidden units of each dense coupling.
-        pose_units: Number of features that the pose is encoded to.
+        pose_units: Number of features of an encoded pose.
         alpha: Margin of the logit, in (0, 1).
         log_scale_bound: Bound of the log-scale of every coupling.
-        pose_affine: Whether every pixel has a mean and a scale of its own at every pose, before the couplings; not so
-            in the official code.
-        recompute: Whether gradients evaluate the hidden features of a convolutional coupling once more instead of
-            keeping them, which takes less memory and more time; there are no second derivatives then.
+        pose_affine: Whether an affine map of every pixel at every pose precedes the couplings; the official code has
+            none.
+        recompute: Whether gradients evaluate the hidden features of a convolutional coupling again instead of keeping
+            them, which takes less memory and more time; second derivatives are then not available.
         architecture: Name of the architecture.
     """
 
@@ -55,12 +60,12 @@ class RealNVPSettings:
 
     architecture: Literal['real_nvp'] = 'real_nvp'
 
-    def make_pose_encoder(self, dtype):
-        """Returns the layer that encodes poses, where the user gives none."""
+    def make_pose_encoder(self, dtype: tf.DType) -> tf_keras.layers.Layer:
+        """Returns the default encoder of poses."""
         return DensePoseEncoder(self.pose_units, dtype=dtype)
 
-    def check_image_shape(self, image_shape):
-        """Raises a `ValueError` if images `(H, W, C)` cannot be divided as often as the settings ask for."""
+    def check_image_shape(self, image_shape: tuple[int, ...]) -> None:
+        """Raises a `ValueError` if images `(H, W, C)` cannot be divided as often as the settings need."""
         height, width, _ = image_shape
         divisor = 2 ** (self.scales - 1)
         if height % divisor or width % divisor:
@@ -70,23 +75,31 @@ class RealNVPSettings:
             )
 
 
-def build_real_nvp(image_shape, settings, condition_size, make_conditioner, rng, dtype):
-    """Returns the flow between latent and logits; arguments and result as those of `build_glow`.
+def build_real_nvp(
+    image_shape: tuple[int, ...],
+    settings: RealNVPSettings,
+    condition_size: int,
+    make_conditioner: MakeConditioner | None,
+    rng: np.random.Generator,
+    dtype: tf.DType,
+    network_dtype: Any,
+) -> ConditionalChain:
+    """Returns the flow between latent and logits; arguments and result are as those of `build_glow`.
 
     ```none
     image side -> (3 couplings by checkerboard, squeeze, 3 couplings by channel) at each scale but the last, half of the
     channels factored out -> 4 couplings by checkerboard -> dense couplings of every other number
     ```
 
-    `make_conditioner` gets the shape of whole events. The order of the channels differs from that of the official code.
+    `make_conditioner` gets the shape of whole events. The order of the channels differs from the official code.
     """
     del rng
     settings.check_image_shape(image_shape)
-    builder = _Builder(settings, condition_size, make_conditioner, *dtype)
-    parts = builder.scales(tuple(image_shape), 0)
+    builder = _Builder(settings, condition_size, make_conditioner, dtype, network_dtype)
+    parts = builder.scales(image_shape, 0)
     shape = parts[-1]._event_shape_of_x
     for index in range(settings.dense_couplings):
-        conditioner = WeightNormDenseConditioner(settings.dense_units, condition_size, dtype=builder.network_dtype)
+        conditioner = WeightNormDenseConditioner(settings.dense_units, condition_size, dtype=network_dtype)
         conditioner.build([None, *shape])
         parts.append(builder.coupling(alternating_mask(shape, index % 2), conditioner))
     return ConditionalChain(parts, condition_size)
@@ -94,16 +107,16 @@ def build_real_nvp(image_shape, settings, condition_size, make_conditioner, rng,
 
 @dataclasses.dataclass(frozen=True)
 class _Builder:
-    """What every coupling of the flow is made with."""
+    """Builds the parts of the flow."""
 
     settings: RealNVPSettings
     condition_size: int
-    make_conditioner: Callable | None
+    make_conditioner: MakeConditioner | None
     dtype: Any
     network_dtype: Any
 
-    def scales(self, shape, scale):
-        """Returns the parts of a scale and, inside the last one, of those below it."""
+    def scales(self, shape: tuple[int, ...], scale: int) -> list[ConditionalBijector]:
+        """Returns the parts of a scale; the last one holds the parts of the scales below."""
         if scale == self.settings.scales - 1:
             return self.convolutional(checkerboard_mask, shape, 4)
         squeeze = Squeeze(shape, 2, dtype=self.dtype)
@@ -117,11 +130,13 @@ class _Builder:
             FactorOut(squeezed, inner, self.condition_size),
         ]
 
-    def convolutional(self, mask, shape, count):
+    def convolutional(
+        self, mask: Callable[[tuple[int, ...], int], np.ndarray], shape: tuple[int, ...], count: int
+    ) -> list[ConditionalBijector]:
         """Returns convolutional couplings of alternating parity."""
         return [self.coupling(mask(shape, index % 2), self.conditioner(shape)) for index in range(count)]
 
-    def conditioner(self, shape):
+    def conditioner(self, shape: tuple[int, ...]) -> Conditioner:
         """Returns the conditioner of a convolutional coupling."""
         if self.make_conditioner is not None:
             return create_weights(self.make_conditioner(shape, self.condition_size), shape, self.condition_size)
@@ -135,7 +150,7 @@ class _Builder:
         conditioner.build([None, *shape])
         return conditioner
 
-    def coupling(self, mask, conditioner):
+    def coupling(self, mask: np.ndarray, conditioner: Conditioner) -> MaskedAffineCoupling:
         """Returns a coupling by a mask."""
         return MaskedAffineCoupling(
             mask, conditioner, self.condition_size, self.settings.log_scale_bound, dtype=self.dtype

@@ -1,17 +1,15 @@
-"""Networks that condition the couplings, as tf_keras layers."""
+"""Networks inside the couplings and encoders of poses, as tf_keras layers."""
 
-from tfp_bruno.networks.convolutional_conditioner import ConvolutionalConditioner
-from tfp_bruno.networks.dense_conditioner import DenseConditioner
-from tfp_bruno.networks.film import FeatureModulation
-from tfp_bruno.networks.pose_encoder import (
+from tfp_bruno.networks.conditioners import ConvolutionalConditioner, DenseConditioner
+from tfp_bruno.networks.layers import FeatureModulation
+from tfp_bruno.networks.pose_encoders import (
     DensePoseEncoder,
     FourierPoseEncoder,
     OneHotPoseEncoder,
     VectorPoseEncoder,
     linear_features,
 )
-from tfp_bruno.networks.weight_norm_convolutional import WeightNormConvolutionalConditioner
-from tfp_bruno.networks.weight_norm_dense import WeightNormDenseConditioner
+from tfp_bruno.networks.weight_norm import WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 
 __all__ = [
     'ConvolutionalConditioner',

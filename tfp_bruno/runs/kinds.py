@@ -11,7 +11,7 @@ from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.models import ModelSettings, build_model
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
-from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings
+from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings, TrainingSettings
 
 __all__ = ['KINDS', 'Kind', 'build', 'kind_of']
 
@@ -21,7 +21,7 @@ class Kind(NamedTuple):
 
     Attributes:
         settings: Class of its settings.
-        objective: Class of the settings of its training loss.
+        training: Class of the settings of its training.
         build: From settings, number of slices of a training sequence, seed and a model to share weights with, or
             None, to a trainable model.
         wrap: From the model, its settings, the objective of its training, the dataset and what the run is about to
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
     """
 
     settings: type
-    objective: type
+    training: Any
     build: Callable[[Any, int, int, Any], Any]
     wrap: Callable[[Any, Any, Any, DatasetDefinition, RunInfo], CompletionModel]
 
@@ -53,11 +53,11 @@ def _baseline(name, settings_class, model_class):
         del settings
         return TrainedBaseline(model, definition, f'{name} ({info.preset})', info, objective.last_std)
 
-    return Kind(settings_class, BoundSettings, build_seeded, wrap)
+    return Kind(settings_class, TrainingSettings[BoundSettings], build_seeded, wrap)
 
 
 KINDS = {
-    'bruno': Kind(ModelSettings, ObjectiveSettings, build_model, _wrap_bruno),
+    'bruno': Kind(ModelSettings, TrainingSettings[ObjectiveSettings], build_model, _wrap_bruno),
     'gqn': _baseline('gqn', deep.GenerativeQueryNetworkSettings, deep.GenerativeQueryNetwork),
     'cvae': _baseline('cvae', deep.ConditionalVAESettings, deep.ConditionalVAE),
 }

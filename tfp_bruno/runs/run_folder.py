@@ -71,16 +71,17 @@ class Run:
 
 def write_run(run: Run) -> None:
     """Writes the settings of a run into its folder."""
+    info = dataclasses.asdict(run.info)
+    # The folder says where the split is: a run can be moved.
+    del info['split_file']
     values = {
         'format': _FORMAT,
         'kind': run.kind,
         'dataset': run.definition.to_json(),
         'model': dataclasses.asdict(run.model),
         'training': dataclasses.asdict(run.training),
-        'info': {**dataclasses.asdict(run.info), 'version': __version__},
+        'info': {**info, 'version': __version__},
     }
-    # The folder says where the split is; a run can be moved.
-    del values['info']['split_file']
     write_text(run.settings_file, json.dumps(values, indent=2) + '\n')
 
 
@@ -116,7 +117,7 @@ def read_run(folder: str | os.PathLike) -> Run:
             folder,
             definition,
             structure(kind.settings, model, str(path), 'model', complete=True),
-            structure(TrainingSettings[kind.objective], training, str(path), 'training', complete=True),
+            structure(kind.training, training, str(path), 'training', complete=True),
             structure(RunInfo, {**info, 'split_file': str(folder / 'split.tsv')}, str(path), 'info'),
         )
     except UserError as error:

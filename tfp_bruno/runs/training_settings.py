@@ -143,7 +143,7 @@ class TrainingSettings(Generic[Objective]):
     average_decay: Share = 0.998
     evaluate_every: Count = 100
     seed: WholeNumber = 0
-    objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)
+    objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
     start: StartSettings = dataclasses.field(default_factory=StartSettings)
     start_volumes: WholeNumber = 0

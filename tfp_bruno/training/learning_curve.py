@@ -28,7 +28,7 @@ class HeldOut:
             images, settings.sequence_length, settings.batch_size, spacing, AugmentationSettings(), _SEED
         )
         self._task = make_task(settings)
-        self._batches = None
+        self._batches: list = []
         self._measure = None
 
     def measure(self, model):

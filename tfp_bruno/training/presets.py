@@ -75,7 +75,7 @@ def make_settings(
             raise UserError(f'{place}: model.{name} follows from the dataset; change the definition of the dataset.')
     rest = {name: value for name, value in values.items() if name != 'model'}
     model = structure(KINDS[kind].settings, {**sizes, **own}, place, 'model')
-    training = structure(TrainingSettings[KINDS[kind].objective], {'objective': {}, **rest}, place)
+    training = structure(KINDS[kind].training, {'objective': {}, **rest}, place)
     if training.sequence_length > definition.num_slices:
         raise UserError(
             f'{place}: sequence_length = {training.sequence_length}: {definition.name} has {definition.num_slices} '

@@ -35,7 +35,7 @@ class StartCache:
             images: float32 array, the training subjects.
             settings: All else that it depends on, values that JSON can hold.
         """
-        content = hashlib.blake2b(np.ascontiguousarray(images), digest_size=20)
+        content = hashlib.blake2b(np.ascontiguousarray(images).data, digest_size=20)
         content.update(json.dumps([_FORMAT, settings], sort_keys=True).encode())
         return content.hexdigest()
 

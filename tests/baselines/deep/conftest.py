@@ -1,4 +1,4 @@
-"""Deep baselines small enough for tests, with random weights everywhere."""
+"""Small deep baselines with random weights."""
 
 import types
 
@@ -11,13 +11,9 @@ SIZE, NUM_SLICES = 8, 12
 
 
 def make_model(kind, **settings):
-    """Returns a baseline whose every weight, also those that start at zero, is random."""
-    common = {
-        'image_shape': (SIZE, SIZE, 1),
-        'num_slices': NUM_SLICES,
-        'representation_channels': 8,
-        'pose_channels': 2,
-    }
+    """Returns a baseline with random weights, also where they start at zero."""
+    common = {'image_shape': (SIZE, SIZE, 1), 'num_slices': NUM_SLICES}
+    common |= {'representation_channels': 8, 'pose_channels': 2}
     if kind == 'gqn':
         small = {'steps': 2, 'hidden_channels': 4, 'canvas_channels': 2, 'latent_channels': 1, 'kernel_size': 3}
         model = baselines.GenerativeQueryNetwork(

@@ -1,4 +1,4 @@
-"""What both deep baselines promise: contexts in any number and order, and a bound that is one."""
+"""Both deep baselines: any number and order of contexts, a valid lower bound, gradients and errors."""
 
 import numpy as np
 import pytest
@@ -34,12 +34,12 @@ def test_shapes_for_any_number_of_contexts(model, batch, number):
     ],
     ids=str,
 )
-def test_the_order_of_the_contexts_does_not_matter(make, batch, kind, settings):
+def test_represent_is_invariant_to_the_order_of_contexts(make, batch, kind, settings):
     model, order = make(kind, **settings), np.random.default_rng(2).permutation(9)
     there = model.represent(batch.images, batch.poses)
     back = model.represent(batch.images[:, order], batch.poses[:, order])
     np.testing.assert_allclose(there, back, rtol=1e-4, atol=1e-4)
-    # Images and poses belong together.
+    # Other pairs of image and pose have another representation.
     mixed = model.represent(batch.images[:, order], batch.poses)
     assert np.abs(mixed - there).max() > 0.01
     means = [model.mean_image(batch.poses[:, :2], representation) for representation in (there, back)]
@@ -47,7 +47,7 @@ def test_the_order_of_the_contexts_does_not_matter(make, batch, kind, settings):
 
 
 @pytest.mark.parametrize('aggregation', ['sum', 'mean'])
-def test_contexts_are_added_up_or_averaged(make, batch, aggregation):
+def test_represent_sums_or_averages_contexts(make, batch, aggregation):
     model = make('gqn', aggregation=aggregation)
     single = [model.represent(batch.images[:, [i]], batch.poses[:, [i]]).numpy() for i in range(4)]
     expected = {'sum': np.sum, 'mean': np.mean}[aggregation](single, axis=0)
@@ -60,11 +60,11 @@ def test_contexts_are_added_up_or_averaged(make, batch, aggregation):
     np.testing.assert_array_equal(masked[2], model.represent(batch.images[:1, :0], batch.poses[:1, :0])[0])
 
 
-def test_the_bound_is_below_the_log_density(model, batch):
+def test_elbo_is_below_the_log_density(model, batch):
     std, number = 0.7, 40_000
     representation = model.represent(batch.images[:1, :3], batch.poses[:1, :3])
     query, pose = batch.images[:1, 3:4], batch.poses[:1, 3:4]
-    # The density itself, by simple Monte Carlo over the prior: 64 pixels of large noise allow it.
+    # The density by simple Monte Carlo over the prior, which 64 pixels with large noise allow.
     means = model.sample(np.repeat(pose, number, axis=1), representation, SEED).numpy()[0]
     weights = stats.norm.logpdf(query[0], means, std).sum((1, 2, 3))
     log_prob = special.logsumexp(weights) - np.log(number)
@@ -73,13 +73,13 @@ def test_the_bound_is_below_the_log_density(model, batch):
     many = 500
     elbos = model.elbo(np.repeat(query, many, axis=1), np.repeat(pose, many, axis=1), representation, std, SEED).numpy()
     assert elbos.mean() < log_prob - 3.0 * elbos.std() / np.sqrt(many) + 3.0 * error
-    # What the same posterior gives as importance weights must find the same density again.
+    # Importance weights of the same posterior must give the same density.
     assert special.logsumexp(elbos) - np.log(many) < log_prob + 0.7
 
 
-def test_the_bound_is_tight_where_posterior_and_prior_are_one(make, batch):
+def test_elbo_is_tight_if_posterior_and_prior_are_equal(make, batch):
     model, std = make('cvae'), 0.3
-    # Nothing comes from the latent vector, and the posterior is a unit normal but for the smallest scale.
+    # The latent vector has no effect, and the posterior is a unit normal except for the smallest scale.
     for variable in (*model.from_latent.trainable_variables, *model.to_posterior.trainable_variables):
         variable.assign(tf.zeros_like(variable))
     representation = model.represent(batch.images[:, :2], batch.poses[:, :2])
@@ -89,7 +89,7 @@ def test_the_bound_is_tight_where_posterior_and_prior_are_one(make, batch):
     np.testing.assert_allclose(elbo, expected, rtol=1e-4)
 
 
-def test_the_kl_of_each_step_is_that_of_two_normals(make, batch):
+def test_kl_of_each_gqn_step_matches_two_normals(make, batch):
     model = make('gqn', steps=3, latent_channels=2)
     parameters = {'prior': np.array([0.3, -0.2, 0.5, -0.4]), 'posterior': np.array([-0.6, 0.1, 0.2, 1.0])}
     for name, bias in parameters.items():
@@ -105,7 +105,7 @@ def test_the_kl_of_each_step_is_that_of_two_normals(make, batch):
     np.testing.assert_allclose(found, np.full((3, 1, 3), 4 * kl.sum()), rtol=1e-4)
 
 
-def test_the_kl_of_the_vae_is_that_from_a_unit_normal(make, batch):
+def test_kl_of_the_vae_matches_a_unit_normal_prior(make, batch):
     model = make('cvae')
     model.to_posterior.kernel.assign(tf.zeros_like(model.to_posterior.kernel))
     bias = np.array([0.3, -1.0, 0.5, -0.4])
@@ -116,9 +116,9 @@ def test_the_kl_of_the_vae_is_that_from_a_unit_normal(make, batch):
     np.testing.assert_allclose(found, np.full((3, 9, 1), expected), rtol=1e-4)
 
 
-def test_the_joint_bound_predicts_each_slice_from_those_before_it(model, batch):
+def test_joint_elbo_conditions_each_slice_on_earlier_slices(model, batch):
     images, poses = batch.images[0, :4], batch.poses[0, :4]
-    # As steps are drawn for all slices at once, the noise differs: many draws agree on average.
+    # Steps are drawn for all slices at once, so the noise differs: averages of many draws agree.
     draw = tf.function(lambda seed: model.joint_elbo(images, poses, 1.0, seed), autograph=False)
     joint = np.mean([draw(tf.constant([i, 0])) for i in range(60)])
     single = np.zeros(4)
@@ -149,7 +149,7 @@ def test_gradients_reach_every_variable(make, batch, kind, settings):
         assert np.isfinite(gradient).all(), variable.name
 
 
-def test_a_centred_model_starts_about_the_mean_images(make):
+def test_initialize_centres_the_output_on_the_mean_images(make):
     model = make('gqn', centred=True)
     images = np.random.default_rng(3).uniform(0, 1, (5, 12, 8, 8, 1)).astype(np.float32)
     model.initialize(images, np.eye(12, dtype=np.float32))
@@ -179,13 +179,13 @@ def test_a_centred_model_starts_about_the_mean_images(make):
     ],
     ids=str,
 )
-def test_bad_settings(settings, word):
+def test_bad_settings_of_the_gqn_name_the_argument(settings, word):
     with pytest.raises(ValueError, match=word):
         baselines.GenerativeQueryNetworkSettings(**{'image_shape': (8, 8, 1), 'num_slices': 12, **settings})
 
 
 @pytest.mark.parametrize('settings', [{'filters': (1, 2)}, {'latent_size': 0}, {'representation': 'pool'}], ids=str)
-def test_bad_settings_of_the_vae(settings):
+def test_bad_settings_of_the_vae_name_the_argument(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         baselines.ConditionalVAESettings((8, 8, 1), 12, **settings)
 
@@ -193,12 +193,12 @@ def test_bad_settings_of_the_vae(settings):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda images, poses: (images[..., :4, :], poses), 'Images must be'),
-        (lambda images, poses: (images, poses[..., :5]), 'Poses must be'),
+        (lambda images, poses: (images[..., :4, :], poses), '`images` must have shape'),
+        (lambda images, poses: (images, poses[..., :5]), '`poses` must have shape'),
         (lambda images, poses: (images[:, :2], poses), 'a pose for every image'),
     ],
 )
-def test_shapes_that_do_not_fit(model, batch, change, message):
+def test_bad_shapes_name_the_argument(model, batch, change, message):
     images, poses = change(batch.images, batch.poses)
     representation = model.represent(batch.images, batch.poses)
     with pytest.raises(ValueError, match=message):

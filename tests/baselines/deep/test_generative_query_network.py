@@ -1,4 +1,4 @@
-"""The network's steps, as its equations have them: a canvas that is drawn on and seen in every step, in NumPy."""
+"""The network's equations in NumPy: every step draws on the canvas and sees it."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def _patches(image):
 
 
 def _draw_image(model, representation, pose, image=None):
-    """Returns the mean of the pixels and the KL of each step; latent variables are means, without image the prior's."""
+    """Returns the mean of the pixels and the KL of each step, at the means of posteriors (without image: priors)."""
     pose_map = model.pose_map(pose[None])[0].numpy()
     constant = [pose_map, representation]
     grid = (*pose_map.shape[:2], model.settings.hidden_channels)
@@ -65,7 +65,7 @@ def _draw_image(model, representation, pose, image=None):
 
 
 @pytest.mark.parametrize('shared', [False, True])
-def test_the_canvas_is_drawn_on_in_every_step(make, batch, shared):
+def test_mean_image_draws_on_the_canvas_in_every_step(make, batch, shared):
     model = make('gqn', steps=3, shared_cores=shared)
     representation = model.represent(batch.images[:, 2:5], batch.poses[:, 2:5])
     drawn = model.mean_image(batch.poses[:, :1], representation)
@@ -75,9 +75,9 @@ def test_the_canvas_is_drawn_on_in_every_step(make, batch, shared):
 
 
 @pytest.mark.parametrize('shared', [False, True])
-def test_inference_sees_image_and_canvas_in_every_step(make, batch, shared):
+def test_bound_infers_from_image_and_canvas_in_every_step(make, batch, shared):
     model = make('gqn', steps=3, shared_cores=shared)
-    # The posterior's draws are then its means, nearly.
+    # With the smallest scale, the posterior's draws are nearly its means.
     latent = model.settings.latent_channels
     model.posterior.bias.assign(np.repeat([0.3, -40.0], latent))
     kernel = model.posterior.kernel.numpy()

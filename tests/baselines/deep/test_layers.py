@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_bruno.baselines.deep.conv_lstm import ConvolutionalLSTM
-from tfp_bruno.baselines.deep.layers import PatchConvolution, PatchDeconvolution, SpatialMap
+from tfp_bruno.baselines.deep.layers import ConvolutionalLSTM, PatchConvolution, PatchDeconvolution, SpatialMap
 
 RNG = np.random.default_rng(0)
 
@@ -15,7 +14,7 @@ def noise(*shape):
 
 
 @pytest.mark.parametrize('size', [2, 4])
-def test_a_patch_convolution_is_a_strided_convolution(size):
+def test_patch_convolution_matches_a_strided_convolution(size):
     layer, value = PatchConvolution(3, 5, size), noise(2, 8, 12, 3)
     kernel = tf.reshape(layer.dense.kernel, [size, size, 3, 5])
     expected = tf.nn.conv2d(value, kernel, size, 'VALID')
@@ -23,21 +22,21 @@ def test_a_patch_convolution_is_a_strided_convolution(size):
 
 
 @pytest.mark.parametrize('size', [2, 4])
-def test_a_patch_deconvolution_is_a_transposed_convolution(size):
+def test_patch_deconvolution_matches_a_transposed_convolution(size):
     layer, value = PatchDeconvolution(3, 5, size), noise(2, 4, 3, 3)
     kernel = tf.transpose(tf.reshape(layer.dense.kernel, [3, size, size, 5]), [1, 2, 3, 0])
     expected = tf.nn.conv2d_transpose(value, kernel, [2, 4 * size, 3 * size, 5], size, 'VALID')
     np.testing.assert_allclose(layer(value), expected, atol=1e-5)
 
 
-def test_a_spatial_map_is_a_transposed_convolution_of_one_pixel():
+def test_spatial_map_matches_a_transposed_convolution_of_one_pixel():
     layer, value = SpatialMap(3, (4, 4), 2), noise(5, 3)
     kernel = tf.transpose(tf.reshape(layer.dense.kernel, [3, 4, 4, 2]), [1, 2, 3, 0])
     expected = tf.nn.conv2d_transpose(value[:, None, None], kernel, [5, 4, 4, 2], 4, 'VALID')
     np.testing.assert_allclose(layer(value), expected, atol=1e-5)
 
 
-def test_the_lstm_is_that_of_its_formula():
+def test_convolutional_lstm_follows_its_formula():
     lstm = ConvolutionalLSTM([2, 3], 4, 5, 3)
     lstm.constant[0].bias.assign(noise(20))
     constant, changing, cell, hidden = (

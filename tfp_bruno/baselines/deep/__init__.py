@@ -1,4 +1,4 @@
-"""The paper's deep baselines, on TensorFlow; the classical ones beside them do without it."""
+"""The deep baselines of the paper; unlike the classical ones, they import TensorFlow."""
 
 from tfp_bruno.baselines.deep.conditional_vae import ConditionalVAE
 from tfp_bruno.baselines.deep.context_model import Bound, ContextModel

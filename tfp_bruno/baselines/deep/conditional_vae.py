@@ -1,12 +1,14 @@
 """The conditional variational autoencoder of Hou et al."""
 
 import itertools
+from collections.abc import Sequence
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
 from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, PatchDeconvolution, SpatialMap
+from tfp_bruno.baselines.deep.settings import ConditionalVAESettings
 
 __all__ = ['ConditionalVAE']
 
@@ -14,12 +16,12 @@ _STRIDE = 8
 
 
 class ConditionalVAE(ContextModel):
-    """A U-Net without skip connections, of four resolutions with two convolutions each, about a latent vector.
+    """A U-Net without skip connections, with four resolutions of two convolutions each and a latent vector.
 
-    The way down encodes the query image. At its end, an eighth of the image's grid, pose and representation of the
-    contexts join, and make mean and scale of the posterior; its prior is a unit normal. The way up decodes the latent
-    vector, joined by pose and representation again. The contexts are encoded by the tower of a Generative Query
-    Network, and averaged.
+    The encoder takes the query image to an eighth of its grid. There its features, the pose and the representation of
+    the contexts give mean and scale of the posterior; the prior is a unit normal. The decoder takes the latent vector,
+    again with pose and representation. The contexts are encoded by the tower of a Generative Query Network, and
+    averaged.
 
     #### Examples
 
@@ -36,12 +38,14 @@ class ConditionalVAE(ContextModel):
     3.1. 2019.
     """
 
-    def __init__(self, settings, name='ConditionalVAE'):
+    settings: ConditionalVAESettings
+
+    def __init__(self, settings: ConditionalVAESettings, name: str = 'ConditionalVAE') -> None:
         """Creates the weights.
 
         Args:
-            settings: `ConditionalVAESettings`.
-            name: Python `str`. Default value: `'ConditionalVAE'`.
+            settings: Sizes of the networks.
+            name: Name of the module.
         """
         super().__init__(settings, name=name)
         height, width, channels = settings.image_shape
@@ -52,14 +56,24 @@ class ConditionalVAE(ContextModel):
         joined = settings.pose_channels + filters[-1]
         inputs = [channels, *filters[:-1]]
         self.downs = [PatchConvolution(size, size, 2) for size in filters[:-1]]
-        self.encoders = [_two(*pair) for pair in zip(inputs, filters, strict=True)]
+        self.encoders = [_two_convolutions(*pair) for pair in zip(inputs, filters, strict=True)]
         self.to_posterior = Dense(grid[0] * grid[1] * (filters[-1] + joined), 2 * settings.latent_size)
         self.from_latent = SpatialMap(settings.latent_size, grid, filters[-1])
         self.ups = [PatchDeconvolution(size, smaller, 2) for smaller, size in itertools.pairwise(filters)]
-        self.decoders = [_two(size, size) for size in filters[:-1]] + [_two(filters[-1] + joined, filters[-1])]
+        self.decoders = [
+            *[_two_convolutions(size, size) for size in filters[:-1]],
+            _two_convolutions(filters[-1] + joined, filters[-1]),
+        ]
         self.observe = Dense(filters[0], channels)
 
-    def _infer(self, deviations, codes, representation, repeats, seed):
+    def _infer(
+        self,
+        deviations: tf.Tensor,
+        codes: tf.Tensor,
+        representation: tf.Tensor,
+        repeats: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         condition = self._joined(codes, representation, repeats)
         hidden = deviations
         for level, convolutions in enumerate(self.encoders):
@@ -69,20 +83,22 @@ class ConditionalVAE(ContextModel):
         kl = tfd.kl_divergence(posterior, self._prior(codes))
         return self._decoded(posterior.sample(seed=seed), condition), kl[:, None]
 
-    def _generate(self, codes, representation, repeats, seed):
+    def _generate(
+        self, codes: tf.Tensor, representation: tf.Tensor, repeats: tf.Tensor, seed: tf.Tensor | None
+    ) -> tf.Tensor:
         prior = self._prior(codes)
         latent = prior.mean() if seed is None else prior.sample(seed=seed)
         return self._decoded(latent, self._joined(codes, representation, repeats))
 
-    def _prior(self, codes):
+    def _prior(self, codes: tf.Tensor) -> tfd.Distribution:
         zeros = tf.zeros([tf.shape(codes)[0], self.settings.latent_size])
         return tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), 1)
 
-    def _joined(self, codes, representation, repeats):
-        """Returns pose and representation side by side, `[N, h, w, ...]`."""
+    def _joined(self, codes: tf.Tensor, representation: tf.Tensor, repeats: tf.Tensor) -> tf.Tensor:
+        """Returns pose and representation in one grid, `[N, h, w, ...]`."""
         return tf.concat([self.pose_map(codes), tf.repeat(self.shrink(representation), repeats, axis=0)], -1)
 
-    def _decoded(self, latent, condition):
+    def _decoded(self, latent: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
         hidden = tf.concat([self.from_latent(latent), condition], -1)
         for level in reversed(range(len(self.decoders))):
             hidden = _apply(self.decoders[level], hidden)
@@ -91,11 +107,11 @@ class ConditionalVAE(ContextModel):
         return self.observe(hidden)
 
 
-def _two(inputs, outputs):
-    return [Convolution(*sizes, 3, initializer='he_uniform') for sizes in ((inputs, outputs), (outputs, outputs))]
+def _two_convolutions(inputs: int, outputs: int) -> list[Convolution]:
+    return [Convolution(size, outputs, 3, initializer='he_uniform') for size in (inputs, outputs)]
 
 
-def _apply(convolutions, hidden):
+def _apply(convolutions: Sequence[Convolution], hidden: tf.Tensor) -> tf.Tensor:
     for convolution in convolutions:
         hidden = tf.nn.elu(convolution(hidden))
     return hidden

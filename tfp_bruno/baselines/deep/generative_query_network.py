@@ -1,13 +1,15 @@
 """The Generative Query Network."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import samplers
 
 from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
-from tfp_bruno.baselines.deep.conv_lstm import ConvolutionalLSTM
-from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, SpatialMap
-from tfp_bruno.networks.convolution import convolve
+from tfp_bruno.baselines.deep.layers import Convolution, ConvolutionalLSTM, Dense, PatchConvolution, SpatialMap
+from tfp_bruno.baselines.deep.settings import GenerativeQueryNetworkSettings
+from tfp_bruno.networks.layers import convolve
 
 __all__ = ['GenerativeQueryNetwork']
 
@@ -20,7 +22,7 @@ class GenerativeQueryNetwork(ContextModel):
     #### Mathematical Details
 
     ```none
-    z_l ~ prior(h_l)                                               in generation
+    z_l ~ prior(h_l)                                                              in generation
     z_l ~ posterior(e_{l+1}),  e_{l+1} = inference core(x, v, r, h_l, u_l; e_l)   in training
     h_{l+1} = generator core(v, r, z_l; h_l)
     u_{l+1} = u_l + upsampled h_{l+1}
@@ -28,7 +30,7 @@ class GenerativeQueryNetwork(ContextModel):
     ```
 
     where:
-      * `h`, `e` are states of convolutional LSTMs on a quarter of the image's grid, `u` is the canvas, all 0 at first;
+      * `h`, `e` are states of convolutional LSTMs on a quarter of the image's grid, `u` is the canvas; all start at 0;
       * `x`, `v`, `r` are query image, query pose and representation of the contexts.
 
     #### Examples
@@ -46,19 +48,21 @@ class GenerativeQueryNetwork(ContextModel):
     [1]: S. M. Ali Eslami et al. Neural scene representation and rendering. Science 360, 2018, with its supplement.
     """
 
-    def __init__(self, settings, name='GenerativeQueryNetwork'):
+    settings: GenerativeQueryNetworkSettings
+
+    def __init__(self, settings: GenerativeQueryNetworkSettings, name: str = 'GenerativeQueryNetwork') -> None:
         """Creates the weights.
 
         Args:
-            settings: `GenerativeQueryNetworkSettings`.
-            name: Python `str`. Default value: `'GenerativeQueryNetwork'`.
+            settings: Sizes of the networks.
+            name: Name of the module.
         """
         super().__init__(settings, name=name)
         height, width, channels = settings.image_shape
         hidden, features = settings.hidden_channels, settings.representation_channels
         grid = (height // _STRIDE, width // _STRIDE)
-        # What the cores draw and see of the canvas is patches of it. Both maps are linear and the same in all steps:
-        # the canvas is that of the sum of the states, which is much smaller, and is made once.
+        # The cores draw on and see patches of the canvas by linear maps, the same in all steps. So the canvas is the
+        # map of the sum of the states, which is much smaller, and is computed once.
         patch_channels = _STRIDE**2 * settings.canvas_channels
         self.pose_map = SpatialMap(self.code_size, grid, settings.pose_channels)
         self.upsample = None if settings.representation == 'tower' else SpatialMap(features, grid, features)
@@ -73,7 +77,14 @@ class GenerativeQueryNetwork(ContextModel):
         self.posterior = Convolution(hidden, 2 * latent, size)
         self.observe = Dense(settings.canvas_channels, channels)
 
-    def _infer(self, deviations, codes, representation, repeats, seed):
+    def _infer(
+        self,
+        deviations: tf.Tensor,
+        codes: tf.Tensor,
+        representation: tf.Tensor,
+        repeats: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         pose, representation = self._common(codes, representation)
         constant = self._gates(self.generators, pose, representation, repeats)
         seeing = self._gates(self.inferrers, pose, representation, repeats)
@@ -83,11 +94,13 @@ class GenerativeQueryNetwork(ContextModel):
             gates + core.constant_gates(2, image) + canvas
             for core, gates, canvas in zip(self.inferrers, seeing, empty, strict=True)
         ]
-        # Kernels are read once, so that all steps share what convolutions prepare of them.
+        # Kernels are read once, so that all steps share the convolutions' preparation of them.
         kernels = [tf.convert_to_tensor(core.changing.kernel) for core in self.generators]
         posterior_kernel = tf.convert_to_tensor(self.posterior.kernel)
         state = inferred = self.generators[0].zero_state(constant[0])
-        drawn, states, posteriors = state[1], [], []
+        drawn = state[1]
+        states: list[tf.Tensor] = []
+        posteriors: list[tf.Tensor] = []
         for step, step_seed in enumerate(samplers.split_seed(seed, n=self.settings.steps)):
             core = step % len(kernels)
             states.append(state[1])
@@ -98,11 +111,14 @@ class GenerativeQueryNetwork(ContextModel):
             drawn += state[1]
         return self._observed(drawn), self._divergences(posteriors, states)
 
-    def _generate(self, codes, representation, repeats, seed):
+    def _generate(
+        self, codes: tf.Tensor, representation: tf.Tensor, repeats: tf.Tensor, seed: tf.Tensor | None
+    ) -> tf.Tensor:
         constant = self._gates(self.generators, *self._common(codes, representation), repeats)
         state = self.generators[0].zero_state(constant[0])
         drawn = state[1]
-        seeds = [None] * self.settings.steps if seed is None else samplers.split_seed(seed, n=self.settings.steps)
+        steps = self.settings.steps
+        seeds = [None] * steps if seed is None else samplers.split_seed(seed, n=steps)
         for step, step_seed in enumerate(seeds):
             prior = diagonal_normal(self.prior(state[1]))
             latent = prior.mean() if step_seed is None else prior.sample(seed=step_seed)
@@ -111,32 +127,35 @@ class GenerativeQueryNetwork(ContextModel):
             drawn += state[1]
         return self._observed(drawn)
 
-    def _common(self, codes, representation):
+    def _common(self, codes: tf.Tensor, representation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns pose `[N, h, w, ...]` and representation `[G, h, w, ...]` on the cores' grid."""
         if self.upsample is not None:
             representation = self.upsample(representation[:, 0, 0])
         return self.pose_map(codes), representation
 
-    def _gates(self, cores, pose, representation, repeats):
-        """Returns what pose and representation add to the gates of each core, `[N, h, w, ...]`."""
+    def _gates(
+        self, cores: Sequence[ConvolutionalLSTM], pose: tf.Tensor, representation: tf.Tensor, repeats: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Returns the terms of pose and representation in the gates of each core, `[N, h, w, ...]`."""
         return [
             core.constant_gates(0, pose) + tf.repeat(core.constant_gates(1, representation), repeats, axis=0)
             for core in cores
         ]
 
-    def _seeing(self, core):
-        """Returns how an inference core sees the canvas: a kernel for the sum of states, the gates of an empty one."""
+    def _seeing(self, core: ConvolutionalLSTM) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the kernel with which a core sees the sum of the states, and the gates of an empty canvas."""
         state, seen, own = tf.split(tf.convert_to_tensor(core.changing.kernel), 3, axis=2)
         bias = tf.broadcast_to(self.see_canvas.bias, [1, *self.pose_map.shape[:2], self.settings.hidden_channels])
         kernel = tf.einsum('hp,ps,xyso->xyho', self.draw.kernel, self.see_canvas.kernel, seen)
         return tf.concat([state, kernel, own], 2), convolve(bias, seen)
 
-    def _divergences(self, posteriors, states):
-        """Returns the KL of each step, `[N, L]`, of parameters of posteriors and the states that give the priors."""
+    def _divergences(self, posteriors: Sequence[tf.Tensor], states: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the KL of each step, `[N, L]`, from parameters of the posteriors and states that give the priors."""
         posterior, prior = diagonal_normal(tf.concat(posteriors, 0)), diagonal_normal(self.prior(tf.concat(states, 0)))
         return tf.transpose(tf.reshape(tfd.kl_divergence(posterior, prior), [len(states), -1]))
 
-    def _observed(self, drawn):
+    def _observed(self, drawn: tf.Tensor) -> tf.Tensor:
+        """Returns the mean of the pixels, from the sum of the states."""
         height, width, channels = self.settings.image_shape
         canvas = self.draw(drawn)
         grid = [-1, height // _STRIDE, width // _STRIDE]

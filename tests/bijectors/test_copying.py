@@ -1,4 +1,4 @@
-"""Slices and copies keep the variables, or say why they cannot."""
+"""Slices and copies keep the variables, or are errors."""
 
 import dataclasses
 
@@ -19,20 +19,20 @@ def same(variables, others):
 
 
 @pytest.mark.parametrize('index', [..., tf.newaxis, (..., tf.newaxis), ()])
-def test_slices_that_keep_the_batch_are_the_bijector(make_bijector, index):
+def test_slice_of_all_is_the_bijector(make_bijector, index):
     bijector = make_bijector(tf.float32)
     assert bijector[index] is bijector
 
 
 @pytest.mark.parametrize('index', [0, slice(None), (..., 0), slice(None, None, 2)])
-def test_indices_without_a_batch_dimension_are_errors(make_bijector, index):
+def test_index_without_a_batch_dimension_is_an_error(make_bijector, index):
     bijector = make_bijector(tf.float32)
     with pytest.raises(ValueError, match=rf'^{bijector.name} has no batch dimension, too few for the index .*$'):
         bijector[index]
 
 
 @pytest.mark.parametrize('index', [..., 0, tf.newaxis, (..., tf.newaxis)])
-def test_sliced_distributions_keep_the_flow(index):
+def test_slice_of_a_distribution_keeps_the_bijector(index):
     flow = ConditionalAffine((4,), 3)
     distribution = tfd.TransformedDistribution(tfd.Sample(tfd.Normal(tf.zeros([2]), 1.0), [4]), flow)
     assert distribution[index].bijector is flow
@@ -42,7 +42,7 @@ def test_sliced_distributions_keep_the_flow(index):
     assert scalar.copy(name='copy').bijector.bijector is flow
 
 
-def test_slices_of_a_bound_condition_are_slices_of_the_condition(make_flow):
+def test_slice_of_a_bound_condition_slices_the_condition(make_flow):
     flow = make_flow()
     poses = RNG.normal(size=(2, 5, 3)).astype(np.float32)
     bound = BoundCondition(flow, poses)
@@ -66,7 +66,7 @@ def test_slices_of_a_bound_condition_are_slices_of_the_condition(make_flow):
         bound[0, 0, 0]
 
 
-def test_copies_share_the_variables(make_bijector):
+def test_copy_shares_the_variables(make_bijector):
     bijector = make_bijector(tf.float32)
     values = [variable.numpy() for variable in bijector.variables]
     for copied in (bijector.copy(), bijector.copy(name='other', validate_args=True)):
@@ -86,7 +86,7 @@ def test_copies_share_the_variables(make_bijector):
         np.testing.assert_array_equal(variable, value)
 
 
-def test_copies_with_other_settings_of_the_same_shapes(make_flow):
+def test_copy_with_other_settings_shares_the_variables(make_flow):
     flow = make_flow()
     copied = flow.copy(settings=dataclasses.replace(flow.settings, log_scale_bound=0.5))
     assert same(copied.variables, flow.variables)
@@ -99,7 +99,7 @@ def test_copies_with_other_settings_of_the_same_shapes(make_flow):
 
 
 @pytest.mark.parametrize('changes', [{'image_shape': (4, 4, 1)}, {'condition_size': 4}, {'dtype': tf.float64}])
-def test_copies_that_would_start_anew_are_errors(changes, make_flow):
+def test_copy_with_other_variable_shapes_is_an_error(changes, make_flow):
     flow = make_flow()
     with pytest.raises(
         ValueError, match=r'^conditional_real_nvp: with these arguments a copy would start with new weights'
@@ -107,8 +107,8 @@ def test_copies_that_would_start_anew_are_errors(changes, make_flow):
         flow.copy(**changes)
 
 
-def test_bijectors_of_users(all_makers):
-    """The example of the documentation, which knows nothing of slices and copies."""
+def test_user_bijector_can_be_sliced_and_copied(all_makers):
+    """The example of the documentation has no code for slices and copies."""
     power = all_makers['conditional_power'](tf.float32)
     power.log_powers.assign(RNG.normal(size=(3, 1)))
     assert power[...] is power
@@ -133,7 +133,7 @@ class Assigning(ConditionalBijector):
         return y - self.shift, tf.zeros([tf.shape(y)[0]])
 
 
-def test_a_constructor_that_assigns_cannot_overwrite_what_was_trained():
+def test_copy_with_an_assigning_constructor_is_an_error():
     bijector = Assigning()
     bijector.shift.assign(5.0)
     with pytest.raises(ValueError, match='Assigning cannot be copied'):

@@ -1,4 +1,4 @@
-"""Bijectors cross a `tf.function`, are saved, and are found by tf_keras, with their own variables."""
+"""Bijectors pass through a `tf.function`, are saved, and are found by tf_keras, with their own variables."""
 
 import gc
 import weakref
@@ -36,8 +36,9 @@ def same(variables, others):
     return [id(variable) for variable in variables] == [id(variable) for variable in others]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('make', [bound, lambda flow, poses: model_of(BoundCondition(flow, poses))])
-def test_distributions_pass_through_a_function_with_their_flow(make, make_flow):
+def test_function_takes_and_returns_distributions_of_the_same_flow(make, make_flow):
     flow, traces = make_flow(), []
 
     @tf.function(autograph=False)
@@ -69,7 +70,7 @@ def test_distributions_pass_through_a_function_with_their_flow(make, make_flow):
     np.testing.assert_allclose(changed, distribution.log_prob(IMAGES), rtol=1e-5)
 
 
-def test_a_function_that_makes_the_distribution_returns_it(make_flow):
+def test_function_returns_a_distribution_that_it_constructs(make_flow):
     flow = make_flow()
     make = tf.function(lambda poses: bound(flow, poses), autograph=False)
     for poses in POSES:
@@ -80,7 +81,7 @@ def test_a_function_that_makes_the_distribution_returns_it(make_flow):
 
 
 @pytest.mark.parametrize('jit_compile', [False, True])
-def test_flows_are_arguments_and_results(jit_compile):
+def test_function_takes_and_returns_a_bijector(jit_compile):
     flow = ConditionalAffine((4,), 3)
     flow._loc.assign(np.random.default_rng(0).normal(size=(3, 4)))
 
@@ -100,7 +101,7 @@ def test_flows_are_arguments_and_results(jit_compile):
     np.testing.assert_array_equal(y, np.ones([2, 4]))
 
 
-def test_parts_find_their_variables_inside_a_function(make_flow):
+def test_modules_find_the_variables_inside_a_function(make_flow):
     flow = make_flow()
     holder = tf.Module()
 
@@ -114,7 +115,7 @@ def test_parts_find_their_variables_inside_a_function(make_flow):
     assert count(unbound(flow)) == len(flow.trainable_variables)
 
 
-def test_nested_functions_loops_and_branches():
+def test_bijector_in_nested_functions_loops_and_branches():
     flow = ConditionalAffine((4,), 3)
     flow._loc.assign(np.random.default_rng(0).normal(size=(3, 4)))
     inner = tf.function(lambda flow: flow, autograph=False)
@@ -132,7 +133,7 @@ def test_nested_functions_loops_and_branches():
     np.testing.assert_allclose(total, 3.0 * POSES[0] @ flow._loc, rtol=1e-5)
 
 
-def test_two_flows_never_stand_for_each_other(make_flow):
+def test_type_specs_of_two_flows_differ(make_flow):
     one, other = make_flow(seed=1), make_flow(seed=2)
     assert one._type_spec == one._type_spec
     assert one._type_spec != other._type_spec
@@ -141,7 +142,7 @@ def test_two_flows_never_stand_for_each_other(make_flow):
         tf.function(lambda choice: tf.cond(choice, lambda: one, lambda: other), autograph=False)(tf.constant(True))
 
 
-def test_a_trace_keeps_no_flow_alive():
+def test_trace_does_not_keep_the_flow_alive():
     affine = ConditionalAffine((4,), 3)
     function = tf.function(lambda flow, x: flow.forward(x, conditional_input=tf.zeros([3])), autograph=False)
     function(affine, tf.zeros([4]))
@@ -166,7 +167,8 @@ class Scorer(tf.Module):
         return self.bound.log_prob(images), free
 
 
-def test_saved_model(make_flow, tmp_path):
+@pytest.mark.slow
+def test_saved_model_of_distributions_matches(make_flow, tmp_path):
     scorer = Scorer(make_flow())
     tf.saved_model.save(scorer, str(tmp_path / 'scorer'))
     module = tf.saved_model.load(str(tmp_path / 'scorer'))
@@ -174,7 +176,7 @@ def test_saved_model(make_flow, tmp_path):
         np.testing.assert_allclose(loaded, own, rtol=1e-5)
 
 
-def test_a_saved_function_that_takes_a_flow_says_why_it_cannot(tmp_path):
+def test_saved_function_with_a_bijector_argument_is_an_error(tmp_path):
     module, flow = tf.Module(), ConditionalAffine((4,), 3)
     module.forward = tf.function(lambda flow, x: flow.forward(x, conditional_input=tf.zeros([3])), autograph=False)
     module.forward(flow, tf.zeros([4]))
@@ -183,7 +185,7 @@ def test_a_saved_function_that_takes_a_flow_says_why_it_cannot(tmp_path):
 
 
 class Holder(tf_keras.Model):
-    """A tf_keras model with something of this library in an attribute."""
+    """A tf_keras model with an object of this library in an attribute."""
 
     def __init__(self, content):
         super().__init__()
@@ -205,7 +207,7 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize('kind', CONTENTS)
-def test_keras_weights_are_all_saved(kind, make_flow, tmp_path):
+def test_keras_saves_and_loads_all_weights(kind, make_flow, tmp_path):
     path = str(tmp_path / 'model.weights.h5')
     holder, other = (Holder(CONTENTS[kind](make_flow(seed=seed))) for seed in (1, 2))
     values = [variable.numpy() + 1 if variable.dtype != tf.bool else variable.numpy() for variable in holder.variables]
@@ -224,7 +226,7 @@ def test_keras_weights_are_all_saved(kind, make_flow, tmp_path):
 
 
 @pytest.mark.parametrize('attribute', ['variables', 'trainable_variables', 'non_trainable_variables'])
-def test_lists_of_variables_keep_the_order_of_modules(attribute, make_flow):
+def test_variables_have_the_order_of_modules(attribute, make_flow):
     """Checkpoints of runs hold `model.variables` as a list."""
     flow = make_flow()
     predicate = {

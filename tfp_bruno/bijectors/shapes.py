@@ -1,12 +1,22 @@
-"""Shapes of events and conditions with leading dimensions, and flat batches of them."""
+"""Shapes of events with leading dimensions, and of batches of events with their conditions."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.types.experimental import TensorLike
 
-__all__ = ['broadcast_batches', 'never_empty', 'replace_event', 'replace_event_tensor']
+__all__ = ['TensorLike', 'broadcast_batches', 'never_empty', 'replace_event', 'replace_event_tensor']
+
+_Parts = tuple[tf.Tensor, tf.Tensor]
 
 
-def never_empty(function, value, condition, static_batch):
-    """Calls a function of a flat batch and its condition, and gives it one element where there is none.
+def never_empty(
+    function: Callable[[tf.Tensor, tf.Tensor | None], _Parts],
+    value: tf.Tensor,
+    condition: tf.Tensor | None,
+    static_batch: tf.TensorShape,
+) -> _Parts:
+    """Calls a function of a flat batch and its condition, with one element in place of none.
 
     On CPUs with AVX-512, TensorFlow 2.21 returns a convolution of an empty batch with the wrong number of channels.
     """
@@ -18,10 +28,13 @@ def never_empty(function, value, condition, static_batch):
         None if part is None else tf.pad(part, [[0, missing], *([[0, 0]] * (part.shape.rank - 1))])
         for part in (value, condition)
     )
-    return tuple(part[:size] for part in function(value, condition))
+    out, log_det = function(value, condition)
+    return out[:size], log_det[:size]
 
 
-def broadcast_batches(name, value_shape, batch, condition_shape):
+def broadcast_batches(
+    name: str, value_shape: tf.TensorShape, batch: tf.TensorShape, condition_shape: tf.TensorShape
+) -> tf.TensorShape:
     """Returns the static batch shape of a value and its condition together, or raises a `ValueError` of one line."""
     try:
         return tf.broadcast_static_shape(batch, condition_shape[:-1])
@@ -32,17 +45,17 @@ def broadcast_batches(name, value_shape, batch, condition_shape):
         ) from error
 
 
-def replace_event(name, shape, old, new):
-    """Returns a `tf.TensorShape` with the event shape `new` in place of `old`.
+def replace_event(name: str, shape: TensorLike, old: tuple[int, ...], new: tuple[int, ...]) -> tf.TensorShape:
+    """Returns a shape with the event shape `new` in place of `old`.
 
     Args:
-        name: Python `str`, the bijector's name.
+        name: The bijector's name.
         shape: Shape with any leading dimensions.
-        old: Event shape that it ends with.
-        new: Event shape of the result.
+        old: Event shape at its end.
+        new: Event shape at the end of the result.
 
     Raises:
-        ValueError: if the shape ends with another event shape.
+        ValueError: If the shape ends with another event shape.
     """
     shape = tf.TensorShape(shape)
     if shape.rank is None:
@@ -53,8 +66,8 @@ def replace_event(name, shape, old, new):
     return shape[:batch_rank].concatenate(new)
 
 
-def replace_event_tensor(name, shape, old, new):
-    """Returns what `replace_event` does of a shape in a `Tensor`; one that is not known yet is not checked."""
+def replace_event_tensor(name: str, shape: tf.Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> tf.Tensor:
+    """Does as `replace_event` with a shape in a tensor; it is checked only if its value is known statically."""
     static = tf.get_static_value(shape)
     if static is not None:
         replace_event(name, static, old, new)

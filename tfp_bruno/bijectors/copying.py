@@ -1,32 +1,33 @@
 """Copies and slices of a bijector that keep its variables."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 
 from tfp_bruno.bijectors.arguments import shown
 
 __all__ = ['SlicedByTFP', 'check_slices', 'construct_with_variables']
 
 
-def construct_with_variables(bijector, parameters):
-    """Constructs a bijector of the same class and other arguments, with the same variables.
+def construct_with_variables(bijector: tfb.Bijector, parameters: dict[str, Any]) -> tfb.Bijector:
+    """Constructs a bijector of the same class from other arguments, with the same variables.
 
-    It is constructed twice: first with variables of its own, which tells the order in which they are created, then
-    with those of the given bijector in their places.
+    It is constructed twice: first with new variables, to learn the order in which they are created, then with the
+    variables of the given bijector in their places.
 
     Args:
-        bijector: `ConditionalBijector`.
-        parameters: Python `dict` of constructor arguments.
-
-    Returns:
-        A bijector of the same class.
+        bijector: The `ConditionalBijector`.
+        parameters: Constructor arguments by name.
 
     Raises:
-        ValueError: if the arguments ask for variables of other shapes or dtypes, or the constructor assigns values.
+        ValueError: If the arguments need variables of other shapes or dtypes, or the constructor assigns values.
     """
-    created = []
+    created: list[tf.Variable] = []
 
-    def record(next_creator, **kwargs):
+    def record(next_creator: Callable[..., tf.Variable], **kwargs: Any) -> tf.Variable:
         created.append(next_creator(**kwargs))
         return created[-1]
 
@@ -43,7 +44,7 @@ def construct_with_variables(bijector, parameters):
     remaining = iter([wanted.get(id(variable)) for variable in created])
     before = [variable.numpy() for variable in bijector.variables]
 
-    def reuse(next_creator, **kwargs):
+    def reuse(next_creator: Callable[..., tf.Variable], **kwargs: Any) -> tf.Variable:
         old = next(remaining)
         return next_creator(**kwargs) if old is None else _plain(old)
 
@@ -59,17 +60,17 @@ def construct_with_variables(bijector, parameters):
     return copied
 
 
-def _shapes(bijector):
+def _shapes(bijector: tfb.Bijector) -> list[tuple[tf.TensorShape, tf.DType]]:
     return [(variable.shape, variable.dtype.base_dtype) for variable in bijector.variables]
 
 
-def _plain(variable):
-    """Returns the variable that tf_keras wraps where networks have a dtype of their own."""
+def _plain(variable: tf.Variable) -> tf.Variable:
+    """Returns the variable inside a variable of tf_keras that is cast on reading."""
     return getattr(variable, '_variable', variable)
 
 
-def check_slices(name, slices, rank):
-    """Raises a `ValueError` if slices index more than the `rank` batch dimensions."""
+def check_slices(name: str, slices: Any, rank: int) -> None:
+    """Raises a `ValueError` if slices index more than `rank` batch dimensions."""
     slices = slices if isinstance(slices, tuple | list) else (slices,)
     indices = [index for index in slices if index is not Ellipsis and index is not tf.newaxis]
     if len(indices) > rank:
@@ -78,29 +79,31 @@ def check_slices(name, slices, rank):
 
 
 class SlicedByTFP:
-    """Takes the place of a bijector where TFP slices it: any slice of a bijector without batch is that bijector.
+    """Stands in for a bijector while TFP slices it: any slice of a bijector without batch is that bijector.
 
-    TFP's slices are constructed from `parameters`, that is, with new weights, also when a distribution is sliced.
+    TFP constructs slices from `parameters`, also those of the bijector of a distribution: they would have new weights.
     """
 
-    def __new__(cls, bijector):
-        """Returns the bijector: constructing with `parameters` gives it back."""
+    parameters: dict[str, tfb.Bijector]
+
+    def __new__(cls, bijector: tfb.Bijector) -> tfb.Bijector:
+        """Returns the bijector, so that construction with `parameters` returns it."""
         return bijector
 
     @classmethod
-    def of(cls, bijector):
-        """Returns the replacement of a bijector."""
-        replacement = object.__new__(cls)
-        replacement.parameters = {'bijector': bijector}
-        return replacement
+    def of(cls, bijector: tfb.Bijector) -> 'SlicedByTFP':
+        """Returns the stand-in for a bijector."""
+        stand_in = object.__new__(cls)
+        stand_in.parameters = {'bijector': bijector}
+        return stand_in
 
     @staticmethod
-    def parameter_properties(dtype=tf.float32):
-        """Returns that nothing has a batch."""
+    def parameter_properties(dtype: tf.DType = tf.float32) -> dict[str, Any]:
+        """Returns `{}`: no parameter has a batch."""
         del dtype
         return {}
 
-    def experimental_batch_shape_tensor(self, x_event_ndims=None):
+    def experimental_batch_shape_tensor(self, x_event_ndims: int | None = None) -> np.ndarray:
         """Returns the batch shape, `[]`."""
         del x_event_ndims
         return np.zeros([0], np.int32)

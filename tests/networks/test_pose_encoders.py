@@ -1,4 +1,4 @@
-"""The encoder of poses against NumPy."""
+"""The encoders of poses against NumPy."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def waves(pose):
         (lambda: FourierPoseEncoder(5, 3, dtype='float64'), waves),
     ],
 )
-def test_values(randomised, make, expected_features):
+def test_two_layer_encoders_match_numpy(randomised, make, expected_features):
     encoder = randomised(make(), [None, 3])
     pose = np.random.default_rng(0).normal(size=(4, 3))
     features = expected_features(pose)
@@ -49,7 +49,7 @@ def test_values(randomised, make, expected_features):
     np.testing.assert_allclose(encoder(pose), expected, rtol=1e-12)
 
 
-def test_neighbours_share_an_encoding(randomised):
+def test_one_hot_encoder_with_a_width_matches_numpy(randomised):
     encoder = randomised(OneHotPoseEncoder(5, width=1.5, dtype='float64'), [None, 7])
     distances = np.subtract.outer(np.arange(7), np.arange(7))
     weights = stats.norm(scale=1.5).pdf(distances)
@@ -57,33 +57,33 @@ def test_neighbours_share_an_encoding(randomised):
     hidden = elu(weights @ encoder.kernel_in.numpy())
     expected = elu(hidden @ encoder.kernel_out.numpy() + encoder.bias.numpy())
     np.testing.assert_allclose(encoder(np.eye(7)), expected, rtol=1e-12)
-    # The tables of an affine map stay those of each slice.
+    # The affine map of a flow keeps one table per slice.
     np.testing.assert_array_equal(linear_features(encoder, np.eye(7)), np.eye(7))
 
 
-def test_neighbours_start_alike():
+def test_one_hot_encoder_with_a_width_starts_smooth():
     features = OneHotPoseEncoder(64, width=3.0)(np.eye(40, dtype=np.float32)).numpy()
     near = np.linalg.norm(features[1:] - features[:-1], axis=-1)
     far = np.linalg.norm(features[20:] - features[:-20], axis=-1)
     assert near.max() < 0.6 * far.min()
 
 
-def test_poses_are_told_apart_from_the_start():
+def test_one_hot_encoder_starts_with_distinct_features():
     features = OneHotPoseEncoder(8)(np.eye(6, dtype=np.float32)).numpy()
     distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
     assert distances[~np.eye(6, dtype=bool)].min() > 0.05
 
 
-def test_one_dense_layer(randomised):
+def test_dense_encoder_matches_numpy(randomised):
     encoder = randomised(DensePoseEncoder(5, dtype='float64'), [None, 3])
     pose = np.random.default_rng(0).normal(size=(4, 3))
     out = pose @ encoder.kernel.numpy() + encoder.bias.numpy()
     np.testing.assert_allclose(encoder(pose), np.where(out > 0, out, 0.2 * out), rtol=1e-6)
-    # It says nothing of linear features: the pose and a constant.
+    # Without `features`, a constant and the pose are the linear features.
     np.testing.assert_array_equal(linear_features(encoder, tf.constant(pose)), vector(pose))
 
 
-def test_neighbouring_positions_are_alike():
+def test_fourier_encoder_is_smooth_in_position():
     positions = np.linspace(0, 1, 21, dtype=np.float32)[:, np.newaxis]
     features = FourierPoseEncoder(8, 3)(positions).numpy()
     near = np.linalg.norm(features[1:] - features[:-1], axis=-1).mean()
