@@ -97,7 +97,7 @@ def _train(architecture, definition, population, steps, max_minutes):
 
 
 def _bits(bruno, definition, population):
-    from tfp_bruno.evaluation.likelihood import bits_per_dimension
+    from tfp_bruno.evaluation import bits_per_dimension
     from tfp_bruno.runs import TrainedModel
 
     model = TrainedModel(bruno, definition, 'flow', {})

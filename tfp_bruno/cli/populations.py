@@ -1,4 +1,4 @@
-"""The volumes of a command: those of a folder, or the built-in phantoms where there is none."""
+"""Loads the volumes of a command: those of a folder, or the built-in phantoms without one."""
 
 import os
 from typing import Any
@@ -14,20 +14,20 @@ def load_volumes(
     """Loads the population of a folder, or the built-in phantoms.
 
     Args:
-        definition: the dataset.
-        data_dir: folder of volumes; None for the phantoms of that anatomy.
-        phantom_subjects: how many phantoms.
-        **settings: of `load_population`.
+        definition: The dataset.
+        data_dir: Folder of volumes; None for the phantoms of that anatomy.
+        phantom_subjects: Number of phantoms.
+        **settings: Further arguments of `load_population`.
 
     Returns:
-        The Population.
+        The population.
 
     Raises:
-        UserError: as of `load_population`.
+        UserError: If `load_population` raises it.
     """
     if data_dir is not None:
         return load_population(definition, data_dir, **settings)
-    # Imported here: only those who have no volumes wait for it.
+    # Imported here, because a folder of volumes does not need it.
     from tfp_bruno.phantoms import load_phantoms
 
     return load_phantoms(definition, phantom_subjects, **settings)
