@@ -1,4 +1,4 @@
-"""What the anatomies of single subjects look like, in numbers."""
+"""Measurements of the anatomies of single subjects."""
 
 import functools
 import pathlib
@@ -24,7 +24,7 @@ def _fetus(low, high):
 
 
 @pytest.mark.parametrize('dataset', DATASETS)
-def test_volume(dataset):
+def test_subject_is_one_body_in_a_plain_volume(dataset):
     subject = cached(dataset, 1)
     image, mask = subject.image, subject.mask
     assert image.dtype == np.float32 and mask.dtype == bool and image.shape == mask.shape
@@ -41,7 +41,7 @@ def test_volume(dataset):
 
 
 @pytest.mark.parametrize('dataset', DATASETS)
-def test_intensities_are_read_without_a_word(dataset):
+def test_intensities_are_read_without_warnings(dataset):
     subject = cached(dataset, 1)
     with collect_warnings() as warnings:
         low, high = intensity_range([subject.image], [None], get_definition(dataset), pathlib.Path('subject.nii'))
@@ -156,6 +156,6 @@ def test_anatomy_changes_between_slices(dataset):
     assert np.mean(correlations) > 0.1
 
 
-def test_unknown_dataset():
-    with pytest.raises(UserError, match='--dataset=knee'):
+def test_unknown_dataset_names_the_argument():
+    with pytest.raises(UserError, match='dataset=knee'):
         make_subject('knee', 0)
