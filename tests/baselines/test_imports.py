@@ -13,6 +13,7 @@ from tfp_bruno import baselines
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_classical_baselines_and_evaluation_do_not_import_tensorflow():
     code = 'import sys, tfp_bruno.baselines, tfp_bruno.evaluation; sys.exit("tensorflow" in sys.modules)'
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}

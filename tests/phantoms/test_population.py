@@ -68,6 +68,7 @@ def test_write_population_volumes_match_make_subject(folder):
     np.testing.assert_array_equal(written_mask.get_fdata() > 0, mask)
 
 
+@pytest.mark.slow
 def test_first_subjects_do_not_depend_on_their_number_or_jobs(folder, tmp_path):
     write_population('fetal', tmp_path / 'two', 2, seed=4, jobs=2)
     name = 'sub-0002/anat/sub-0002_T2w.nii.gz'
@@ -158,6 +159,7 @@ def written(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_load_phantoms_makes_them_once(tmp_path, written):
     for _ in range(2):
         loaded = population.load_phantoms(FETAL, 4, tmp_path, seed=5, jobs=1)
@@ -171,6 +173,7 @@ def test_load_phantoms_makes_them_once(tmp_path, written):
     np.testing.assert_array_equal(again.images, loaded.images)
 
 
+@pytest.mark.slow
 def test_load_phantoms_without_a_cache_folder(tmp_path, written):
     (tmp_path / 'file').write_text('in the way')
     assert len(population.load_phantoms(FETAL, 4, tmp_path / 'file', jobs=1).names) == 4

@@ -13,7 +13,8 @@ from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.phantoms import brain, fetal, make_subject
 from tfp_bruno.phantoms.subject import generate
 
-DATASETS = ('fetal', 'adni', 'thorax')
+SLOW = pytest.mark.slow
+DATASETS = ('fetal', pytest.param('adni', marks=SLOW), pytest.param('thorax', marks=SLOW))
 cached = functools.lru_cache(maxsize=None)(generate)
 
 
@@ -57,7 +58,7 @@ def test_same_seed_same_subject():
     np.testing.assert_array_equal(first.affine, again[2])
 
 
-@pytest.mark.parametrize('dataset', ['fetal', 'thorax'])
+@pytest.mark.parametrize('dataset', ['fetal', pytest.param('thorax', marks=SLOW)])
 def test_subjects_differ_in_anatomy_not_in_noise(dataset):
     first, second = (cached(dataset, seed) for seed in (1, 2))
     overlap = 2.0 * np.sum(first.mask & second.mask) / (first.mask.sum() + second.mask.sum())
@@ -103,6 +104,7 @@ def test_fetal_contrast():
     assert np.percentile(inside, 2) == pytest.approx(0.42, abs=0.08)
 
 
+@SLOW
 def test_adult_contrast():
     subject = cached('adni', 1)
     inside = subject.image[ndimage.binary_erosion(subject.mask, iterations=8)]
@@ -114,6 +116,7 @@ def test_adult_contrast():
     assert 55.0 <= subject.facts['age'] <= 90.0 and 0.0 <= subject.facts['atrophy'] <= 1.0
 
 
+@SLOW
 def test_thorax_hounsfield_units():
     subject = cached('thorax', 1)
     inside = subject.image[subject.mask]
@@ -132,6 +135,7 @@ def test_thorax_hounsfield_units():
     assert 0.0005 < np.mean(ndimage.binary_erosion(subject.mask, iterations=3) & (subject.image < -950)) < 0.02
 
 
+@SLOW
 def test_heart_and_liver_lie_on_their_sides():
     subject = cached('thorax', 1)
     middle = subject.image.shape[0] // 2

@@ -106,21 +106,15 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
     lines = [f'# {describe(provenance)}', '']
     lines += [f'Run: {provenance.run}, trained on {provenance.trained_on}. tfp_bruno {provenance.version}.', '']
     lines += [f'{note}\n' for note in _notes(evaluation, provenance)]
-    bits, error = evaluation.bits_per_dimension, evaluation.bits_per_dimension_error
-    lines += [f'Bits per dimension: {format_number(bits)} ± {format_number(error)}', '']
+    bits = _with_error(evaluation.bits_per_dimension, evaluation.bits_per_dimension_error)
+    lines += [f'Bits per dimension: {bits}', '']
     for count, scores in evaluation.scores.items():
         slices = ', '.join(map(str, evaluation.context_slices[count])) or 'the prior'
         lines += [f'## {plots.count_contexts(count).capitalize()} ({slices})', '']
         errors = evaluation.standard_errors[count]
         rows = [
-            [
-                _label(method),
-                *(
-                    f'{format_number(scores[method][name])} ± {format_number(errors[method][name])}'
-                    for name in SCORE_LABELS
-                ),
-            ]
-            for method in scores
+            [_label(method), *(_with_error(found[name], errors[method][name]) for name in SCORE_LABELS)]
+            for method, found in scores.items()
         ]
         lines += [*markdown_table(['method', *SCORE_LABELS.values()], rows), '']
     lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
@@ -227,7 +221,7 @@ def _calibration_table(evaluation: Evaluation) -> list[str]:
     """Returns the lines of the table of the samples' calibration: a row for each number of contexts."""
     errors = evaluation.calibration_errors
     rows = [
-        [str(count), *(f'{format_number(found[name])} ± {format_number(errors[count][name])}' for name in found)]
+        [str(count), *(_with_error(found[name], errors[count][name]) for name in found)]
         for count, found in evaluation.calibration.items()
     ]
     return markdown_table(['contexts', *CALIBRATION_LABELS.values()], rows)
@@ -235,6 +229,10 @@ def _calibration_table(evaluation: Evaluation) -> list[str]:
 
 def _label(method: str) -> str:
     return METHOD_LABELS.get(method, method)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f'{format_number(value)} ± {format_number(error)}'
 
 
 def format_number(value: float | None) -> str:
