@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from tfp_bruno import data
 from tfp_bruno.cli import app
 from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.errors import UserError
 
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: built-in phantoms.')
@@ -47,7 +48,8 @@ def main(argv):
         raise UserError(f'{argv[1]}: is no flag; see --help.')
     app.import_tensorflow()
     definition = dataclasses.replace(data.get_definition('fetal'), image_size=_IMAGE_SIZE)
-    population = load_volumes(definition, DATA_DIR.value, cache_dir=CACHE_DIR.value)
+    info = RunInfo(DATA_DIR.value, '', is_phantom=False, phantom_subjects=120, seed=0, preset='')
+    population = load_volumes(definition, info, DATA_DIR.value, CACHE_DIR.value)
     real_nvp, seconds = _row('real_nvp', definition, population, STEPS.value, 0.0)
     rows = [real_nvp, _row('glow', definition, population, STEPS.value, 0.0)[0]]
     rows.append(_row('glow', definition, population, 100 * STEPS.value, seconds / 60.0)[0])
@@ -96,8 +98,7 @@ def _train(architecture, definition, population, steps, max_minutes):
 
 
 def _bits(bruno, definition, population):
-    from tfp_bruno.contracts import RunInfo
-    from tfp_bruno.evaluation.likelihood import bits_per_dimension
+    from tfp_bruno.evaluation import bits_per_dimension
     from tfp_bruno.runs import TrainedModel
 
     info = RunInfo(None, 'phantoms', is_phantom=True, phantom_subjects=0, seed=0, preset='')

@@ -7,8 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from tfp_bruno.baselines import ComponentPopulation, KrigedComponents, PrincipalComponents
-from tfp_bruno.baselines.components import NOISES, RANKS, Components
-from tfp_bruno.baselines.principal_components import kriging_weights
+from tfp_bruno.baselines.principal_components import NOISES, RANKS, Components, kriging_weights
 
 SHAPE = (6, 5, 4)
 
@@ -27,7 +26,7 @@ def population(train):
     return ComponentPopulation(train)
 
 
-def test_the_conditional_mean_is_that_of_the_dense_gaussian(train):
+def test_scores_match_the_dense_gaussian(train):
     components = Components.fit(train)
     loadings = components.loadings[:7].reshape(7, 6, -1).astype(float)
     contexts, query, noise = [4, 1], [0, 5], 0.3
@@ -39,7 +38,7 @@ def test_the_conditional_mean_is_that_of_the_dense_gaussian(train):
     np.testing.assert_allclose(predicted.reshape(3, -1), expected, atol=1e-6)
 
 
-def test_the_components_are_those_of_scikit_learn(train):
+def test_components_match_scikit_learn(train):
     components = Components.fit(train)
     pca = PCA().fit(train.reshape(60, -1).astype(float))
     covariance = np.tensordot(components.loadings[:4], components.loadings[:4], ([0], [0])).reshape(120, 120)
@@ -47,7 +46,7 @@ def test_the_components_are_those_of_scikit_learn(train):
     np.testing.assert_allclose(covariance, expected, atol=1e-6)
 
 
-def test_kriging_is_a_gaussian_process_regression():
+def test_kriging_weights_match_gaussian_process_regression():
     contexts, query = np.array([10, 30, 45]), np.arange(50)
     values = np.random.default_rng(0).normal(size=(3, 2))
     process = GaussianProcessRegressor(Matern(8.0, nu=0.5), alpha=0.02, optimizer=None)
@@ -56,7 +55,7 @@ def test_kriging_is_a_gaussian_process_regression():
 
 
 @pytest.mark.parametrize('method', [PrincipalComponents, KrigedComponents])
-def test_unseen_subjects_are_completed(train, population, method):
+def test_predict_completes_unseen_subjects(train, population, method):
     rng = np.random.default_rng(5)
     patterns = np.random.default_rng(0).normal(size=(4, *SHAPE))
     unseen = np.clip(0.5 + 0.08 * np.tensordot(rng.normal(size=(10, 4)), patterns, 1), 0, 1)
@@ -66,8 +65,8 @@ def test_unseen_subjects_are_completed(train, population, method):
     assert error < 0.02 * np.mean((train.mean(0) - unseen)[:, [0, 2, 4, 5]] ** 2)
 
 
-def test_kriging_adds_what_the_components_leave():
-    # Of two subjects there are no components worth the name; what is near a context follows it.
+def test_kriging_adds_the_residual_of_the_contexts():
+    # Two equal subjects have no components; slices near a context follow it.
     train = np.full((2, 20, 5, 4), 0.5, np.float32)
     context = np.full((1, 1, 5, 4), 0.9, np.float32)
     near = KrigedComponents(ComponentPopulation(train)).predict(context, [10], [10, 11, 19])[0, :, 0, 0]
@@ -77,41 +76,39 @@ def test_kriging_adds_what_the_components_leave():
 
 @pytest.mark.parametrize('method', [PrincipalComponents, KrigedComponents])
 @pytest.mark.parametrize('subjects', [1, 2, 3, 60])
-def test_without_contexts_the_training_mean(train, method, subjects):
+def test_predict_without_contexts_is_the_training_mean(train, method, subjects):
     few = train[:subjects]
     predicted = method(ComponentPopulation(few)).predict(np.zeros((2, 0, 5, 4)), [], [3, 0])
     np.testing.assert_allclose(predicted, [few.mean(0)[[3, 0]]] * 2, atol=1e-6)
     assert np.all(np.isfinite(method(ComponentPopulation(few)).predict(train[:1, [2]], [2], range(6))))
 
 
-def test_bad_input(population):
-    with pytest.raises(ValueError, match=r'context_images must be \[S, 1, 5, 4\]'):
+def test_bad_input_names_the_argument(population):
+    with pytest.raises(ValueError, match=r'`context_images`: must be \[S, 1, 5, 4\]'):
         PrincipalComponents(population).predict(np.zeros((1, 2, 5, 4)), [0], [1])
-    with pytest.raises(ValueError, match='0 to 5'):
+    with pytest.raises(ValueError, match='`context_slices`: must be slice numbers from 0 to 5'):
         KrigedComponents(population).predict(np.zeros((1, 1, 5, 4)), [6], [1])
-    with pytest.raises(ValueError, match='train_images'):
+    with pytest.raises(ValueError, match='`train_images`'):
         ComponentPopulation(np.zeros((3, 4)))
 
 
 @pytest.mark.parametrize('method', [PrincipalComponents, KrigedComponents])
 @pytest.mark.parametrize('contexts', [[2], [0, 3, 5]], ids=str)
-def test_settings_are_those_that_predict_left_out_subjects_best(train, method, contexts):
-    # One by one: each setting completes the subjects that are left out of the components of the others.
-    left_out = np.arange(len(train)) % 5 == 0
-    components, query = Components.fit(train[~left_out]), np.setdiff1d([0, 2, 4], contexts)
+def test_choose_finds_the_least_error_on_held_out_subjects(train, method, contexts):
+    # One by one: each setting completes the held-out subjects with the components of the others.
+    held_out = np.arange(len(train)) % 5 == 0
+    components, query = Components.fit(train[~held_out]), np.setdiff1d([0, 2, 4], contexts)
     model = method(ComponentPopulation(train))
-    unseen = train[left_out] - components.mean
+    unseen = train[held_out] - components.mean
     errors = {}
     for rank in sorted({min(rank, 47) for rank in RANKS}):
         for noise in NOISES:
-            for candidate in model._candidates:
+            for length in model._lengths:
                 seen = unseen[:, contexts]
                 scores = components.scores(seen, contexts, rank, noise)
                 predicted = components.combine(scores, query)
-                if candidate is not None:
+                if length is not None:
                     left = seen - components.combine(scores, contexts)
-                    predicted += np.einsum('qn,snhw->sqhw', kriging_weights(contexts, query, candidate), left)
-                errors[rank, noise, candidate] = np.mean((predicted - unseen[:, query]) ** 2)
-    assert ComponentPopulation(train).choose(np.array(contexts), model._candidates, model._deviations) == min(
-        errors, key=errors.get
-    )
+                    predicted += np.einsum('qn,snhw->sqhw', kriging_weights(contexts, query, length), left)
+                errors[rank, noise, length] = np.mean((predicted - unseen[:, query]) ** 2)
+    assert ComponentPopulation(train).choose(np.array(contexts), model._lengths) == min(errors, key=errors.get)

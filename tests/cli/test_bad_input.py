@@ -520,7 +520,9 @@ def test_bad_runs_to_compare(call_warm, assert_one_line, tmp_path, kind):
     given = {'one': f'{run}', 'one twice': f'{run},{run}/', 'missing': f'{tmp_path}/no,{run}'}.get(
         kind, f'{run},{tmp_path}'
     )
-    words = ['--compare', 'two folders'] if 'one' in kind else ['metrics.json', 'bin/evaluate --run_dir=']
+    words = (
+        ['--compare', 'two folders'] if 'one' in kind else ['metrics.json', 'evaluate that run first, with --run_dir=']
+    )
     assert_one_line(call_warm('evaluate', f'--compare={given}'), 'evaluate', *words)
     assert list(tmp_path.iterdir()) == [run]
     assert not list(run.iterdir())

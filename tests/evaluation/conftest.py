@@ -15,7 +15,7 @@ SIZE = 24
 
 
 class FakeModel:
-    """Halfway between the mean and linear interpolation; samples add noise, and the density is that of a uniform."""
+    """Predicts the average of training mean and linear interpolation; samples add noise; the density is uniform."""
 
     name, info, sampling, temperature, has_exact_log_prob = 'fake', {}, {}, 1.0, True
 

@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""Comparison of evaluated runs."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ from tfp_bruno.evaluation import (
 
 @pytest.fixture
 def metrics(tmp_path, evaluation, provenance):
-    """What two runs' evaluations left on disk, by folder."""
+    """The metrics of two evaluated runs, by folder."""
     folders = [tmp_path / name for name in ('gqn', 'ours')]
     for folder in folders:
         write_report(folder / 'evaluation', evaluation, provenance)
@@ -39,14 +39,14 @@ def runs(metrics):
     ]
 
 
-def test_the_numbers_of_contexts(metrics):
+def test_choose_count_is_the_largest_common_count_up_to_four(metrics):
     counts = check_comparable(metrics)
     assert counts == ('0', '1', '2', '4', '5')
     assert choose_count(counts) == '4'
     assert choose_count(('5', '9')) == '5'
 
 
-def test_what_is_written(runs, train, test, tmp_path, evaluation):
+def test_write_comparison_writes_scores_table_and_plots(runs, train, test, tmp_path, evaluation):
     models = {'gqn (cpu)': TrainingMean(train.images), 'bruno (cpu)': LinearInterpolation(train.images)}
     examples = complete_examples(models, test, (2, 6, 10, 14))
     assert [example.name for example in examples] == list(test.names[:2])
@@ -70,20 +70,20 @@ def test_what_is_written(runs, train, test, tmp_path, evaluation):
 
 
 @pytest.mark.parametrize('kind', ['missing', 'damaged', 'old'])
-def test_a_run_that_was_not_evaluated(metrics, kind):
+def test_read_metrics_names_the_run_to_evaluate(metrics, kind):
     folder = pathlib.Path(next(iter(metrics)))
     path = folder / 'evaluation' / 'metrics.json'
     path.unlink()
     if kind != 'missing':
         path.write_text('{"contexts": {}}' if kind == 'old' else '{')
-    with pytest.raises(UserError, match=f'bin/evaluate --run_dir={folder} first') as caught:
+    with pytest.raises(UserError, match=f'evaluate that run first, with `run_dir={folder}`') as caught:
         read_metrics(folder)
     assert '\n' not in str(caught.value)
 
 
-def test_runs_on_different_subjects(metrics):
+def test_check_comparable_rejects_different_subjects_and_contexts(metrics):
     one, two = metrics
-    with pytest.raises(UserError, match='different subjects'):
+    with pytest.raises(UserError, match=r'`compare`: .* different subjects'):
         check_comparable({one: metrics[one], two: {**metrics[two], 'num_subjects': 3}})
-    with pytest.raises(UserError, match='no number of contexts'):
+    with pytest.raises(UserError, match=r'`compare`: .* no number of contexts'):
         check_comparable({one: metrics[one], two: {**metrics[two], 'contexts': {}}})

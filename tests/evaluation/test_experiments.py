@@ -1,4 +1,4 @@
-"""The paper's experiments: their contexts, and their table."""
+"""The contexts and tables of the paper's experiments."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tfp_bruno.data import get_definition
 from tfp_bruno.evaluation import EXPERIMENTS, context_slices_of, evaluate, format_experiment
 
 
-def test_contexts_are_spread_evenly_or_the_datasets_own():
+def test_context_slices_of_are_spread_evenly_or_those_of_the_dataset():
     fetal, adni = get_definition('fetal'), get_definition('adni')
     assert context_slices_of(EXPERIMENTS['exp1'], fetal) == {
         1: (40,),
@@ -23,7 +23,7 @@ def test_contexts_are_spread_evenly_or_the_datasets_own():
     }
 
 
-def test_the_table_has_our_figures_beside_the_papers(model, train, test, provenance):
+def test_format_experiment_has_scores_beside_those_of_the_paper(model, train, test, provenance):
     slices = {1: (8,), 4: (2, 6, 10, 14)}
     found = evaluate(model, train, test, num_samples=4, score_samples=4, context_slices=slices)
     assert found.context_slices == slices
@@ -37,7 +37,7 @@ def test_the_table_has_our_figures_beside_the_papers(model, train, test, provena
     assert cells[-1] == '0.679 / 0.876'
 
 
-def test_where_the_paper_has_no_figure_there_is_a_dash(model, train, test, provenance):
+def test_format_experiment_has_a_dash_for_missing_scores_of_the_paper(model, train, test, provenance):
     found = evaluate(model, train, test, num_samples=2, context_slices={5: (2, 5, 8, 11, 14)})
     table = format_experiment(EXPERIMENTS['exp1'], found, provenance)
     row = next(line for line in table.splitlines() if line.split('|')[1:2] and line.split('|')[1].strip() == '5')
@@ -46,7 +46,7 @@ def test_where_the_paper_has_no_figure_there_is_a_dash(model, train, test, prove
 
 
 @pytest.mark.parametrize('name', sorted(EXPERIMENTS))
-def test_every_dataset_has_contexts_inside_its_stack(name):
+def test_context_slices_of_are_inside_the_stack_of_every_dataset(name):
     for dataset in ('fetal', 'adni', 'thorax'):
         definition = get_definition(dataset)
         for count, slices in context_slices_of(EXPERIMENTS[name], definition).items():

@@ -1,4 +1,4 @@
-"""The protocol, with a model that needs no training."""
+"""The protocol with a model that needs no training."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.baselines import LinearInterpolation
-from tfp_bruno.evaluation import evaluate, experiments, figures, metrics, protocol, report
+from tfp_bruno.evaluation import evaluate, experiments, metrics, plots, protocol, report
 
 METHODS = [
     'mean_image',
@@ -21,11 +21,12 @@ METHODS = [
 
 
 def scores_of(volumes, truths, contexts):
-    figures = [metrics.score_volume(t, v, contexts).figures for t, v in zip(truths, volumes, strict=True)]
-    return metrics.average_figures(figures)
+    return metrics.average_scores(
+        [metrics.score_volume(t, v, contexts).scores for t, v in zip(truths, volumes, strict=True)]
+    )
 
 
-def test_every_count_and_method_is_scored(evaluation, definition):
+def test_evaluate_scores_every_count_and_method(evaluation, definition):
     assert list(evaluation.scores) == list(evaluation.standard_errors) == sorted(definition.context_slices)
     for count, methods in evaluation.scores.items():
         assert list(methods) == METHODS
@@ -34,7 +35,7 @@ def test_every_count_and_method_is_scored(evaluation, definition):
     assert (evaluation.num_subjects, evaluation.num_train_subjects, evaluation.num_trained_on) == (4, 6, 0)
 
 
-def test_mean_image_and_linear_are_scored_by_the_metrics(evaluation, model, train, test, definition):
+def test_evaluate_averages_the_metrics_over_subjects(evaluation, model, train, test, definition):
     contexts = definition.context_slices[2]
     query = (test.images[:, contexts], contexts, range(16))
     for method, predictor in (('mean_image', model), ('linear', LinearInterpolation(train.images))):
@@ -44,21 +45,21 @@ def test_mean_image_and_linear_are_scored_by_the_metrics(evaluation, model, trai
         assert evaluation.scores[2][method]['psnr'] == pytest.approx(-10 * np.log10(expected['mse']))
 
 
-def test_baselines_can_be_left_out(model, train, test, provenance, evaluation):
+def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, provenance, evaluation):
     found = evaluate(model, train, test, num_samples=8, score_samples=3, seed=5, with_baselines=False)
     assert found.num_train_subjects == 0
     for count, methods in found.scores.items():
         assert list(methods) == METHODS[:3]
         assert methods == {name: evaluation.scores[count][name] for name in methods}
     assert '4 subjects scored, without baselines.' in report.format_summary(found, provenance)
-    # Both figures, and the table of an experiment, do with what there is.
-    figures.draw_ssim_over_slices(found, report.METHOD_LABELS, '')
-    figures.draw_completions(found.examples, report.METHOD_LABELS, '')
+    # Both plots, and the table of an experiment, work without baselines.
+    plots.draw_ssim_over_slices(found, report.METHOD_LABELS, '')
+    plots.draw_completions(found.examples, report.METHOD_LABELS, '')
     row = experiments.format_experiment(experiments.EXPERIMENTS['exp2'], found, provenance).splitlines()[-3]
     assert [cell.strip() for cell in row.split('|')[5:7]] == ['-', '-']
 
 
-def test_sample_average_is_of_all_and_samples_of_the_first(model, train, test, definition):
+def test_sample_average_is_over_all_samples_and_samples_over_the_first(model, train, test, definition):
     test = dataclasses.replace(test, images=test.images[:1], names=test.names[:1], splits=test.splits[:1])
     found = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)
     ((size, seed),) = model.calls
@@ -71,7 +72,7 @@ def test_sample_average_is_of_all_and_samples_of_the_first(model, train, test, d
     np.testing.assert_array_equal(found.examples[0].samples, samples[:6])
 
 
-def test_samples_are_drawn_in_calls_of_bounded_equal_size(model, train, test, monkeypatch):
+def test_samples_are_drawn_in_calls_of_equal_bounded_size(model, train, test, monkeypatch):
     monkeypatch.setattr(protocol, '_IMAGES_PER_CALL', 3 * 16)
     found = evaluate(model, train, test, [1], num_samples=8, score_samples=8)
     assert [size for size, _ in model.calls] == [3, 3, 3] * 4
@@ -80,14 +81,14 @@ def test_samples_are_drawn_in_calls_of_bounded_equal_size(model, train, test, mo
     assert found.score_samples == 8
 
 
-def test_same_seed_same_scores_and_counts_do_not_matter_to_each_other(model, train, test, evaluation):
+def test_evaluate_repeats_with_the_seed_for_each_count_alone(model, train, test, evaluation):
     again = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)
     assert again.scores[4] == evaluation.scores[4]
     other = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=6)
     assert other.scores[4]['samples'] != evaluation.scores[4]['samples']
 
 
-def test_examples_are_at_the_largest_count_up_to_four(model, train, test, evaluation):
+def test_examples_have_the_largest_count_up_to_four(model, train, test, evaluation):
     assert [example.name for example in evaluation.examples] == list(test.names[:3])
     assert {len(example.context_slices) for example in evaluation.examples} == {4}
     only_many = evaluate(model, train, test, [5], num_samples=1)
@@ -101,7 +102,7 @@ def test_subjects_that_were_trained_on_are_counted(model, train):
     assert found.scores[1]['nearest_subject']['psnr'] == np.inf
 
 
-@pytest.mark.parametrize('change', [{'counts': [3]}, {'counts': []}, {'num_samples': 0}, {'score_samples': 0}])
-def test_refuses(model, train, test, change):
-    with pytest.raises(ValueError, match='must be among'):
-        evaluate(model, train, test, **change)
+@pytest.mark.parametrize(('name', 'value'), [('counts', [3]), ('counts', []), ('num_samples', 0), ('score_samples', 0)])
+def test_evaluate_bad_input_names_the_argument(model, train, test, name, value):
+    with pytest.raises(ValueError, match=f'`{name}='):
+        evaluate(model, train, test, **{name: value})

@@ -11,7 +11,7 @@ from matplotlib import image
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import format_summary, report, write_report
 
-FIGURES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
+SCORES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
 METHODS = set(report.METHOD_LABELS)
 
 
@@ -20,14 +20,14 @@ def paths(tmp_path, evaluation, provenance):
     return {path.name: path for path in write_report(tmp_path / 'run' / 'evaluation', evaluation, provenance)}
 
 
-def test_metrics_json(paths, evaluation):
+def test_metrics_json_holds_scores_and_provenance(paths, evaluation):
     found = json.loads(paths['metrics.json'].read_text())
     assert list(found['contexts']) == ['0', '1', '2', '4', '5']
     for methods in found['contexts'].values():
         assert set(methods) == METHODS
-        for figures in methods.values():
-            assert set(figures) == FIGURES | {'ssim_no_contexts', 'cc_no_contexts', 'psnr_no_contexts'}
-    # Interpolation returns contexts exactly, and all that is finite is written as it was found.
+        for scores in methods.values():
+            assert set(scores) == SCORES | {'ssim_no_contexts', 'cc_no_contexts', 'psnr_no_contexts'}
+    # Finite values are written exactly.
     assert found['contexts']['4']['linear']['ssim'] == evaluation.scores[4]['linear']['ssim']
     assert found['standard_errors']['4']['linear']['ssim'] == evaluation.standard_errors[4]['linear']['ssim']
     assert found['context_slices']['4'] == [2, 6, 10, 14]
@@ -50,7 +50,7 @@ def test_metrics_json(paths, evaluation):
     assert {name: found[name] for name in expected} == expected
 
 
-def test_metrics_md(paths, evaluation, provenance):
+def test_metrics_md_has_a_table_for_each_count(paths, evaluation, provenance):
     lines = paths['metrics.md'].read_text().splitlines()
     assert 'SYNTHETIC PHANTOM' in lines[0]
     assert 'made-up blobs' in lines[0]
@@ -64,13 +64,13 @@ def test_metrics_md(paths, evaluation, provenance):
     assert 'SYNTHETIC' not in real
 
 
-def test_subjects_that_were_trained_on_are_named(evaluation, provenance):
+def test_format_markdown_mentions_subjects_that_were_trained_on(evaluation, provenance):
     seen = dataclasses.replace(evaluation, num_trained_on=2)
     assert '2 of the scored subjects were trained on' in report.format_markdown(seen, provenance)
     assert 'were trained on' not in report.format_markdown(evaluation, provenance)
 
 
-def test_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
+def test_format_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
     lines = [line for line in format_summary(evaluation, provenance).splitlines() if line.startswith('|')]
     scores, calibration = lines[: 2 + 5 * 8], lines[2 + 5 * 8 :]
     assert len(calibration) == 2 + 5
@@ -78,7 +78,7 @@ def test_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
     assert len({len(line) for line in scores}) == len({len(line) for line in calibration}) == 1
 
 
-def test_figures_are_pictures_of_sensible_size(paths):
+def test_plots_have_a_sensible_size(paths):
     for name in ('ssim_over_slices.png', 'completions.png'):
         height, width = image.imread(paths[name]).shape[:2]
         assert 600 < width < 3000
@@ -86,13 +86,13 @@ def test_figures_are_pictures_of_sensible_size(paths):
     assert sorted(path.name for path in paths['metrics.md'].parent.iterdir()) == sorted(paths)
 
 
-def test_what_is_not_finite_is_null(evaluation, provenance):
+def test_to_json_replaces_values_that_are_not_finite(evaluation, provenance):
     scores = {0: {'linear': {'psnr': np.inf, 'cc': np.nan}}}
     found = report.to_json(dataclasses.replace(evaluation, scores=scores), provenance)
     assert found['contexts'] == {'0': {'linear': {'psnr': None, 'cc': None}}}
 
 
-def test_folder_that_cannot_be_written(tmp_path, evaluation, provenance):
+def test_write_report_names_a_folder_that_cannot_be_written(tmp_path, evaluation, provenance):
     pathlib.Path(tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
         write_report(tmp_path / 'file' / 'evaluation', evaluation, provenance)

@@ -1,4 +1,4 @@
-"""The binary `bin/phantom`, as a user runs it."""
+"""The command `bin/phantom`."""
 
 import os
 import pathlib
@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
 BINARY = pathlib.Path(__file__).resolve().parents[2] / 'bin' / 'phantom'
 
 
@@ -14,7 +17,7 @@ def _run(*flags):
     return subprocess.run([sys.executable, BINARY, *flags], capture_output=True, text=True, check=False)
 
 
-def test_two_subjects(tmp_path):
+def test_phantom_writes_two_subjects(tmp_path):
     done = _run('--dataset=fetal', f'--output_dir={tmp_path / "population"}', '--subjects=2', '--seed=3')
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / 'population')]
@@ -22,7 +25,7 @@ def test_two_subjects(tmp_path):
     assert len(list((tmp_path / 'population').rglob('*_T2w.nii.gz'))) == 2
 
 
-def test_bad_flags_are_one_line(tmp_path):
+def test_phantom_bad_flags_are_one_line(tmp_path):
     (tmp_path / 'notes.txt').write_text('mine')
     for flags, named in (
         ((f'--output_dir={tmp_path}', '--dataset=fetal'), '--output_dir'),
@@ -38,7 +41,7 @@ def test_bad_flags_are_one_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
 
 
-def test_ended_run_leaves_nothing(tmp_path):
+def test_phantom_terminated_leaves_nothing(tmp_path):
     output_dir = tmp_path / 'population'
     command = [sys.executable, BINARY, '--dataset=fetal', f'--output_dir={output_dir}', '--subjects=500']
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:

@@ -1,4 +1,4 @@
-"""The fold pattern: its statistics, and the distance to its sheets."""
+"""Statistics of the fold pattern, and the distance to its sheets."""
 
 import numpy as np
 import pytest
@@ -17,28 +17,28 @@ def _surface(count=4000):
     return list((40.0 * directions / np.linalg.norm(directions, axis=0)).astype(np.float32))
 
 
-def test_spacing_follows_the_wavelength():
+def test_sheet_distance_scales_with_the_wavelength():
     # The mean distance to the nearest sheet scales with the wavelength.
     short, long = (folding.sheet_distance(_surface(), _pattern(0, 0.0, length)).mean() for length in (10.0, 20.0))
     assert long / short == pytest.approx(2.0, abs=0.25)
 
 
-def test_sheets_stand_on_the_surface():
+def test_sheets_extend_radially():
     pattern = _pattern(0)
     outer = folding.sheet_distance(_surface(), pattern)
     inner = folding.sheet_distance([0.8 * axis for axis in _surface()], pattern)
-    # The same sheets, carried inwards along the radius.
+    # The same sheets, extended inwards along the radius.
     np.testing.assert_allclose(inner, 0.8 * outer, atol=1e-3)
 
 
-def test_common_part_is_the_same_and_mirrored():
+def test_common_part_is_shared_and_mirrored():
     first, second = (folding.sheet_distance(_surface(), _pattern(seed)) for seed in (0, 1))
     np.testing.assert_allclose(first, second, atol=1e-5)
     x, y, z = _surface()
     np.testing.assert_allclose(folding.sheet_distance([-x, y, z], _pattern(0)), first, atol=1e-4)
 
 
-def test_individual_part_differs_in_part():
+def test_individual_part_differs_between_subjects():
     distances = [folding.sheet_distance(_surface(), _pattern(seed, 0.3)) for seed in (0, 1)]
     assert 0.2 < np.corrcoef(*distances)[0, 1] < 0.9
 

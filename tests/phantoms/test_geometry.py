@@ -1,4 +1,4 @@
-"""Implicit shapes against distances worked out by hand."""
+"""Implicit shapes against distances computed by hand."""
 
 import numpy as np
 import pytest
@@ -10,32 +10,32 @@ def _points(rows):
     return list(np.asarray(rows, np.float32).T)
 
 
-def test_sphere_distance_is_exact():
+def test_ellipsoid_distance_of_a_sphere_is_exact():
     rows = np.random.default_rng(0).normal(size=(200, 3)) * 10.0
     expected = np.linalg.norm(rows - [1.0, 2.0, 3.0], axis=1) - 5.0
     distance = geometry.ellipsoid(_points(rows), (1.0, 2.0, 3.0), (5.0, 5.0, 5.0), tilt=0.7)
     np.testing.assert_allclose(distance, expected, atol=1e-4)
 
 
-def test_ellipsoid_surface_and_tilt():
+def test_ellipsoid_distance_at_a_tilted_tip():
     # The tip of the long y axis, lifted by 30 degrees.
     tip = [0.0, 8.0 * np.cos(np.pi / 6), 8.0 * np.sin(np.pi / 6)]
     distance = geometry.ellipsoid(_points([tip, np.multiply(tip, 1.05)]), (0, 0, 0), (2.0, 8.0, 3.0), tilt=np.pi / 6)
     np.testing.assert_allclose(distance, [0.0, 0.4], atol=0.03)
 
 
-def test_far_ellipsoid_is_skipped():
+def test_ellipsoid_distance_beyond_reach_is_the_reach():
     points = _points([[100.0, 0.0, 0.0], [101.0, 0.0, 0.0]])
     np.testing.assert_array_equal(geometry.ellipsoid(points, (0, 0, 0), (2, 2, 2), reach=7.0), [7.0, 7.0])
 
 
-def test_tube_distances():
+def test_tubes_match_hand_computation():
     pieces = geometry.chain([(0, 0, 0, 1), (10, 0, 0, 3), (10, 10, 0, 3)])
     points = _points([[5.0, 4.0, 0.0], [0.0, 0.0, 4.0], [14.0, 5.0, 0.0], [-3.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
     np.testing.assert_allclose(geometry.tubes(points, pieces, 20.0), [2.0, 3.0, 1.0, 2.0, 20.0], atol=1e-5)
 
 
-def test_skipping_far_pieces_changes_nothing():
+def test_tubes_do_not_depend_on_pieces_beyond_reach():
     rng = np.random.default_rng(1)
     pieces = geometry.chain(np.abs(rng.normal(size=(30, 4))) * [40.0, 40.0, 40.0, 3.0])
     points = list((rng.uniform(-5.0, 5.0, (3, 500)) + 20.0).astype(np.float32))
@@ -54,7 +54,7 @@ def test_smooth_minimum_bounds():
 
 
 @pytest.mark.parametrize(('distance', 'share'), [(-2.0, 1.0), (-0.5, 0.75), (0.0, 0.5), (0.5, 0.25), (2.0, 0.0)])
-def test_coverage(distance, share):
+def test_coverage_of_distances(distance, share):
     assert geometry.coverage(np.float32(distance), 2.0) == pytest.approx(share)
 
 

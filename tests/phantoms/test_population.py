@@ -1,4 +1,4 @@
-"""The folder that a population is written to."""
+"""The folder of a population, and the built-in population in the cache."""
 
 import csv
 import json
@@ -7,10 +7,13 @@ import nibabel
 import numpy as np
 import pytest
 
+from tfp_bruno.data import get_definition, load_population
 from tfp_bruno.data.population import is_phantom_folder
 from tfp_bruno.data.subjects import find_subjects
 from tfp_bruno.errors import UserError
 from tfp_bruno.phantoms import make_subject, population, write_population
+
+FETAL = get_definition('fetal')
 
 
 @pytest.fixture(scope='module')
@@ -25,14 +28,14 @@ def _rows(folder):
         return list(csv.DictReader(file, delimiter='\t'))
 
 
-def test_layout(folder):
+def test_write_population_layout(folder):
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
     expected = [f'sub-000{i}/anat/sub-000{i}_{kind}.nii.gz' for i in (1, 2, 3) for kind in ('T2w', 'mask')]
     assert files == sorted([*expected, 'dataset_description.json', 'participants.tsv'])
     assert [path.name for path in folder.parent.iterdir()] == ['fetal']
 
 
-def test_participants(folder):
+def test_write_population_lists_participants(folder):
     rows = _rows(folder)
     assert [row['participant_id'] for row in rows] == ['sub-0001', 'sub-0002', 'sub-0003']
     assert [row['split'] for row in rows] == ['train', 'train', 'test']
@@ -40,7 +43,7 @@ def test_participants(folder):
     assert len({row['seed'] for row in rows}) == 3
 
 
-def test_marked_as_synthetic_and_readable(folder):
+def test_write_population_marks_the_folder_as_synthetic(folder):
     description = json.loads((folder / 'dataset_description.json').read_text())
     assert description['Phantom'] is True
     assert description['GeneratedBy'][0]['Name'] == 'tfp_bruno phantom'
@@ -48,7 +51,7 @@ def test_marked_as_synthetic_and_readable(folder):
     assert [subject.split for subject in find_subjects(folder)] == ['train', 'train', 'test']
 
 
-def test_volumes(folder):
+def test_write_population_volumes_match_make_subject(folder):
     row = _rows(folder)[0]
     image, mask, affine = make_subject('fetal', int(row['seed']))
     written = nibabel.load(folder / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz')
@@ -65,13 +68,14 @@ def test_volumes(folder):
     np.testing.assert_array_equal(written_mask.get_fdata() > 0, mask)
 
 
-def test_first_subjects_do_not_depend_on_the_number_or_the_jobs(folder, tmp_path):
+@pytest.mark.slow
+def test_first_subjects_do_not_depend_on_their_number_or_jobs(folder, tmp_path):
     write_population('fetal', tmp_path / 'two', 2, seed=4, jobs=2)
     name = 'sub-0002/anat/sub-0002_T2w.nii.gz'
     assert (tmp_path / 'two' / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_test_share(tmp_path, monkeypatch):
+def test_test_share_sets_the_number_of_test_subjects(tmp_path, monkeypatch):
     monkeypatch.setattr(population, '_write_subject', _empty_subject)
     write_population('adni', tmp_path / 'default', 85, jobs=1)
     write_population('adni', tmp_path / 'half', 10, jobs=1, test_share=0.5)
@@ -86,13 +90,13 @@ def test_progress_is_plain_lines_without_a_terminal(tmp_path, monkeypatch, capsy
     assert capsys.readouterr().err.splitlines() == [f'thorax phantom: {n}/60 subjects' for n in (25, 50, 60)]
 
 
-def test_existing_folder_is_refused_and_kept(folder, tmp_path):
+def test_folder_with_files_is_refused_and_kept(folder, tmp_path):
     (tmp_path / 'kept').mkdir()
     (tmp_path / 'kept' / 'notes.txt').write_text('mine')
-    with pytest.raises(UserError, match=r'--output_dir=.*kept: exists and is not empty'):
+    with pytest.raises(UserError, match=r'`output_dir=.*kept`: exists and is not empty'):
         write_population('fetal', tmp_path / 'kept', 2)
     assert [path.name for path in (tmp_path / 'kept').iterdir()] == ['notes.txt']
-    with pytest.raises(UserError, match=r'--output_dir=.*is a file'):
+    with pytest.raises(UserError, match=r'`output_dir=.*`: is a file'):
         write_population('fetal', tmp_path / 'kept' / 'notes.txt', 2)
 
 
@@ -104,23 +108,23 @@ def test_empty_folder_is_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'flag'),
+    ('arguments', 'named'),
     [
-        ({'subjects': 1}, '--subjects=1'),
-        ({'seed': -1}, '--seed=-1'),
-        ({'jobs': 0}, '--jobs=0'),
+        ({'subjects': 1}, '`subjects=1`'),
+        ({'seed': -1}, '`seed=-1`'),
+        ({'jobs': 0}, '`jobs=0`'),
         ({'dataset': 'knee'}, '`dataset=knee`'),
     ],
 )
-def test_bad_arguments(tmp_path, arguments, flag):
-    with pytest.raises(UserError, match=flag):
+def test_bad_input_names_the_argument(tmp_path, arguments, named):
+    with pytest.raises(UserError, match=named):
         write_population(**{'dataset': 'fetal', 'output_dir': tmp_path / 'new', 'subjects': 2, **arguments})
     assert not list(tmp_path.iterdir())
 
 
-def test_unwritable_parent(tmp_path):
+def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'--output_dir=.*cannot be written'):
+    with pytest.raises(UserError, match=r'`output_dir=.*`: cannot be written'):
         write_population('fetal', tmp_path / 'file' / 'new', 2)
 
 
@@ -140,3 +144,37 @@ def test_stopped_run_leaves_nothing(tmp_path, monkeypatch, error):
 def _empty_subject(dataset, folder, name, seed):
     (folder / name).mkdir(parents=True)
     return {'participant_id': name, 'split': None, 'seed': seed}
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The arguments of the calls of `write_population`."""
+    calls, write = [], population.write_population
+
+    def write_population(dataset, output_dir, subjects, seed, jobs):
+        calls.append((dataset, subjects, seed))
+        write(dataset, output_dir, subjects, seed, jobs)
+
+    monkeypatch.setattr(population, 'write_population', write_population)
+    return calls
+
+
+@pytest.mark.slow
+def test_load_phantoms_makes_them_once(tmp_path, written):
+    for _ in range(2):
+        loaded = population.load_phantoms(FETAL, 4, tmp_path, seed=5, jobs=1)
+        assert loaded.is_phantom
+        assert loaded.description == 'built-in phantom population (synthetic), 4 subjects, seed 5'
+    assert written == [('fetal', 4, 5)]
+    [folder] = (tmp_path / 'phantoms').iterdir()
+    assert folder.name == f'fetal-4-5-v{population.PHANTOM_VERSION}'
+    again = load_population(FETAL, folder, tmp_path, seed=5)
+    assert again.names == loaded.names
+    np.testing.assert_array_equal(again.images, loaded.images)
+
+
+@pytest.mark.slow
+def test_load_phantoms_without_a_cache_folder(tmp_path, written):
+    (tmp_path / 'file').write_text('in the way')
+    assert len(population.load_phantoms(FETAL, 4, tmp_path / 'file', jobs=1).names) == 4
+    assert written == [('fetal', 4, 0)]

@@ -1,4 +1,4 @@
-"""What the anatomies of single subjects look like, in numbers."""
+"""Measurements of the anatomies of single subjects."""
 
 import functools
 import pathlib
@@ -13,7 +13,8 @@ from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.phantoms import brain, fetal, make_subject
 from tfp_bruno.phantoms.subject import generate
 
-DATASETS = ('fetal', 'adni', 'thorax')
+SLOW = pytest.mark.slow
+DATASETS = ('fetal', pytest.param('adni', marks=SLOW), pytest.param('thorax', marks=SLOW))
 cached = functools.lru_cache(maxsize=None)(generate)
 
 
@@ -24,7 +25,7 @@ def _fetus(low, high):
 
 
 @pytest.mark.parametrize('dataset', DATASETS)
-def test_volume(dataset):
+def test_subject_is_one_body_in_a_plain_volume(dataset):
     subject = cached(dataset, 1)
     image, mask = subject.image, subject.mask
     assert image.dtype == np.float32 and mask.dtype == bool and image.shape == mask.shape
@@ -41,7 +42,7 @@ def test_volume(dataset):
 
 
 @pytest.mark.parametrize('dataset', DATASETS)
-def test_intensities_are_read_without_a_word(dataset):
+def test_intensities_are_read_without_warnings(dataset):
     subject = cached(dataset, 1)
     with collect_warnings() as warnings:
         low, high = intensity_range([subject.image], [None], get_definition(dataset), pathlib.Path('subject.nii'))
@@ -57,7 +58,7 @@ def test_same_seed_same_subject():
     np.testing.assert_array_equal(first.affine, again[2])
 
 
-@pytest.mark.parametrize('dataset', ['fetal', 'thorax'])
+@pytest.mark.parametrize('dataset', ['fetal', pytest.param('thorax', marks=SLOW)])
 def test_subjects_differ_in_anatomy_not_in_noise(dataset):
     first, second = (cached(dataset, seed) for seed in (1, 2))
     overlap = 2.0 * np.sum(first.mask & second.mask) / (first.mask.sum() + second.mask.sum())
@@ -103,6 +104,7 @@ def test_fetal_contrast():
     assert np.percentile(inside, 2) == pytest.approx(0.42, abs=0.08)
 
 
+@SLOW
 def test_adult_contrast():
     subject = cached('adni', 1)
     inside = subject.image[ndimage.binary_erosion(subject.mask, iterations=8)]
@@ -114,6 +116,7 @@ def test_adult_contrast():
     assert 55.0 <= subject.facts['age'] <= 90.0 and 0.0 <= subject.facts['atrophy'] <= 1.0
 
 
+@SLOW
 def test_thorax_hounsfield_units():
     subject = cached('thorax', 1)
     inside = subject.image[subject.mask]
@@ -132,6 +135,7 @@ def test_thorax_hounsfield_units():
     assert 0.0005 < np.mean(ndimage.binary_erosion(subject.mask, iterations=3) & (subject.image < -950)) < 0.02
 
 
+@SLOW
 def test_heart_and_liver_lie_on_their_sides():
     subject = cached('thorax', 1)
     middle = subject.image.shape[0] // 2
@@ -156,6 +160,6 @@ def test_anatomy_changes_between_slices(dataset):
     assert np.mean(correlations) > 0.1
 
 
-def test_unknown_dataset():
+def test_unknown_dataset_names_the_argument():
     with pytest.raises(UserError, match='`dataset=knee`'):
         make_subject('knee', 0)

@@ -1,10 +1,9 @@
-"""Other ways of completing a volume: classical ones, without TensorFlow, and the deep baselines of the paper."""
+"""Other models that complete volumes: classical baselines, without TensorFlow, and the deep baselines of the paper."""
 
-from tfp_bruno.baselines.components import ComponentPopulation
-from tfp_bruno.baselines.linear_interpolation import LinearInterpolation
-from tfp_bruno.baselines.nearest_subject import NearestSubject
-from tfp_bruno.baselines.principal_components import KrigedComponents, PrincipalComponents
-from tfp_bruno.baselines.training_mean import TrainingMean
+from typing import Any
+
+from tfp_bruno.baselines.principal_components import ComponentPopulation, KrigedComponents, PrincipalComponents
+from tfp_bruno.baselines.simple import LinearInterpolation, NearestSubject, TrainingMean
 
 _DEEP = ('ConditionalVAE', 'ConditionalVAESettings', 'GenerativeQueryNetwork', 'GenerativeQueryNetworkSettings')
 
@@ -19,8 +18,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    # TensorFlow only for those who ask for it.
+def __getattr__(name: str) -> Any:
+    # TensorFlow is imported with the first deep baseline.
     if name in _DEEP:
         import importlib
 

@@ -1,89 +1,205 @@
 """Conditional Gaussians of principal components of whole volumes, alone and with their residual kriged."""
 
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
+from sklearn.decomposition import PCA
 
-from tfp_bruno.baselines import arguments
+from tfp_bruno.baselines.base import Baseline, check_training_images
 
+# Candidates for the number of components, the noise that they leave, and the length scale of the kriging, in slices.
+RANKS = (10, 20, 40, 80, 160, 240)
+NOISES = (0.03, 0.1, 0.3, 1.0, 3.0)
 LENGTHS = (4.0, 8.0, 16.0)
 
+# Rank and noise are chosen on every fifth subject, held out, at every second slice.
+_HELD_OUT = 5
+_THINNING = 2
 _RESIDUAL_NOISE = 0.02
 
 
-class PrincipalComponents:
-    """Predicts the conditional mean of a probabilistic principal component model (Tipping and Bishop 1999).
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """A mean volume and the principal components of the deviations from it.
 
-    Rank and noise are those that complete left-out training subjects best from the same context slices. Without
-    contexts it is the mean of the training subjects.
+    Attributes:
+        mean: `[K, H, W]`.
+        loadings: `[q, K, H, W]`, principal components times their standard deviations, the largest first.
     """
 
-    _candidates: tuple[float | None, ...] = (None,)
+    mean: np.ndarray
+    loadings: np.ndarray
 
-    def __init__(self, population):
-        """Takes the components.
+    @classmethod
+    def fit(cls, images: np.ndarray) -> 'Components':
+        """Returns the components of volumes `[S, K, H, W]`: S - 1 of them, at most the largest of `RANKS`."""
+        count = min(RANKS[-1], len(images) - 1)
+        if not count:
+            return cls(images[0], np.zeros((0, *images.shape[1:]), np.float32))
+        pca = PCA(n_components=count, svd_solver='full').fit(images.reshape(len(images), -1))
+        loadings = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
+        shape = images.shape[1:]
+        return cls(pca.mean_.reshape(shape).astype(np.float32), loadings.reshape(count, *shape).astype(np.float32))
+
+    def scores(self, errors: np.ndarray, context_slices: np.ndarray, rank: int, noise: float) -> np.ndarray:
+        """Returns the conditional mean `[S, rank]` of the component scores, given context slices.
 
         Args:
-            population: `ComponentPopulation` of the training subjects.
+            errors: `[S, n, H, W]`, context slices less their mean.
+            context_slices: `[n]`.
+            rank: Number of components.
+            noise: Standard deviation of a pixel's residual.
         """
-        self._population = population
-        self._chosen = {}
+        errors = errors.reshape(len(errors), -1)
+        seen = self.loadings[:rank, context_slices].reshape(rank, errors.shape[1]).astype(np.float64)
+        precision = seen @ seen.T + noise**2 * np.eye(rank)
+        return np.linalg.solve(precision, seen @ errors.T).T
 
-    def predict(self, context_images, context_slices, query_slices):
-        """Predicts slices.
+    def combine(self, scores: np.ndarray, slices: np.ndarray) -> np.ndarray:
+        """Returns the components at slices `[Q]`, weighted by component scores `[S, rank]`: `[S, Q, H, W]`."""
+        return np.tensordot(scores.astype(np.float32), self.loadings[: scores.shape[1], slices], 1)
+
+    def predict(
+        self,
+        scores: np.ndarray,
+        errors: np.ndarray,
+        context_slices: np.ndarray,
+        query_slices: np.ndarray,
+        length: float | None,
+    ) -> np.ndarray:
+        """Predicts deviations from the mean, linear in component scores and context images together.
 
         Args:
-            context_images: `[S, n, H, W]`, intensities in [0, 1]; n may be 0.
-            context_slices: `[n]`, slice numbers of the contexts.
-            query_slices: `[Q]`, slice numbers to predict.
+            scores: `[S, rank]`, component scores.
+            errors: `[S, n, H, W]`, context slices less their mean.
+            context_slices: `[n]`.
+            query_slices: `[Q]`.
+            length: Length scale over which the residual of the contexts is kriged; None to leave it out.
 
         Returns:
-            `[S, Q, H, W]` float32 in [0, 1].
+            `[S, Q, H, W]`.
+        """
+        predicted = self.combine(scores, query_slices)
+        if length is None:
+            return predicted
+        residual = errors - self.combine(scores, context_slices)
+        weights = kriging_weights(context_slices, query_slices, length)
+        kriged = np.tensordot(residual.astype(np.float32), weights.astype(np.float32), ([1], [1]))
+        return predicted + np.moveaxis(kriged, -1, 1)
+
+
+class ComponentPopulation:
+    """Principal components of the training subjects, and of four fifths of them to choose settings on the others.
+
+    Attributes:
+        components: Those of all training subjects.
+        stack_shape: `(K, H, W)`.
+    """
+
+    def __init__(self, train_images: np.ndarray) -> None:
+        """Computes both sets of components.
+
+        Args:
+            train_images: `[S, K, H, W]`, intensities in [0, 1].
 
         Raises:
-            ValueError: The arguments do not belong together or lie outside the stack.
+            ValueError: If the shape is wrong or there is no subject.
         """
-        context_images, context_slices, query_slices = arguments.check_query(
-            context_images, context_slices, query_slices, self._population.stack_shape
-        )
+        train_images = check_training_images(train_images)
+        self.stack_shape = train_images.shape[1:]
+        self.components = Components.fit(train_images)
+        # Of fewer than three subjects none is held out: the largest rank there is, and the middle noise, are taken.
+        self._held_out: tuple[Components, np.ndarray] | None = None
+        if len(train_images) > 2:
+            held_out = np.arange(len(train_images)) % _HELD_OUT == 0
+            self._held_out = Components.fit(train_images[~held_out]), train_images[held_out]
+
+    def choose(self, context_slices: np.ndarray, lengths: Sequence[float | None]) -> tuple[int, float, float | None]:
+        """Returns the settings with the least squared error on held-out subjects.
+
+        A prediction is linear in component scores and contexts, so the errors of all settings follow from products of
+        the predictions from single scores: no setting is predicted voxel by voxel.
+
+        Args:
+            context_slices: `[n]`, n at least 1.
+            lengths: Length scales of `Components.predict` to choose from.
+
+        Returns:
+            `(rank, noise, length)`.
+        """
+        if self._held_out is None:
+            return len(self.components.loadings), NOISES[len(NOISES) // 2], lengths[0]
+        components, unseen = self._held_out
+        query = np.setdiff1d(np.arange(self.stack_shape[0])[::_THINNING], context_slices)
+        most = len(components.loadings)
+        unseen = unseen - components.mean
+        contexts, truth = unseen[:, context_slices], unseen[:, query]
+        settings = list(itertools.product(sorted({min(rank, most) for rank in RANKS}), NOISES))
+        scores = [components.scores(contexts, context_slices, *setting) for setting in settings]
+        errors = {}
+        for length in lengths:
+            slices = context_slices, query, length
+            single = components.predict(np.eye(most), np.zeros((most, *contexts.shape[1:])), *slices)
+            single = single.reshape(most, -1)
+            rest = truth - components.predict(np.zeros((len(contexts), most)), contexts, *slices)
+            rest = rest.reshape(len(rest), -1)
+            products = (single @ single.T).astype(np.float64)
+            shared = (rest @ single.T).astype(np.float64)
+            for (rank, noise), each in zip(settings, scores, strict=True):
+                gain = np.sum(each * (2.0 * shared[:, :rank] - each @ products[:rank, :rank]))
+                errors[rank, noise, length] = np.sum(np.square(rest), dtype=np.float64) - gain
+        return min(errors, key=errors.__getitem__)
+
+
+class PrincipalComponents(Baseline):
+    """Predicts the conditional mean of a probabilistic principal component model (Tipping and Bishop 1999).
+
+    Rank and noise are those with the least squared error on held-out training subjects, given the same context slices.
+    Without contexts it predicts the mean of the training subjects.
+    """
+
+    _lengths: tuple[float | None, ...] = (None,)
+
+    def __init__(self, population: ComponentPopulation) -> None:
+        """Predicts with the components of the training subjects."""
+        super().__init__(population.stack_shape)
+        self._population = population
+        self._chosen: dict[tuple[int, ...], tuple[int, float, float | None]] = {}
+
+    def _predict(self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray) -> np.ndarray:
         components = self._population.components
         mean = components.mean[query_slices]
         if not len(context_slices):
             return np.repeat(mean[None], len(context_images), axis=0)
-        key = tuple(context_slices)
+        key = tuple(context_slices.tolist())
         if key not in self._chosen:
-            self._chosen[key] = self._population.choose(context_slices, self._candidates, self._deviations)
-        rank, noise, candidate = self._chosen[key]
+            self._chosen[key] = self._population.choose(context_slices, self._lengths)
+        rank, noise, length = self._chosen[key]
         errors = context_images - components.mean[context_slices]
         scores = components.scores(errors, context_slices, rank, noise)
-        deviations = self._deviations(components, scores, errors, context_slices, query_slices, candidate)
-        return np.clip(mean + deviations, 0.0, 1.0).astype(np.float32)
-
-    def _deviations(self, components, scores, errors, context_slices, query_slices, _):
-        """Returns what is predicted about the mean, `[S, Q, H, W]`, linear in scores and errors of the contexts."""
-        return components.combine(scores, query_slices)
+        deviations = components.predict(scores, errors, context_slices, query_slices, length)
+        return np.clip(mean + deviations, 0.0, 1.0)
 
 
 class KrigedComponents(PrincipalComponents):
-    """The same, and what the components leave of the contexts is interpolated over slice position by kriging.
+    """Adds to `PrincipalComponents` the residual of the context slices, interpolated over slice position by kriging.
 
-    The covariance falls off exponentially with the distance between slices; its length is chosen with rank and noise.
+    The covariance decays exponentially with the distance between slices; its length scale is chosen with rank and
+    noise.
     """
 
-    _candidates = LENGTHS
-
-    def _deviations(self, components, scores, errors, context_slices, query_slices, length):
-        left = errors - components.combine(scores, context_slices)
-        weights = kriging_weights(context_slices, query_slices, length)
-        kriged = np.tensordot(left.astype(np.float32), weights.astype(np.float32), ([1], [1]))
-        return components.combine(scores, query_slices) + np.moveaxis(kriged, -1, 1)
+    _lengths = LENGTHS
 
 
-def kriging_weights(context_slices, query_slices, length):
-    """Gives the weight of every context slice in every query slice, for a mean of zero.
+def kriging_weights(context_slices: np.ndarray, query_slices: np.ndarray, length: float) -> np.ndarray:
+    """Returns the weight of every context slice in every query slice, for a mean of zero.
 
     Args:
         context_slices: `[n]`, n at least 1.
         query_slices: `[Q]`.
-        length: length scale of the exponential covariance, slices.
+        length: Length scale of the exponential covariance, in slices.
 
     Returns:
         `[Q, n]`.
@@ -92,5 +208,5 @@ def kriging_weights(context_slices, query_slices, length):
     return np.linalg.solve(among, _covariance(context_slices, query_slices, length)).T
 
 
-def _covariance(first, second, length):
+def _covariance(first: np.ndarray, second: np.ndarray, length: float) -> np.ndarray:
     return np.exp(-np.abs(np.subtract.outer(first, second)) / length)

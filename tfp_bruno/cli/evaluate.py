@@ -1,14 +1,14 @@
-"""Scores a trained model on subjects whose every slice is known, beside classical baselines.
+"""Scores a trained model on fully known subjects, beside classical baselines.
 
     bin/evaluate --run_dir=RUN
 
 Completes every test subject from each number of context slices of its dataset and writes metrics.json, metrics.md,
-ssim_over_slices.png and completions.png to RUN/evaluation. With --data_dir other subjects are completed; those of a
-folder without a split of its own are all test subjects.
+ssim_over_slices.png and completions.png to RUN/evaluation. With --data_dir other subjects are completed; in a folder
+without a split, all are test subjects.
 
     bin/evaluate --compare=RUN1,RUN2,RUN3
 
-Writes one table and pictures of several runs that have been evaluated on the same subjects to RUN1/comparison.
+Writes a table and plots of several runs, evaluated on the same subjects, to RUN1/comparison.
 """
 
 import dataclasses
@@ -44,18 +44,23 @@ RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the -
 COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of other volumes to evaluate on; default: those of the run.')
 TRAIN_DATA_DIR = flags.DEFINE_string(
-    'train_data_dir', None, 'Where the volumes that the run was trained on lie now, if they were moved.'
+    'train_data_dir', None, 'Folder of the volumes that the run was trained on, if they were moved.'
 )
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'test', 'all'], 'Subjects to evaluate on.')
 EXPERIMENT = flags.DEFINE_enum(
-    'experiment', None, sorted(EXPERIMENTS), "One of the paper's, with its contexts and samples, beside its figures."
+    'experiment',
+    None,
+    sorted(EXPERIMENTS),
+    "Experiment of the paper, with its contexts and samples, beside the paper's scores.",
 )
-CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all that the dataset defines.')
-NUM_SAMPLES = flags.DEFINE_integer('num_samples', 100, 'Samples per subject that are averaged.', lower_bound=1)
+CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all of the dataset definition.')
+NUM_SAMPLES = flags.DEFINE_integer(
+    'num_samples', 100, 'Number of samples per subject in the sample average.', lower_bound=1
+)
 SCORE_SAMPLES = flags.DEFINE_integer(
     'score_samples',
     None,
-    'How many of them are scored one by one; default: 10, all of them in an experiment.',
+    'Number of these samples that are scored one by one; default: 10, all of them in an experiment.',
     lower_bound=1,
 )
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
@@ -72,17 +77,17 @@ flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates as the flags say.
+    """Evaluates the run or compares the runs that the flags name.
 
     Args:
-        argv: the command and what is left of its arguments after the flags.
+        argv: The command and its arguments that are not flags.
 
     Raises:
-        UserError: if a flag, a file or a folder cannot be used.
+        UserError: If a flag, a file or a folder cannot be used.
     """
     if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
-    # One of the two is given, and one alone.
+        raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
+    # absl checks that exactly one of the two is given.
     if COMPARE.value is not None:
         compare_runs([pathlib.Path(run) for run in COMPARE.value])
     elif RUN_DIR.value is not None:
@@ -93,10 +98,10 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     """Evaluates one run, writes its report and prints a summary.
 
     Args:
-        run_dir: its folder.
+        run_dir: The run's folder.
 
     Raises:
-        UserError: if a flag, a file or a folder cannot be used.
+        UserError: If a flag, a file or a folder cannot be used.
     """
     counts = parse_counts(CONTEXTS.value)
     if not run_dir.is_dir():
@@ -135,14 +140,14 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
 
 
 def compare_runs(run_dirs: list[pathlib.Path]) -> None:
-    """Compares runs that have been evaluated, and prints their table.
+    """Compares evaluated runs and prints a table of their scores.
 
     Args:
-        run_dirs: their folders.
+        run_dirs: The runs' folders.
 
     Raises:
-        UserError: if fewer than two are given or one twice, one has not been evaluated, they were evaluated on
-            different subjects, or those cannot be loaded.
+        UserError: If fewer than two are given or one twice, one has not been evaluated, they were evaluated on
+            different subjects, or the subjects cannot be loaded.
     """
     if len({run_dir.resolve() for run_dir in run_dirs}) < max(2, len(run_dirs)):
         raise UserError(f'--compare={",".join(map(str, run_dirs))}: give two folders of runs or more, each once.')
@@ -155,7 +160,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
 
     models = [load(run_dir) for run_dir in run_dirs]
     names = [model.name for model in models]
-    # Of two runs of one kind, the folders tell which is which.
+    # Models of the same name are told apart by their folders.
     labels = [
         name if names.count(name) == 1 else f'{name}, {run_dir}' for name, run_dir in zip(names, run_dirs, strict=True)
     ]
@@ -173,13 +178,13 @@ def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
     """Returns the numbers of contexts that `--contexts` lists.
 
     Args:
-        texts: the elements of the flag; None if it was not given.
+        texts: The elements of the flag; None if it was not given.
 
     Returns:
         The numbers; None if the flag was not given.
 
     Raises:
-        UserError: if an element is not a whole number, or there is none.
+        UserError: If an element is not a whole number, or there is none.
     """
     if texts is None:
         return None
@@ -189,24 +194,26 @@ def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
 
 
 def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinition) -> None:
-    """Raises a UserError if the dataset has no contexts of one of these numbers; None stands for all it has."""
+    """Raises a UserError if the dataset does not define all these numbers of contexts; None stands for all it has."""
     known = sorted(definition.context_slices)
     for count in counts or ():
         if count not in known:
-            raise UserError(f'--contexts={count}: {definition.name} has no such number; give some of {known}.')
+            raise UserError(
+                f'--contexts={count}: {definition.name} does not define contexts of that number; give some of {known}.'
+            )
 
 
 def load_populations(model: CompletionModel) -> tuple[data.Population, data.Population]:
     """Loads the training subjects of the run and the subjects to evaluate on.
 
     Args:
-        model: the trained model; its `info` says what it was trained on.
+        model: The trained model; its `info` names the training data.
 
     Returns:
-        The two, as the flags say.
+        The two populations, selected by the flags.
 
     Raises:
-        UserError: if the data cannot be loaded, or nobody is in the split.
+        UserError: If the data cannot be loaded, or the split is empty.
     """
     info = model.info
     train_dir = TRAIN_DATA_DIR.value or info.data_dir
@@ -219,12 +226,12 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
-    """Tells whether `--data_dir` is the folder of the training data; None stands for the built-in phantoms."""
+    """Returns whether `--data_dir` is the folder of the training data; None stands for the built-in phantoms."""
     return train_dir is not None and os.path.realpath(data_dir) == os.path.realpath(train_dir)
 
 
 def first_subjects(population: data.Population, count: int | None) -> data.Population:
-    """Returns the first subjects of a population, all for None."""
+    """Returns the first `count` subjects of a population; all if it is None."""
     return dataclasses.replace(
         population,
         images=population.images[:count],

@@ -1,4 +1,4 @@
-"""Generates a population of synthetic volumes to try the project on.
+"""Generates a population of synthetic volumes.
 
     bin/phantom --dataset=fetal --output_dir=POPULATION --subjects=100
 
@@ -20,26 +20,26 @@ DATASET = flags.DEFINE_enum('dataset', None, list(DEFINITIONS), 'Anatomy to gene
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must not exist yet.', required=True)
 SUBJECTS = flags.DEFINE_integer('subjects', 100, 'Number of subjects.', lower_bound=2)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed; the same seed gives the same volumes.', lower_bound=0)
-JOBS = flags.DEFINE_integer('jobs', 2, 'Number of subjects made at the same time.', lower_bound=1)
+JOBS = flags.DEFINE_integer('jobs', 2, 'Number of subjects generated in parallel.', lower_bound=1)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     """Generates the population that the flags describe.
 
     Args:
-        argv: the command and what is left of its arguments after the flags.
+        argv: The command and its arguments that are not flags.
 
     Raises:
-        UserError: if a flag or the folder cannot be used.
+        UserError: If a flag or the folder cannot be used.
     """
     if len(argv) > 1:
         raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
-    # Ended from outside, the unfinished folder is still removed.
+    # Exiting, instead of being killed, removes the unfinished folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     phantoms.write_population(DATASET.value, OUTPUT_DIR.value, SUBJECTS.value, SEED.value, JOBS.value)
     print(pathlib.Path(OUTPUT_DIR.value).absolute())
 
 
-def run():
-    """Entry point of `bin/phantom` and of the console command."""
+def run() -> None:
+    """Runs the command line."""
     app.run_main(main)

@@ -10,9 +10,9 @@ from tfp_bruno.evaluation.comparison import (
     write_comparison,
 )
 from tfp_bruno.evaluation.experiments import EXPERIMENTS, context_slices_of, format_experiment
-from tfp_bruno.evaluation.figures import draw_completions, draw_ssim_over_slices
-from tfp_bruno.evaluation.likelihood import bits_per_dimension
 from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
+from tfp_bruno.evaluation.plots import draw_completions, draw_ssim_over_slices
+from tfp_bruno.evaluation.predictive import bits_per_dimension
 from tfp_bruno.evaluation.protocol import Evaluation, Example, evaluate
 from tfp_bruno.evaluation.report import Provenance, format_summary, write_report
 

@@ -1,11 +1,11 @@
-"""Several runs side by side: one table of their scores and pictures of their completions of the same subjects."""
+"""Several runs side by side: one table of their scores, and plots of their completions of the same subjects."""
 
 import dataclasses
 import json
 import os
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,21 @@ from matplotlib.figure import Figure
 from tfp_bruno.contracts import Predictor
 from tfp_bruno.data import Population, atomic
 from tfp_bruno.errors import UserError
-from tfp_bruno.evaluation import figures
+from tfp_bruno.evaluation import plots
 from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, MODEL_METHODS, Example
-from tfp_bruno.evaluation.report import MASK_FIGURES, METHOD_LABELS, SLICE_FIGURES
-from tfp_bruno.evaluation.tables import finite_json, format_number, markdown_table, to_png
+from tfp_bruno.evaluation.report import (
+    MASK_SCORES,
+    METHOD_LABELS,
+    SLICE_SCORES,
+    finite_json,
+    format_number,
+    markdown_table,
+)
 
-# What must agree for scores to be comparable, and whatever else is read.
+# Entries of `metrics.json` that must agree for scores to be comparable, and all entries that are read.
 _SAME = ('dataset', 'split', 'data', 'num_subjects')
 _NEEDED = (*_SAME, 'is_phantom', 'contexts', 'context_slices', 'ssim_over_slices', 'bits_per_dimension', 'num_samples')
-_SHOWN = {**MASK_FIGURES, **SLICE_FIGURES}
+_SHOWN = {**MASK_SCORES, **SLICE_SCORES}
 _METHODS = ('mean_image', 'sample_average')
 _NUM_EXAMPLES = 2
 _LABEL_WIDTH = 22
@@ -30,13 +36,13 @@ _LABEL_WIDTH = 22
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedRun:
-    """A run that `bin/evaluate` has scored.
+    """A run with the scores of its evaluation.
 
     Attributes:
-        folder: the run.
-        name: what to call its model.
-        has_exact_log_prob: whether its bits per dimension are those of a density, not of a bound.
-        metrics: what its `evaluation/metrics.json` holds.
+        folder: The run's folder.
+        name: Label of its model.
+        has_exact_log_prob: Whether its bits per dimension are those of a density, not of a bound.
+        metrics: The contents of its `evaluation/metrics.json`.
     """
 
     folder: pathlib.Path
@@ -46,19 +52,19 @@ class EvaluatedRun:
 
 
 def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
-    """Reads what `bin/evaluate` has found of a run.
+    """Reads the scores of a run's evaluation.
 
     Args:
-        run_dir: the run's folder.
+        run_dir: The run's folder.
 
     Returns:
         The contents of its `evaluation/metrics.json`.
 
     Raises:
-        UserError: if the file is missing or damaged.
+        UserError: If the file is missing or damaged.
     """
     path = pathlib.Path(run_dir) / 'evaluation' / 'metrics.json'
-    mend = f'run bin/evaluate --run_dir={run_dir} first.'
+    mend = f'evaluate that run first, with `run_dir={run_dir}`.'
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
         missing = [name for name in _NEEDED if name not in found]
@@ -67,7 +73,7 @@ def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise UserError(f'{path}: is damaged; {mend}') from error
     if missing:
-        raise UserError(f'{path}: is damaged, or of another version (no {missing[0]}); {mend}')
+        raise UserError(f'{path}: is damaged, or of another version ({missing[0]} is missing); {mend}')
     return found
 
 
@@ -75,40 +81,40 @@ def check_comparable(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...
     """Checks that runs were scored on the same subjects.
 
     Args:
-        metrics: what `read_metrics` returned, keyed by run folder; at least one.
+        metrics: The results of `read_metrics`, keyed by run folder; at least one.
 
     Returns:
-        The numbers of contexts that all have, ascending, as in the metrics: text.
+        The numbers of contexts that all runs have, ascending, as text like the keys of the metrics.
 
     Raises:
-        UserError: if the subjects differ, or no number of contexts is common to all.
+        UserError: If the subjects differ, or no number of contexts is common to all.
     """
     (first, reference), *others = metrics.items()
     for folder, found in others:
         for name in _SAME:
             if found[name] != reference[name]:
                 raise UserError(
-                    f'--compare: {first} and {folder} were evaluated on different subjects ({name}: {reference[name]}; '
+                    f'`compare`: {first} and {folder} were evaluated on different subjects ({name}: {reference[name]}; '
                     f'{found[name]}); evaluate both on the same.'
                 )
     common = set.intersection(*(set(found['contexts']) for found in metrics.values()))
     if not common:
-        raise UserError('--compare: the runs were evaluated with no number of contexts in common; evaluate them again.')
+        raise UserError('`compare`: the runs were evaluated with no number of contexts in common; evaluate them again.')
     return tuple(sorted(common, key=int))
 
 
 def complete_examples(
     models: Mapping[str, Predictor], test: Population, context_slices: Sequence[int]
 ) -> list[Example]:
-    """Completes the first subjects with every model.
+    """Completes the first two subjects with every model.
 
     Args:
-        models: what completes them, by name.
-        test: the subjects that were scored.
-        context_slices: slice numbers of the contexts.
+        models: The models by name.
+        test: The scored subjects.
+        context_slices: Slice numbers of the contexts.
 
     Returns:
-        One Example for each subject, its completions keyed by the models' names, without samples.
+        An example for each subject, its completions keyed by the models' names, without samples.
     """
     contexts, examples = np.asarray(context_slices, dtype=int), []
     for name, truth in zip(test.names[:_NUM_EXAMPLES], test.images, strict=False):
@@ -119,7 +125,7 @@ def complete_examples(
 
 
 def choose_count(counts: Sequence[str]) -> str:
-    """Returns the number of contexts to show: the largest up to 4, or else the least."""
+    """Returns the number of contexts to show: the largest up to 4, else the least."""
     return max((count for count in counts if int(count) <= EXAMPLE_CONTEXTS), key=int, default=counts[0])
 
 
@@ -129,23 +135,23 @@ def write_comparison(
     """Writes the comparison, each file atomically.
 
     Args:
-        folder: where to write; made if it is missing.
-        runs: the runs, comparable.
-        examples: completions of some subjects, keyed by the runs' names.
+        folder: Where to write; made if it is missing.
+        runs: The runs, comparable.
+        examples: Completions of some subjects, keyed by the runs' names.
 
     Returns:
         The paths of `comparison.json`, `comparison.md`, `completions.png` and `ssim_over_slices.png`.
 
     Raises:
-        UserError: if a file cannot be written.
+        UserError: If a file cannot be written.
     """
     folder, title = pathlib.Path(folder), _title(runs)
     rows = [_example_rows(example, runs) for example in examples]
     payloads = {
         'comparison.json': (json.dumps(finite_json(to_json(runs)), indent=2) + '\n').encode(),
         'comparison.md': '\n'.join([f'# {title}', '', *format_table(runs), '', *_notes(runs), '']).encode(),
-        'completions.png': to_png(figures.draw_mosaics(examples, rows, title)),
-        'ssim_over_slices.png': to_png(_draw_ssim(runs, title)),
+        'completions.png': plots.to_png(plots.draw_mosaics(examples, rows, title)),
+        'ssim_over_slices.png': plots.to_png(_draw_ssim(runs, title)),
     }
     for name, payload in payloads.items():
         atomic.write_bytes(folder / name, payload)
@@ -153,7 +159,7 @@ def write_comparison(
 
 
 def to_json(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
-    """Returns all scores that the runs have in common: by number of contexts, then method, then figure."""
+    """Returns all scores that the runs have in common: by number of contexts, then method, then name."""
     counts = check_comparable({str(run.folder): run.metrics for run in runs})
     reference = runs[0].metrics
     return {
@@ -169,15 +175,15 @@ def to_json(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
 def format_table(runs: Sequence[EvaluatedRun]) -> list[str]:
     """Returns the lines of one Markdown table: every number of contexts, every run, every baseline."""
     rows = [
-        [count, method, *(format_number(values.get(figure)) for figure in _SHOWN)]
+        [count, method, *(format_number(found.get(name)) for name in _SHOWN)]
         for count, methods in to_json(runs)['contexts'].items()
-        for method, values in methods.items()
+        for method, found in methods.items()
     ]
     return markdown_table(['contexts', 'method', *_SHOWN.values()], rows)
 
 
-def _methods(runs, count):
-    """Returns the scores at a number of contexts: those of the runs, and the baselines that the first run has."""
+def _methods(runs: Sequence[EvaluatedRun], count: str) -> dict[str, Mapping[str, float]]:
+    """Returns the scores at a number of contexts, by method: of all runs, and of the first run's baselines."""
     models = {
         f'{run.name}, {METHOD_LABELS[method].removeprefix("model, ")}': run.metrics['contexts'][count][method]
         for method in _METHODS
@@ -187,13 +193,13 @@ def _methods(runs, count):
     return models | {METHOD_LABELS.get(name, name): found for name, found in classical if name not in MODEL_METHODS}
 
 
-def _title(runs):
+def _title(runs: Sequence[EvaluatedRun]) -> str:
     found = runs[0].metrics
     synthetic = 'SYNTHETIC PHANTOM DATA: ' if found['is_phantom'] else ''
     return f'{synthetic}{found["dataset"]}, {found["num_subjects"]} {found["split"]} subjects of {found["data"]}'
 
 
-def _notes(runs):
+def _notes(runs: Sequence[EvaluatedRun]) -> Iterator[str]:
     for run in runs:
         bits, sign = format_number(run.metrics['bits_per_dimension']), '' if run.has_exact_log_prob else '≤ '
         yield (
@@ -204,20 +210,20 @@ def _notes(runs):
         yield '- ≤: an upper bound, from a lower bound of the density.'
 
 
-def _example_rows(example, runs):
-    """Returns label and stack of each row: contexts, truth, and the runs in their order."""
+def _example_rows(example: Example, runs: Sequence[EvaluatedRun]) -> list[tuple[str, np.ndarray]]:
+    """Returns the label and the stack of each row: contexts, truth, and the runs in their order."""
     contexts = np.ones_like(example.truth)
     contexts[list(example.context_slices)] = example.truth[list(example.context_slices)]
     shown = [(textwrap.fill(run.name, _LABEL_WIDTH), example.completions[run.name]) for run in runs]
     return [('contexts', contexts), ('truth', example.truth), *shown]
 
 
-def _draw_ssim(runs, title) -> Figure:
-    """Draws SSIM of every run's mean image over slice position."""
+def _draw_ssim(runs: Sequence[EvaluatedRun], title: str) -> Figure:
+    """Plots SSIM of every run's mean image over slice position."""
     count = choose_count(check_comparable({str(run.folder): run.metrics for run in runs}))
     curves = {run.name: run.metrics['ssim_over_slices'][count]['mean_image'] for run in runs}
     reference = runs[0].metrics
-    for name in figures.BASELINE_STYLES:
+    for name in plots.BASELINE_STYLES:
         if name in reference['ssim_over_slices'][count]:
             curves[METHOD_LABELS[name]] = reference['ssim_over_slices'][count][name]
-    return figures.draw_curves(curves, len(runs), reference['context_slices'][count], title)
+    return plots.draw_ssim_of_runs(curves, len(runs), reference['context_slices'][count], title)

@@ -1,4 +1,4 @@
-"""The two experiments of Hou et al. 2019, with the paper's own figures to stand beside ours. No TensorFlow."""
+"""The two experiments of Hou et al. 2019, with the paper's scores for comparison."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.definitions import spread_evenly
 from tfp_bruno.evaluation.protocol import Evaluation
-from tfp_bruno.evaluation.report import METHOD_LABELS, Provenance, describe
-from tfp_bruno.evaluation.tables import format_number, markdown_table
+from tfp_bruno.evaluation.report import METHOD_LABELS, Provenance, describe, format_number, markdown_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,13 +14,12 @@ class Experiment:
     """One of the paper's experiments.
 
     Attributes:
-        title: what it is.
-        counts: numbers of contexts.
-        own_slices: whether the contexts are the dataset's own where it has that number of them; they are spread evenly
-            otherwise.
-        paper: what the paper reports on its own, private data: `ssim` and `cc` keyed by dataset, then number of
-            contexts.
-        remark: what else it reports.
+        title: Heading of its table.
+        counts: Numbers of contexts.
+        own_slices: Whether the contexts are those of the dataset definition, if it has that number of them; otherwise
+            they are spread evenly.
+        paper: The paper's scores on its own, private data: `ssim` and `cc` keyed by dataset, then number of contexts.
+        remark: A sentence below the table on the paper's results.
     """
 
     title: str
@@ -31,7 +29,7 @@ class Experiment:
     remark: str
 
 
-# Samples of each slice, whose single scores are averaged.
+# The paper averages the scores of so many samples of each slice.
 NUM_SAMPLES = 100
 EXPERIMENTS: Mapping[str, Experiment] = {
     'exp1': Experiment(
@@ -65,12 +63,12 @@ def context_slices_of(experiment: Experiment, definition: DatasetDefinition) -> 
 
 
 def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance: Provenance) -> str:
-    """Returns the experiment's table as Markdown: SSIM / CC over all slices, ours, the baselines' and the paper's.
+    """Returns a Markdown table of SSIM / CC over all slices: of the model, the baselines and the paper.
 
     Args:
-        experiment: the experiment.
-        evaluation: what the protocol found with its contexts.
-        provenance: what was evaluated.
+        experiment: The experiment.
+        evaluation: The results of the protocol with its contexts.
+        provenance: What was evaluated.
     """
     methods = {
         'samples': f'average score of {evaluation.score_samples} samples',
@@ -94,5 +92,5 @@ def format_experiment(experiment: Experiment, evaluation: Evaluation, provenance
     return '\n'.join(lines)
 
 
-def _pair(figures):
-    return f'{format_number(figures["ssim"])} / {format_number(figures["cc"])}' if figures else '-'
+def _pair(scores: Mapping[str, float] | None) -> str:
+    return f'{format_number(scores["ssim"])} / {format_number(scores["cc"])}' if scores else '-'

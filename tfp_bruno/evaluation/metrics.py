@@ -1,8 +1,8 @@
-"""The scores of one completed volume, and their averages over subjects. No TensorFlow.
+"""The scores of one completed volume, and their averages over subjects.
 
 Slices are scored by the structural similarity of Wang et al. 2004 (Image quality assessment: from error visibility to
 structural similarity), with its 11 x 11 Gaussian window of sigma 1.5 and a data range of 1. Much of a slice is
-background, so the figures that tell are those inside the mask of the true slices, without the context slices.
+background, so the scores to compare are those inside the mask of the true slices, without the context slices.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ class VolumeScores:
     """The scores of one volume against its truth.
 
     Attributes:
-        figures: the scores by name: `ssim`, `cc` and `mse` over all slices, the same with `_no_contexts` over the
+        scores: The scores by name: `ssim`, `cc` and `mse` over all slices, the same with `_no_contexts` over the
             slices that are not contexts, and `mask_ssim`, `mask_cc`, `sharpness` inside the mask without the
-            contexts. NaN where there is nothing to score.
+            contexts. NaN if there is nothing to score.
         ssim_over_slices: `[K]`, SSIM of each slice.
     """
 
-    figures: Mapping[str, float]
+    scores: Mapping[str, float]
     ssim_over_slices: np.ndarray
 
 
@@ -40,33 +40,33 @@ def score_volume(truth: np.ndarray, prediction: np.ndarray, context_slices: Sequ
     Args:
         truth: `[K, H, W]`, the true stack in [0, 1].
         prediction: `[K, H, W]`, the completed stack, every slice predicted.
-        context_slices: slice numbers of the contexts, left out where a figure is without contexts.
+        context_slices: Slice numbers of the contexts, left out of the scores without contexts.
 
     Returns:
-        The VolumeScores.
+        The scores.
 
     Raises:
-        ValueError: if the two are not stacks of one shape, or a slice is smaller than SSIM's window.
+        ValueError: If the two are not stacks of one shape, or a slice is smaller than SSIM's window.
     """
     if truth.ndim != 3 or truth.shape != prediction.shape or min(truth.shape[1:]) <= 2 * _WINDOW_RADIUS:
         raise ValueError(
-            f'truth and prediction must be [K, H, W] of one shape, H and W above {2 * _WINDOW_RADIUS}, '
-            f'not {truth.shape} and {prediction.shape}'
+            f'`truth` and `prediction`: must be [K, H, W] of one shape, H and W above {2 * _WINDOW_RADIUS}, '
+            f'not {truth.shape} and {prediction.shape}.'
         )
     truth, prediction = np.asarray(truth, np.float32), np.asarray(prediction, np.float32)
     others = np.delete(np.arange(len(truth)), np.asarray(context_slices, dtype=int))
     similarity = ssim_map(truth, prediction)
     over_slices = ssim_over_slices(similarity)
-    figures = {'ssim': _mean(over_slices), 'cc': correlation(truth, prediction), 'mse': _mse(truth, prediction)}
-    figures['ssim_no_contexts'] = _mean(over_slices[others])
-    figures['cc_no_contexts'] = correlation(truth[others], prediction[others])
-    figures['mse_no_contexts'] = _mse(truth[others], prediction[others])
-    figures |= mask_figures(truth[others], prediction[others], similarity[others])
-    return VolumeScores(figures, over_slices)
+    scores = {'ssim': _mean(over_slices), 'cc': correlation(truth, prediction), 'mse': _mse(truth, prediction)}
+    scores['ssim_no_contexts'] = _mean(over_slices[others])
+    scores['cc_no_contexts'] = correlation(truth[others], prediction[others])
+    scores['mse_no_contexts'] = _mse(truth[others], prediction[others])
+    scores |= mask_scores(truth[others], prediction[others], similarity[others])
+    return VolumeScores(scores, over_slices)
 
 
 def ssim_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Returns the map of structural similarity of every slice.
+    """Returns the map of structural similarity (SSIM) of every slice.
 
     Args:
         truth: `[K, H, W]`.
@@ -91,10 +91,10 @@ def ssim_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def ssim_over_slices(similarity: np.ndarray) -> np.ndarray:
-    """Averages maps of structural similarity over each slice, without the border that the window overhangs.
+    """Averages maps of SSIM over each slice, without the border where the window reaches beyond the image.
 
     Args:
-        similarity: `[K, H, W]`, as `ssim_map` returns it.
+        similarity: `[K, H, W]`, from `ssim_map`.
 
     Returns:
         `[K]`.
@@ -103,18 +103,18 @@ def ssim_over_slices(similarity: np.ndarray) -> np.ndarray:
     return similarity[:, inner, inner].mean(axis=(1, 2), dtype=np.float64)
 
 
-def mask_figures(truth: np.ndarray, prediction: np.ndarray, similarity: np.ndarray) -> dict[str, float]:
-    """Scores what lies inside the mask: pixels where the true slice is above 0.02, in slices with at least 30 of them.
+def mask_scores(truth: np.ndarray, prediction: np.ndarray, similarity: np.ndarray) -> dict[str, float]:
+    """Scores the pixels inside the mask: where the true slice is above 0.02, in slices with at least 30 such pixels.
 
     Args:
-        truth: `[K, H, W]`, slices without the contexts.
+        truth: `[K, H, W]`, the slices that are not contexts.
         prediction: `[K, H, W]`.
-        similarity: `[K, H, W]`, as `ssim_map` returns it.
+        similarity: `[K, H, W]`, from `ssim_map`.
 
     Returns:
         `mask_ssim`, the map averaged inside the mask of each slice and then over slices; `mask_cc`, the correlation
-        over all pixels of the mask; `sharpness`, the mean gradient magnitude in the mask over the truth's, 1 where
-        the prediction is as sharp as the truth. NaN where the mask is empty.
+        over all pixels of the mask; `sharpness`, the mean gradient magnitude in the mask divided by the truth's, 1 if
+        the prediction is as sharp as the truth. NaN if the mask is empty.
     """
     masks = foreground_masks(truth)
     true_gradient = _mean(gradient_magnitude(truth)[masks])
@@ -126,15 +126,15 @@ def mask_figures(truth: np.ndarray, prediction: np.ndarray, similarity: np.ndarr
 
 
 def foreground_masks(truth: np.ndarray) -> np.ndarray:
-    """Returns where true slices `[K, H, W]` are above 0.02; nowhere in slices with fewer than 30 such pixels."""
+    """Returns the pixels `[K, H, W]` of true slices above 0.02; none of a slice with fewer than 30 of them."""
     masks = truth > FOREGROUND_THRESHOLD
     return masks & (masks.sum(axis=(1, 2)) >= MIN_MASK_PIXELS)[:, None, None]
 
 
 def gradient_magnitude(images: np.ndarray) -> np.ndarray:
-    """Returns the length of the in-plane gradient, by differences to the next pixel; 0 across the last row and column.
+    """Returns the magnitude of the in-plane gradient, by forward differences; 0 across the last row and column.
 
-    Differences between neighbours see the finest grain, which central differences pass over.
+    Forward differences respond to the finest texture, which central differences miss.
 
     Args:
         images: `[..., H, W]`.
@@ -151,12 +151,11 @@ def correlation(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Returns Pearson's correlation over all pixels.
 
     Args:
-        truth: any shape.
-        prediction: of the same shape.
+        truth: Array of any shape.
+        prediction: Array of the same shape.
 
     Returns:
-        The correlation; 0 if the prediction is constant, which says nothing about the truth; NaN if the truth is
-        constant or there is no pixel.
+        The correlation; 0 if the prediction is constant; NaN if the truth is constant or there is no pixel.
     """
     if not truth.size or np.ptp(truth) == 0:
         return np.nan
@@ -166,35 +165,35 @@ def correlation(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(truth @ prediction / np.sqrt((truth @ truth) * (prediction @ prediction)))
 
 
-def average_figures(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Averages scores by name, over the samples of one subject or over subjects; NaNs are left out.
+def average_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Averages scores by name, over the samples of one subject or over subjects; NaN and infinity are left out.
 
     Args:
-        figures: at least one set of scores, all with the same names.
+        scores: At least one set of scores, all with the same names.
 
     Returns:
         The averages by name.
     """
-    return {name: _mean_of_finite([one[name] for one in figures]) for name in figures[0]}
+    return {name: _mean_of_finite([each[name] for each in scores]) for name in scores[0]}
 
 
-def standard_errors(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Gives the standard error over subjects of the averages of `average_figures`; NaN for fewer than two subjects."""
-    return {name: _standard_error([one[name] for one in figures]) for name in figures[0]}
+def standard_errors(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the standard errors of `average_scores` over subjects, by name; NaN for fewer than two subjects."""
+    return {name: _standard_error([each[name] for each in scores]) for name in scores[0]}
 
 
 def with_psnr(averages: Mapping[str, float], errors: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
     """Replaces squared errors by peak signal-to-noise ratios.
 
-    The ratio is taken of the squared error averaged over subjects, so that one perfect volume does not make it
-    infinite. Its standard error is the squared error's, carried over to first order.
+    The ratio is that of the squared error averaged over subjects, so that one perfect volume does not make it
+    infinite. Its standard error follows from that of the squared error, to first order.
 
     Args:
-        averages: scores averaged over subjects, `mse` and `mse_no_contexts` among them.
-        errors: their standard errors.
+        averages: Scores averaged over subjects, `mse` and `mse_no_contexts` among them.
+        errors: Their standard errors.
 
     Returns:
-        Both with `psnr` and `psnr_no_contexts` in dB instead; infinite where the squared error is 0.
+        Both with `psnr` and `psnr_no_contexts` in dB instead; infinite if the squared error is 0.
     """
     averages, errors = dict(averages), dict(errors)
     for ending in ('', '_no_contexts'):
@@ -204,18 +203,18 @@ def with_psnr(averages: Mapping[str, float], errors: Mapping[str, float]) -> tup
     return averages, errors
 
 
-def _mse(truth, prediction):
+def _mse(truth: np.ndarray, prediction: np.ndarray) -> float:
     return _mean(np.square(truth - prediction))
 
 
-def _mean(values):
+def _mean(values: np.ndarray | Sequence[float]) -> float:
     return float(np.mean(values, dtype=np.float64)) if np.size(values) else np.nan
 
 
-def _mean_of_finite(values):
+def _mean_of_finite(values: Sequence[float]) -> float:
     return _mean(np.asarray(values)[np.isfinite(values)])
 
 
-def _standard_error(values):
-    values = np.asarray(values)[np.isfinite(values)]
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+def _standard_error(values: Sequence[float]) -> float:
+    finite = np.asarray(values)[np.isfinite(values)]
+    return float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else np.nan

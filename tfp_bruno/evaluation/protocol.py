@@ -15,8 +15,7 @@ from tfp_bruno import baselines
 from tfp_bruno.contracts import CompletionModel, Predictor
 from tfp_bruno.data import Population
 from tfp_bruno.data.encoding import to_uint16
-from tfp_bruno.evaluation import likelihood, metrics
-from tfp_bruno.evaluation.calibration import calibration_figures
+from tfp_bruno.evaluation import metrics, predictive
 
 MODEL_METHODS = ('mean_image', 'sample_average', 'samples')
 EXAMPLE_CONTEXTS = 4
@@ -29,13 +28,13 @@ _THREADS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One subject's completions, for the eye.
+    """One subject's completions, for the mosaics.
 
     Attributes:
-        name: the subject.
-        context_slices: slice numbers of its contexts.
+        name: The subject.
+        context_slices: Slice numbers of its contexts.
         truth: `[K, H, W]`.
-        completions: `[K, H, W]` for each method by name.
+        completions: `[K, H, W]` of each method by name.
         samples: `[N, K, H, W]`, single samples.
     """
 
@@ -48,24 +47,25 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What the protocol found. Scores are keyed by number of contexts, then method, then figure.
+    """The results of the protocol. Scores are keyed by number of contexts, then method, then name of the score.
 
     Attributes:
-        scores: averages over subjects; PSNR of the squared error averaged over subjects.
-        standard_errors: their standard errors over subjects.
+        scores: Averages over subjects; PSNR is that of the squared error averaged over subjects.
+        standard_errors: Their standard errors over subjects.
         ssim_over_slices: `[K]` for each number of contexts and method, SSIM of each slice averaged over subjects.
-        calibration: of the samples, see `calibration.calibration_figures`, keyed by number of contexts.
-        calibration_errors: their standard errors over subjects.
-        context_slices: slice numbers of the contexts, keyed by their number.
-        bits_per_dimension: average over subjects, see `likelihood.bits_per_dimension`.
-        bits_per_dimension_error: its standard error over subjects.
-        num_subjects: subjects that were scored.
-        num_train_subjects: subjects behind the baselines, 0 without them.
-        num_trained_on: those of the scored subjects that are also among the training subjects.
-        num_samples: samples behind the sample average of each subject.
-        score_samples: samples whose single scores were averaged.
-        seed: of samples and of the noise behind bits per dimension.
-        examples: a few subjects at the largest number of contexts up to 4.
+        calibration: Scores of the samples' calibration, see `predictive.calibration_scores`, keyed by number of
+            contexts.
+        calibration_errors: Their standard errors over subjects.
+        context_slices: Slice numbers of the contexts, keyed by their number.
+        bits_per_dimension: Average over subjects, see `predictive.bits_per_dimension`.
+        bits_per_dimension_error: Its standard error over subjects.
+        num_subjects: Number of scored subjects.
+        num_train_subjects: Number of training subjects of the baselines, 0 without baselines.
+        num_trained_on: Number of scored subjects that are also training subjects.
+        num_samples: Number of samples in the sample average of each subject.
+        score_samples: Number of samples that were scored one by one.
+        seed: Seed of the samples and of the noise behind bits per dimension.
+        examples: The first subjects, completed from the largest number of contexts up to 4.
     """
 
     scores: Mapping[int, Mapping[str, Mapping[str, float]]]
@@ -98,31 +98,33 @@ def evaluate(
 ) -> Evaluation:
     """Runs the protocol: every subject, every number of contexts, every slice of the stack.
 
-    Each slice is predicted, the contexts among them; the model's own picture of a context is what is scored, the
-    context is not pasted in. Every figure is also given without the context slices.
+    Each slice is predicted, the contexts among them: the model's own prediction of a context is scored, the context
+    is not pasted in. SSIM, CC and PSNR are also computed without the context slices.
 
     Args:
-        model: a trained model.
-        train: the training subjects, for the baselines.
-        test: the subjects to complete.
-        counts: numbers of contexts, keys of `context_slices`; None for all of them.
-        num_samples: samples per subject behind the sample average, at least 1.
-        score_samples: how many of them are scored one by one, at least 1; all of them if there are fewer.
-        seed: of the samples and of the noise behind bits per dimension, at least 0.
-        context_slices: slice numbers of the contexts, keyed by their number; None for those of the definition.
-        with_baselines: whether the classical baselines complete the subjects, too.
+        model: A trained model.
+        train: The training subjects, for the baselines.
+        test: The subjects to complete.
+        counts: Numbers of contexts, keys of `context_slices`; None for all of them.
+        num_samples: Number of samples per subject in the sample average, at least 1.
+        score_samples: How many of them are scored one by one, at least 1; all of them if there are fewer.
+        seed: Seed of the samples and of the noise behind bits per dimension, at least 0.
+        context_slices: Slice numbers of the contexts, keyed by their number; None for those of the definition.
+        with_baselines: Whether the classical baselines complete the subjects, too.
 
     Returns:
-        The Evaluation.
+        The results.
 
     Raises:
-        ValueError: if a number is too small, or there are no contexts of that number.
+        ValueError: If a number is too small, or there are no contexts of that number.
     """
     contexts = model.definition.context_slices if context_slices is None else context_slices
     counts = sorted(contexts if counts is None else set(counts))
-    unknown = [count for count in counts if count not in contexts]
-    if unknown or not counts or min(num_samples, score_samples) < 1:
-        raise ValueError(f'counts {counts} must be among {sorted(contexts)}, num_samples and score_samples at least 1')
+    if not counts or not set(counts) <= set(contexts):
+        raise ValueError(f'`counts={counts}`: give at least one of {sorted(contexts)}.')
+    for name, number in (('num_samples', num_samples), ('score_samples', score_samples)):
+        if number < 1:
+            raise ValueError(f'`{name}={number}`: must be at least 1.')
     score_samples = min(score_samples, num_samples)
     classical = _make_baselines(train.images) if with_baselines else {}
     completer = _Completer(model, classical, num_samples, seed)
@@ -136,22 +138,21 @@ def evaluate(
             outcomes, calibrations[count] = [], []
             for subject, truth in enumerate(test.images):
                 completions, samples = completer.complete(subject, truth, contexts[count])
-                calibrations[count].append(calibration_figures(truth, samples, contexts[count]))
+                calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count]))
                 outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
-                    shown = samples[:NUM_EXAMPLE_SAMPLES]
-                    given = tuple(contexts[count])
-                    examples.append(Example(test.names[subject], given, truth, completions, shown))
+                    name, slices = test.names[subject], tuple(contexts[count])
+                    examples.append(Example(name, slices, truth, completions, samples[:NUM_EXAMPLE_SAMPLES]))
                 progress.update()
             scores[count], errors[count], curves[count] = _average(outcomes)
             logging.info('%d contexts: in-mask SSIM %s', count, _headline(scores[count]))
-    bits = likelihood.bits_per_dimension(model, test.images, seed)
+    bits = predictive.bits_per_dimension(model, test.images, seed)
     return Evaluation(
         scores=scores,
         standard_errors=errors,
         ssim_over_slices=curves,
-        calibration={count: metrics.average_figures(figures) for count, figures in calibrations.items()},
-        calibration_errors={count: metrics.standard_errors(figures) for count, figures in calibrations.items()},
+        calibration={count: metrics.average_scores(found) for count, found in calibrations.items()},
+        calibration_errors={count: metrics.standard_errors(found) for count, found in calibrations.items()},
         context_slices={count: tuple(contexts[count]) for count in counts},
         bits_per_dimension=float(bits.mean()),
         bits_per_dimension_error=metrics.standard_errors([{'bits': value} for value in bits])['bits'],
@@ -182,13 +183,15 @@ class _Completer:
     num_samples: int
     seed: int
 
-    def complete(self, subject, truth, context_slices):
+    def complete(
+        self, subject: int, truth: np.ndarray, context_slices: Sequence[int]
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Returns `[K, H, W]` of each method by name, and the samples `[N, K, H, W]`."""
-        context_slices = np.asarray(context_slices, dtype=int)
-        query = _Query(truth[None, context_slices], context_slices, np.arange(len(truth)))
+        contexts = np.asarray(context_slices, dtype=int)
+        query = _Query(truth[None, contexts], contexts, np.arange(len(truth)))
         completions = {'mean_image': np.asarray(self.model.predict(*query))[0]}
-        # A stream of its own for each subject and number of contexts: leaving some out changes none of the others.
-        samples = self._sample(query, (self.seed, len(context_slices), subject))
+        # Each subject and number of contexts has a random stream of its own: leaving some out does not change others.
+        samples = self._sample(query, (self.seed, len(contexts), subject))
         completions['sample_average'] = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
         completions |= {name: baseline.predict(*query)[0] for name, baseline in self.baselines.items()}
         return completions, samples
@@ -196,7 +199,7 @@ class _Completer:
     def _sample(self, query: _Query, entropy: tuple[int, ...]) -> np.ndarray:
         """Returns the samples `[N, K, H, W]`."""
         calls = math.ceil(self.num_samples / max(1, _IMAGES_PER_CALL // len(query.query_slices)))
-        # The calls are all of one size, since a model may compile for each, and what is too much is left.
+        # All calls have one size, since a model may compile for each; surplus samples are dropped.
         size = math.ceil(self.num_samples / calls)
         seeds = np.random.SeedSequence(entropy).generate_state(calls)
         drawn = [np.asarray(self.model.sample(*query, size, int(seed >> 1)))[:, 0] for seed in seeds]
@@ -214,40 +217,49 @@ def _make_baselines(train_images: np.ndarray) -> dict[str, Predictor]:
     }
 
 
-def _score(executor, truth, completions, samples, context_slices):
-    """Returns the VolumeScores of each method by name; those of `samples` are the average over the samples."""
+def _score(
+    executor: concurrent.futures.Executor,
+    truth: np.ndarray,
+    completions: Mapping[str, np.ndarray],
+    samples: np.ndarray,
+    context_slices: Sequence[int],
+) -> dict[str, metrics.VolumeScores]:
+    """Returns the scores of each method by name; those of `samples` are averages over the samples."""
     volumes = [*completions.values(), *samples]
     results = list(executor.map(lambda volume: metrics.score_volume(truth, volume, context_slices), volumes))
     of_methods, of_samples = results[: len(completions)], results[len(completions) :]
     scores = dict(zip(completions, of_methods, strict=True))
     scores['samples'] = metrics.VolumeScores(
-        metrics.average_figures([score.figures for score in of_samples]),
-        np.mean([score.ssim_over_slices for score in of_samples], axis=0),
+        metrics.average_scores([volume.scores for volume in of_samples]),
+        np.mean([volume.ssim_over_slices for volume in of_samples], axis=0),
     )
     return {method: scores[method] for method in (*MODEL_METHODS, *completions) if method in scores}
 
 
-def _average(outcomes):
-    """Returns averages, standard errors and SSIM over slices of each method, over the subjects of `outcomes`."""
+def _average(
+    outcomes: Sequence[Mapping[str, metrics.VolumeScores]],
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Returns averages over subjects, standard errors and SSIM over slices of each method."""
     scores, errors, curves = {}, {}, {}
     for method in outcomes[0]:
-        figures = [outcome[method].figures for outcome in outcomes]
-        averages, deviations = metrics.average_figures(figures), metrics.standard_errors(figures)
-        scores[method], errors[method] = metrics.with_psnr(averages, deviations)
+        found = [outcome[method].scores for outcome in outcomes]
+        scores[method], errors[method] = metrics.with_psnr(
+            metrics.average_scores(found), metrics.standard_errors(found)
+        )
         curves[method] = np.mean([outcome[method].ssim_over_slices for outcome in outcomes], axis=0)
     return scores, errors, curves
 
 
-def _headline(scores):
-    return ', '.join(f'{method} {figures["mask_ssim"]:.3f}' for method, figures in scores.items())
+def _headline(scores: Mapping[str, Mapping[str, float]]) -> str:
+    return ', '.join(f'{method} {found["mask_ssim"]:.3f}' for method, found in scores.items())
 
 
-def _count_shared(train_images, test_images):
-    """Returns how many of the test stacks are also among the training stacks."""
+def _count_shared(train_images: np.ndarray, test_images: np.ndarray) -> int:
+    """Returns the number of test stacks that are also training stacks."""
     train = {_fingerprint(stack) for stack in train_images}
     return sum(_fingerprint(stack) in train for stack in test_images)
 
 
-def _fingerprint(stack):
-    # In 16 bits, as cached: the same for a new stack and one from the cache.
+def _fingerprint(stack: np.ndarray) -> bytes:
+    # In 16 bits, as in the cache: equal before and after the cache.
     return hashlib.sha256(to_uint16(stack).tobytes()).digest()

@@ -1,21 +1,18 @@
-"""The report of an evaluation: `metrics.json`, `metrics.md`, two figures, and a table for the terminal."""
+"""The report of an evaluation: `metrics.json`, `metrics.md`, two plots, and a table for the terminal."""
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfp_bruno.data import FOREGROUND_THRESHOLD, atomic
 from tfp_bruno.data.encoding import LEVELS
-from tfp_bruno.evaluation import figures, likelihood, metrics
-from tfp_bruno.evaluation.calibration import CALIBRATION_LABELS
+from tfp_bruno.evaluation import metrics, plots
+from tfp_bruno.evaluation.predictive import CALIBRATION_LABELS, NUM_LIKELIHOOD_SLICES
 from tfp_bruno.evaluation.protocol import Evaluation
-from tfp_bruno.evaluation.tables import finite_json as _plain
-from tfp_bruno.evaluation.tables import format_number as _number
-from tfp_bruno.evaluation.tables import markdown_table as _table
-from tfp_bruno.evaluation.tables import to_png as _png
 
 METHOD_LABELS = {
     'mean_image': 'model, mean image',
@@ -27,12 +24,12 @@ METHOD_LABELS = {
     'components': 'principal components',
     'kriged_components': 'principal components, kriged residual',
 }
-MASK_FIGURES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
-SLICE_FIGURES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
-FIGURE_LABELS = {
-    **MASK_FIGURES,
-    **SLICE_FIGURES,
-    **{f'{name}_no_contexts': f'{label} w/o contexts' for name, label in SLICE_FIGURES.items()},
+MASK_SCORES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
+SLICE_SCORES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
+SCORE_LABELS = {
+    **MASK_SCORES,
+    **SLICE_SCORES,
+    **{f'{name}_no_contexts': f'{label} w/o contexts' for name, label in SLICE_SCORES.items()},
 }
 
 
@@ -41,15 +38,15 @@ class Provenance:
     """What was evaluated.
 
     Attributes:
-        dataset: name of the dataset definition.
+        dataset: Name of the dataset definition.
         split: 'train', 'test' or 'all'.
-        data: one line that says what the data are.
-        is_phantom: whether the data are synthetic.
-        run: the run's folder.
-        trained_on: one line that says what the run was trained on.
-        version: version of the program.
-        temperature: factor of the samples' deviations from the mean, in latent space.
-        sampling: how they were drawn, see `models.ModelSettings.sampling`.
+        data: One line that describes the data.
+        is_phantom: Whether the data are synthetic.
+        run: The run's folder.
+        trained_on: One line that describes the training data.
+        version: Version of the program.
+        temperature: Factor of the samples' deviations from the mean, in latent space.
+        sampling: How samples were drawn, see `models.ModelSettings.sampling`.
     """
 
     dataset: str
@@ -67,30 +64,34 @@ def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: 
     """Writes the report of an evaluation, each file atomically.
 
     Args:
-        folder: where to write; made if it is missing.
-        evaluation: what the protocol found.
-        provenance: what was evaluated.
+        folder: Where to write; made if it is missing.
+        evaluation: The results of the protocol.
+        provenance: What was evaluated.
 
     Returns:
         The paths of `metrics.json`, `metrics.md`, `ssim_over_slices.png` and `completions.png`.
 
     Raises:
-        UserError: if a file cannot be written.
+        UserError: If a file cannot be written.
     """
     folder = pathlib.Path(folder)
     payloads = {
         'metrics.json': (json.dumps(to_json(evaluation, provenance), indent=2) + '\n').encode(),
         'metrics.md': format_markdown(evaluation, provenance).encode(),
-        'ssim_over_slices.png': _png(figures.draw_ssim_over_slices(evaluation, METHOD_LABELS, describe(provenance))),
-        'completions.png': _png(figures.draw_completions(evaluation.examples, METHOD_LABELS, describe(provenance))),
+        'ssim_over_slices.png': plots.to_png(
+            plots.draw_ssim_over_slices(evaluation, METHOD_LABELS, describe(provenance))
+        ),
+        'completions.png': plots.to_png(
+            plots.draw_completions(evaluation.examples, METHOD_LABELS, describe(provenance))
+        ),
     }
     for name, payload in payloads.items():
         atomic.write_bytes(folder / name, payload)
     return tuple(folder / name for name in payloads)
 
 
-def to_json(evaluation: Evaluation, provenance: Provenance) -> dict:
-    """Returns all that was found as values that JSON can hold; None stands for what is undefined or infinite."""
+def to_json(evaluation: Evaluation, provenance: Provenance) -> dict[str, Any]:
+    """Returns all results as JSON values; None stands for undefined or infinite values."""
     found = {field.name: getattr(evaluation, field.name) for field in dataclasses.fields(evaluation)}
     del found['examples']
     curves = {
@@ -98,25 +99,25 @@ def to_json(evaluation: Evaluation, provenance: Provenance) -> dict:
         for count, methods in found.pop('ssim_over_slices').items()
     }
     contents = dataclasses.asdict(provenance) | {'contexts': found.pop('scores')} | found
-    return _plain(contents | {'ssim_over_slices': curves, 'conventions': dict(_conventions(evaluation))})
+    return finite_json(contents | {'ssim_over_slices': curves, 'conventions': dict(_conventions(evaluation))})
 
 
 def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
-    """Returns the report as Markdown: what the data are, a table for each number of contexts, and the conventions."""
+    """Returns the report as Markdown: the data, a table for each number of contexts, and the conventions."""
     lines = [f'# {describe(provenance)}', '']
     lines += [f'Run: {provenance.run}, trained on {provenance.trained_on}. tfp_bruno {provenance.version}.', '']
     lines += [f'{note}\n' for note in _notes(evaluation, provenance)]
-    bits, error = evaluation.bits_per_dimension, evaluation.bits_per_dimension_error
-    lines += [f'Bits per dimension: {_number(bits)} ± {_number(error)}', '']
+    bits = _with_error(evaluation.bits_per_dimension, evaluation.bits_per_dimension_error)
+    lines += [f'Bits per dimension: {bits}', '']
     for count, scores in evaluation.scores.items():
         slices = ', '.join(map(str, evaluation.context_slices[count])) or 'the prior'
-        lines += [f'## {figures.count_contexts(count).capitalize()} ({slices})', '']
+        lines += [f'## {plots.count_contexts(count).capitalize()} ({slices})', '']
         errors = evaluation.standard_errors[count]
         rows = [
-            [_label(method), *(f'{_number(scores[method][f])} ± {_number(errors[method][f])}' for f in FIGURE_LABELS)]
-            for method in scores
+            [_label(method), *(_with_error(found[name], errors[method][name]) for name in SCORE_LABELS)]
+            for method, found in scores.items()
         ]
-        lines += [*_table(['method', *FIGURE_LABELS.values()], rows), '']
+        lines += [*markdown_table(['method', *SCORE_LABELS.values()], rows), '']
     lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
     lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
     return '\n'.join(lines)
@@ -124,53 +125,59 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
 
 def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
     """Returns a compact table for the terminal: every number of contexts and method, averages only."""
-    shown = {**MASK_FIGURES, **SLICE_FIGURES}
+    shown = {**MASK_SCORES, **SLICE_SCORES}
     rows = [
-        [str(count), _label(method), *(_number(values[figure]) for figure in shown)]
+        [str(count), _label(method), *(format_number(found[name]) for name in shown)]
         for count, scores in evaluation.scores.items()
-        for method, values in scores.items()
+        for method, found in scores.items()
     ]
     lines = [describe(provenance), *_notes(evaluation, provenance), '']
-    lines += _table(['contexts', 'method', *shown.values()], rows)
+    lines += markdown_table(['contexts', 'method', *shown.values()], rows)
     lines += ['', *_calibration_table(evaluation), '']
-    return '\n'.join([*lines, f'Bits per dimension: {_number(evaluation.bits_per_dimension)}'])
+    return '\n'.join([*lines, f'Bits per dimension: {format_number(evaluation.bits_per_dimension)}'])
 
 
 def describe(provenance: Provenance) -> str:
-    """Returns one line that says what was evaluated."""
+    """Returns one line that describes the evaluated subjects."""
     synthetic = 'SYNTHETIC PHANTOM DATA: ' if provenance.is_phantom else ''
     return f'{synthetic}{provenance.dataset}, {provenance.split} subjects of {provenance.data}'
 
 
-def _notes(evaluation, provenance):
-    """Returns what a reader must know before the figures, one sentence each."""
+def _notes(evaluation: Evaluation, provenance: Provenance) -> list[str]:
+    """Returns what a reader must know before the scores, one sentence each."""
     behind = evaluation.num_train_subjects
     notes = [f'{evaluation.num_subjects} subjects scored, {f"{behind} behind the" if behind else "without"} baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
     if not provenance.sampling.get('narrows_factors', True):
-        notes.append("In samples, what contexts tell of the radius narrows the residual, not the subject's factors.")
+        notes.append("In samples, the contexts rescale the residual's Student-t, not that of the subject's factors.")
     evidence = provenance.sampling.get('factor_evidence', 1.0)
     if evidence != 1.0:
-        notes.append(f"In samples, what contexts tell of the subject's factors counts {evidence:g} of what they say.")
+        notes.append(
+            f"In samples, the contexts' log-likelihood counts {evidence:g} times in the covariance of the subject's "
+            'factors.'
+        )
     scale = provenance.sampling.get('factor_scale', 1.0)
     if scale != 1.0:
-        notes.append(f"In samples, the subject's factors deviate {scale:g} times as much as the model says.")
+        notes.append(f"In samples, the prior standard deviations of the subject's factors are multiplied by {scale:g}.")
     if provenance.is_phantom:
-        notes.append('The anatomies are made up by a program: the figures say nothing about scans of people.')
+        notes.append('The anatomies are synthetic: the scores say nothing about scans of people.')
     if evaluation.num_trained_on:
         notes.append(
-            f'{evaluation.num_trained_on} of the scored subjects were trained on: the figures are not those of unseen '
+            f'{evaluation.num_trained_on} of the scored subjects were trained on: the scores are not those of unseen '
             'subjects, and the nearest subject of each of them is itself.'
         )
     return notes
 
 
-def _conventions(evaluation):
-    """Returns (name, meaning) of what is scored and how."""
+def _conventions(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Returns the name and the definition of each method and score."""
     return (
         ('mean_image', 'the decoded predictive mean of the model, context slices not pasted in'),
-        ('sample_average', f'the average of {evaluation.num_samples} samples of the model, joint where the model is'),
+        (
+            'sample_average',
+            f'the average of {evaluation.num_samples} samples of the model, joint over slices if the model allows',
+        ),
         ('samples', f'the average score of the first {evaluation.score_samples} samples, one by one'),
         ('training_mean', 'the mean of the training subjects'),
         ('nearest_subject', 'the training subject nearest at the contexts; without contexts the most typical one'),
@@ -182,14 +189,14 @@ def _conventions(evaluation):
             'components',
             'conditional Gaussian of principal components of whole volumes, rank and noise chosen on training subjects',
         ),
-        ('kriged_components', 'the same, what the components leave of the contexts kriged over slice position'),
+        ('kriged_components', 'the same, plus the residual of the contexts, kriged over slice position'),
         (
             'ssim',
             '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
         ),
         ('cc', 'correlation over all pixels of the volume'),
         ('psnr', 'dB, of the squared error averaged over subjects'),
-        ('no_contexts', 'the same figure over the slices that are not contexts'),
+        ('no_contexts', 'the same score over the slices that are not contexts'),
         (
             'mask_ssim, mask_cc, sharpness',
             f'over pixels where the true slice is above {FOREGROUND_THRESHOLD}, without the contexts and without '
@@ -204,21 +211,55 @@ def _conventions(evaluation):
         ('±', 'standard error over subjects'),
         (
             'bits_per_dimension',
-            f'negative log density of {likelihood.NUM_LIKELIHOOD_SLICES} slices spread over the stack, base 2, per '
-            f'pixel, plus 8: relative to {LEVELS} grey levels, with uniform noise within a level; of a '
-            'deep baseline, which has a bound of its density, an upper bound',
+            f'negative log density of {NUM_LIKELIHOOD_SLICES} slices spread over the stack, base 2, per '
+            f'pixel, plus 8: relative to {LEVELS} grey levels, with uniform noise within a level; an upper '
+            'bound for a deep baseline, which has a lower bound of its density',
         ),
     )
 
 
-def _calibration_table(evaluation):
+def _calibration_table(evaluation: Evaluation) -> list[str]:
     """Returns the lines of the table of the samples' calibration: a row for each number of contexts."""
+    errors = evaluation.calibration_errors
     rows = [
-        [str(count), *(f'{_number(found[f])} ± {_number(evaluation.calibration_errors[count][f])}' for f in found)]
+        [str(count), *(_with_error(found[name], errors[count][name]) for name in found)]
         for count, found in evaluation.calibration.items()
     ]
-    return _table(['contexts', *CALIBRATION_LABELS.values()], rows)
+    return markdown_table(['contexts', *CALIBRATION_LABELS.values()], rows)
 
 
-def _label(method):
+def _label(method: str) -> str:
     return METHOD_LABELS.get(method, method)
+
+
+def _with_error(value: float, error: float) -> str:
+    return f'{format_number(value)} ± {format_number(error)}'
+
+
+def format_number(value: float | None) -> str:
+    """Returns a number with three decimals, or two from 10 up; a dash for undefined or infinite values."""
+    if value is None or not math.isfinite(value):
+        return '-'
+    return f'{value:.3f}' if abs(value) < 10 else f'{value:.2f}'
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a Markdown table with padded columns, so that it reads as plain text, too."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    numeric = [all(row[column][:1] in '-0123456789' for row in rows) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(cells, widths, numeric, strict=True))
+        return f'| {" | ".join(padded)} |'
+
+    rule = [f'{"-" * (width - 1)}{":" if right else "-"}' for width, right in zip(widths, numeric, strict=True)]
+    return [line(header), line(rule), *map(line, rows)]
+
+
+def finite_json(value: Any) -> Any:
+    """Returns a value with string keys, lists, and None in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {str(key): finite_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

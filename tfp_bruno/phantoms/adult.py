@@ -1,10 +1,10 @@
-"""The adult brain in T1 contrast, skull stripped, with more or less atrophy."""
+"""The adult brain in T1 contrast, skull stripped, with a random degree of atrophy."""
 
 import dataclasses
 
 import numpy as np
 
-from tfp_bruno.phantoms import brain, brain_parts, brain_scan, fields, folding, geometry
+from tfp_bruno.phantoms import brain, brain_parts, folding, geometry, rendering
 
 SHAPE = (180, 218, 180)
 YOUNGEST, OLDEST = 55.0, 90.0
@@ -25,10 +25,10 @@ class Contrast:
     cerebellum: float
 
 
-def _draw_shape(atrophy, scale, rng):
-    """Draws the anatomy of one adult; atrophy runs from 0 (none) to 1 (severe)."""
+def _draw_shape(atrophy: float, scale: float, rng: np.random.Generator) -> brain.BrainShape:
+    """Draws the anatomy of one adult; `atrophy` is from 0 (none) to 1 (severe)."""
 
-    def vary(mean, deviation):
+    def vary(mean: float, deviation: float) -> float:
         return float(mean * np.exp(deviation * rng.standard_normal()))
 
     surface = (brain_parts.FOLD_CENTRE, brain_parts.FOLD_RADII)
@@ -56,7 +56,7 @@ def _draw_shape(atrophy, scale, rng):
     )
 
 
-def _draw_contrast(rng):
+def _draw_contrast(rng: np.random.Generator) -> Contrast:
     """Draws the intensities of one scan."""
     white = rng.normal(0.85, 0.02)
     cortex = white - rng.normal(0.29, 0.02)
@@ -70,17 +70,23 @@ def _draw_contrast(rng):
     )
 
 
-def _paint(distance, points, shape, contrast, softness):
-    """Returns the intensities [n] of points [n] of the reference anatomy."""
+def _paint(
+    distance: dict[str, np.ndarray],
+    points: geometry.Points,
+    shape: brain.BrainShape,
+    contrast: Contrast,
+    softness: float,
+) -> np.ndarray:
+    """Returns the intensities [n] at points [n] of the reference anatomy."""
 
-    def cover(name, offset=0.0, blur=1.0):
+    def cover(name: str, offset: float = 0.0, blur: float = 1.0) -> np.ndarray:
         return geometry.coverage(distance[name] + np.float32(offset), blur * softness)
 
     image = np.full_like(distance['hull'], contrast.fluid)
     geometry.paint(image, np.float32(contrast.cortex), cover('cerebrum'))
     geometry.paint(image, np.float32(contrast.white), cover('cerebrum', shape.cortex, 1.2))
     geometry.paint(image, np.float32(contrast.stem), cover('stem'))
-    # White matter reaches into the leaves of the cerebellum.
+    # White matter branches into the folia of the cerebellum.
     tree = 2.6 + 1.8 * brain.foliage(points, 4.4)
     geometry.paint(image, np.float32(contrast.cerebellum), cover('cerebellum'))
     geometry.paint(
@@ -99,22 +105,22 @@ def _paint(distance, points, shape, contrast, softness):
     return image
 
 
-def make_adult(seed):
+def make_adult(seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Makes one adult brain.
 
     Args:
-        seed: non-negative integer; the same seed gives the same subject.
+        seed: At least 0; the same seed gives the same subject.
 
     Returns:
         image: float32 array [180, 218, 180] in [0, 1], RAS, 1 mm, background exactly 0.
         mask: bool array of the same shape.
-        facts: dictionary of what the subject is: `age` in years, `atrophy` in [0, 1].
+        facts: `age` in years, `atrophy` in [0, 1].
     """
     rng = np.random.default_rng(seed)
     age = rng.uniform(YOUNGEST, OLDEST)
     atrophy = float(np.clip((age - YOUNGEST) / (OLDEST - YOUNGEST) * 0.8 + rng.normal(0.1, 0.15), 0.0, 1.0))
     scale = float(GROWTH * np.exp(0.03 * rng.standard_normal()))
-    placement = fields.Placement(
+    placement = rendering.Placement(
         scale=tuple(scale * np.exp(0.025 * rng.standard_normal(3))),
         angles=tuple(0.05 * rng.standard_normal(3)),
         shift=tuple(2.0 * rng.standard_normal(3) + (0.0, 0.0, 8.0)),
@@ -124,8 +130,8 @@ def make_adult(seed):
     shape, contrast = _draw_shape(atrophy, scale, rng), _draw_contrast(rng)
     softness = 1.6 / scale
 
-    def paint(distance, points):
+    def paint(distance: dict[str, np.ndarray], points: geometry.Points) -> np.ndarray:
         return _paint(distance, points, shape, contrast, softness)
 
-    image, mask = brain_scan.scan(SHAPE, placement, shape, paint, softness, rng)
+    image, mask = brain.scan(SHAPE, placement, shape, paint, softness, rng)
     return image, mask, {'age': round(float(age), 1), 'atrophy': round(atrophy, 2)}

@@ -1,10 +1,18 @@
-"""Where the parts of the brain lie: reference coordinates, millimetres of a fetus of 30 weeks, RAS, midline at x = 0.
+"""Positions of the parts of the brain: reference coordinates, millimetres of a fetus of 30 weeks, RAS, midline x = 0.
 
-Paired parts are given for x > 0. An ellipsoid is (centre, semi-axes, tilt about x in radians); a tube is a list of
-nodes (x, y, z, radius). The positions were chosen by eye on axial, coronal and sagittal views of the fetal brain.
+Paired parts are given for x > 0. A tube is a list of nodes (x, y, z, radius). The positions were chosen by eye on
+axial, coronal and sagittal views of the fetal brain.
 """
 
-# Lobes with their fluid: (centre, semi-axes, tilt), right hemisphere.
+from typing import TypeAlias
+
+Vector: TypeAlias = tuple[float, float, float]
+# Centre, semi-axes, tilt about x in radians.
+Ellipsoid: TypeAlias = tuple[Vector, Vector, float]
+# Centre, normal of the sheet, extent, depth factor, week at which it appears.
+Sulcus: TypeAlias = tuple[Vector, Vector, float, float, float]
+
+# Lobes of the right hemisphere with their fluid.
 PARIETAL = ((12.0, -4.0, 6.0), (27.0, 39.0, 28.5), 0.0)
 FRONTAL = ((13.0, 22.0, 0.0), (20.0, 26.0, 21.5), 0.0)
 OCCIPITAL = ((15.0, -21.0, -5.0), (19.0, 24.5, 19.0), 0.0)
@@ -51,8 +59,8 @@ CALLOSUM = (
     (0.0, -8.0, 10.0, 1.5),
     (0.0, -17.0, 5.0, 2.2),
 )
-# Sulci that every brain has: (centre, normal of the sheet, how far it reaches, depth factor, week at which it appears).
-PRIMARY_SULCI = (
+# Sulci that every brain has.
+PRIMARY_SULCI: tuple[Sulcus, ...] = (
     ((2.0, -29.0, 9.0), (0.0, 0.5, 0.87), 15.0, 1.5, 21.0),  # parieto-occipital
     ((2.0, -34.0, -4.0), (0.0, -0.15, 1.0), 14.0, 1.6, 22.0),  # calcarine
     ((2.0, 15.0, 16.5), (0.1, 0.38, 0.92), 15.0, 0.9, 24.0),  # cingulate, anterior
@@ -67,5 +75,5 @@ PRIMARY_SULCI = (
     ((27.0, -12.0, -24.0), (0.9, 0.2, 0.3), 20.0, 0.8, 27.0),  # occipito-temporal
 )
 SYLVIAN_PIT = ((36.0, 10.0, -3.0), (9.0, 14.0, 5.5), -0.35)
-# The ellipsoid around each hemisphere on which the fold patterns live.
+# The ellipsoid around each hemisphere on which the fold patterns are evaluated.
 FOLD_CENTRE, FOLD_RADII = (11.0, -1.0, 1.0), (25.0, 42.0, 28.0)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfp_bruno.phantoms import brain, brain_parts, brain_scan, fields, folding, geometry
+from tfp_bruno.phantoms import brain, brain_parts, folding, geometry, rendering
 
 SHAPE = (108, 150, 124)
 YOUNGEST, OLDEST = 21.0, 38.0
@@ -26,26 +26,26 @@ class Contrast:
     cerebellum: float
 
 
-def draw_age(rng):
+def draw_age(rng: np.random.Generator) -> float:
     """Returns a gestational age in weeks, uniform between 21 and 38, to one decimal."""
     return round(float(rng.uniform(YOUNGEST, OLDEST)), 1)
 
 
-def draw_shape(age, rng):
+def draw_shape(age: float, rng: np.random.Generator) -> brain.BrainShape:
     """Draws the anatomy of one fetus.
 
     Args:
-        age: weeks of gestation, 21 to 38.
-        rng: numpy random generator.
+        age: Weeks of gestation, 21 to 38.
+        rng: Random generator of the subject.
 
     Returns:
-        A brain.BrainShape.
+        The shape of the brain.
     """
     young = float(np.clip((32.0 - age) / 11.0, 0.0, 1.0))
     old = float(np.clip((age - 24.0) / 14.0, 0.0, 1.0))
     scale = float(np.interp(age, *GROWTH))
 
-    def vary(mean, deviation):
+    def vary(mean: float, deviation: float) -> float:
         return float(mean * np.exp(deviation * rng.standard_normal()))
 
     surface = (brain_parts.FOLD_CENTRE, brain_parts.FOLD_RADII)
@@ -76,7 +76,7 @@ def draw_shape(age, rng):
     )
 
 
-def _draw_contrast(age, rng):
+def _draw_contrast(age: float, rng: np.random.Generator) -> Contrast:
     """Draws the intensities of one scan."""
     old = float(np.clip((age - 24.0) / 14.0, 0.0, 1.0))
     white = rng.normal(0.62 - 0.06 * old, 0.015)
@@ -92,15 +92,21 @@ def _draw_contrast(age, rng):
     )
 
 
-def _paint(distance, points, shape, contrast, softness):
-    """Returns the intensities [n] of points [n] of the reference anatomy."""
+def _paint(
+    distance: dict[str, np.ndarray],
+    points: geometry.Points,
+    shape: brain.BrainShape,
+    contrast: Contrast,
+    softness: float,
+) -> np.ndarray:
+    """Returns the intensities [n] at points [n] of the reference anatomy."""
 
-    def cover(name, offset=0.0):
+    def cover(name: str, offset: float = 0.0) -> np.ndarray:
         return geometry.coverage(distance[name] + np.float32(offset), softness)
 
     image = np.full_like(distance['hull'], contrast.fluid)
     depth = -distance['cerebrum']
-    # Position between cortex (0) and ventricle (1) orders the transient layers of the fetal wall.
+    # The transient layers of the fetal cerebral wall, by position between cortex (0) and ventricle (1).
     inner = np.maximum(depth - np.float32(shape.cortex), np.float32(0.0))
     layer = inner / (inner + np.maximum(distance['ventricles'], np.float32(0.0)) + np.float32(1.0))
     white = contrast.white + contrast.subplate * np.exp(-(((layer - 0.12) / 0.14) ** 2))
@@ -110,8 +116,8 @@ def _paint(distance, points, shape, contrast, softness):
     geometry.paint(image, white, geometry.coverage(shape.cortex - depth, 1.4 * softness))
     folia = brain.foliage(points, 3.2)
     rim = np.exp(-np.square(distance['cerebellum'] / 3.5))
-    leaves = contrast.cerebellum - rim * (0.12 + 0.12 * min(shape.depths[1] / 4.0, 1.0) * folia)
-    geometry.paint(image, leaves.astype(np.float32), cover('cerebellum'))
+    folia_intensity = contrast.cerebellum - rim * (0.12 + 0.12 * min(shape.depths[1] / 4.0, 1.0) * folia)
+    geometry.paint(image, folia_intensity.astype(np.float32), cover('cerebellum'))
     geometry.paint(image, contrast.stem, cover('stem'))
     for name, value in (
         ('callosum', contrast.cortex + 0.05),
@@ -126,21 +132,21 @@ def _paint(distance, points, shape, contrast, softness):
     return image
 
 
-def make_fetal(seed):
+def make_fetal(seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Makes one fetal brain.
 
     Args:
-        seed: non-negative integer; the same seed gives the same subject.
+        seed: At least 0; the same seed gives the same subject.
 
     Returns:
         image: float32 array [108, 150, 124] in [0, 1], RAS, 1 mm, background exactly 0.
         mask: bool array of the same shape.
-        facts: dictionary of what the subject is: `age`, weeks of gestation.
+        facts: `age`, weeks of gestation.
     """
     rng = np.random.default_rng(seed)
     age = draw_age(rng)
     scale = float(np.interp(age, *GROWTH) * np.exp(0.04 * rng.standard_normal()))
-    placement = fields.Placement(
+    placement = rendering.Placement(
         scale=tuple(scale * np.exp(0.03 * rng.standard_normal(3))),
         angles=tuple(0.05 * rng.standard_normal(3)),
         shift=tuple(1.5 * rng.standard_normal(3) + (0.0, 0.0, 3.0)),
@@ -150,8 +156,8 @@ def make_fetal(seed):
     shape, contrast = draw_shape(age, rng), _draw_contrast(age, rng)
     softness = 1.9 / scale
 
-    def paint(distance, points):
+    def paint(distance: dict[str, np.ndarray], points: geometry.Points) -> np.ndarray:
         return _paint(distance, points, shape, contrast, softness)
 
-    image, mask = brain_scan.scan(SHAPE, placement, shape, paint, softness, rng)
+    image, mask = brain.scan(SHAPE, placement, shape, paint, softness, rng)
     return image, mask, {'age': age}

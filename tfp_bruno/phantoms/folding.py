@@ -1,14 +1,17 @@
-"""Cortical folds: sulci are the sheets that stand on the zero lines of a random pattern over the brain's surface.
+"""Cortical folds: sulci are sheets below the zero lines of a random pattern on the brain's surface.
 
-A band-limited sum of plane waves is evaluated on an ellipsoid around each hemisphere and carried inwards along the
+A band-limited sum of plane waves is evaluated on an ellipsoid around each hemisphere and extended inwards along the
 radius. Its zero lines meander over the surface at half a wavelength from each other, like sulci, and the sheets below
-them cut straight into the hemisphere. Most of the pattern is common to all subjects, as primary sulci are, and the
-rest belongs to the individual.
+them cut straight into the hemisphere. Most of the pattern is common to all subjects, like primary sulci; the rest is
+individual.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+
+from tfp_bruno.phantoms.geometry import Points
 
 # Share of the ellipsoid's radius at which the sheets end.
 INNERMOST = 0.62
@@ -19,22 +22,22 @@ class FoldPattern:
     """A random pattern over the surface of a hemisphere.
 
     Attributes:
-        common: float32 [n, 5], rows (wave vector x, y, z, phase, amplitude), the same on both sides.
-        individual: float32 [n, 5], the same, not mirrored.
-        centre: centre of the ellipsoid on which the pattern lives (x positive).
-        radii: its semi-axes, mm.
-        wave_number: typical length of the wave vectors, radians per mm.
+        common: float32 [n, 5], rows (wave vector x, y, z, phase, amplitude), mirrored between the hemispheres.
+        individual: float32 [n, 5], such rows, not mirrored.
+        centre: Centre of the ellipsoid on which the pattern is evaluated (x positive).
+        radii: Its semi-axes, mm.
+        wave_number: Typical length of the wave vectors, radians per mm.
     """
 
     common: np.ndarray
     individual: np.ndarray
-    centre: tuple
-    radii: tuple
+    centre: tuple[float, ...]
+    radii: tuple[float, ...]
     wave_number: float
 
 
-def _waves(count, wave_number, amplitude, rng):
-    """Returns rows (wave vector, phase, amplitude) with directions spread over the sphere."""
+def _waves(count: int, wave_number: float, amplitude: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns rows (wave vector, phase, amplitude) with directions uniform on the sphere."""
     directions = rng.standard_normal((count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths = wave_number * rng.uniform(0.65, 1.35, (count, 1))
@@ -43,19 +46,26 @@ def _waves(count, wave_number, amplitude, rng):
     return np.concatenate([directions * lengths, phases, amplitudes], axis=1).astype(np.float32)
 
 
-def make_pattern(wavelength, individuality, centre, radii, common_seed, rng):
-    """Draws one individual's fold pattern.
+def make_pattern(
+    wavelength: float,
+    individuality: float,
+    centre: Sequence[float],
+    radii: Sequence[float],
+    common_seed: int,
+    rng: np.random.Generator,
+) -> FoldPattern:
+    """Draws a subject's fold pattern.
 
     Args:
-        wavelength: twice the usual distance between neighbouring sulci, mm.
-        individuality: share in [0, 1] of the variance that belongs to the individual.
-        centre: centre of the hemisphere's ellipsoid.
-        radii: its semi-axes, mm.
-        common_seed: seed of the part that all subjects share.
-        rng: numpy random generator of the individual.
+        wavelength: Twice the typical distance between neighbouring sulci, mm.
+        individuality: Share of the variance that is individual, in [0, 1].
+        centre: Centre of the hemisphere's ellipsoid.
+        radii: Its semi-axes, mm.
+        common_seed: Seed of the part that all subjects share.
+        rng: Random generator of the subject.
 
     Returns:
-        A FoldPattern of unit variance.
+        The pattern, of unit variance.
     """
     wave_number = 2.0 * np.pi / wavelength
     common = _waves(14, wave_number, np.sqrt(1.0 - individuality), np.random.default_rng(common_seed))
@@ -63,12 +73,12 @@ def make_pattern(wavelength, individuality, centre, radii, common_seed, rng):
     return FoldPattern(common, individual, tuple(centre), tuple(radii), wave_number)
 
 
-def sheet_distance(points, pattern):
+def sheet_distance(points: Points, pattern: FoldPattern) -> np.ndarray:
     """Returns the distance to the nearest sulcal sheet.
 
     Args:
-        points: three float32 arrays [n] of coordinates, mm, x signed.
-        pattern: a FoldPattern.
+        points: Three float32 arrays [n] of coordinates, mm, x signed.
+        pattern: The fold pattern.
 
     Returns:
         float32 array [n], mm, not negative.
@@ -86,14 +96,14 @@ def sheet_distance(points, pattern):
     slope[0] *= side
     slope = np.sqrt(((slope + own_slope) ** 2).sum(axis=0) + np.float32((0.35 * pattern.wave_number) ** 2))
     sheet = np.abs(value + own_value) / slope * np.minimum(level, np.float32(1.2))
-    # Towards the centre the sheets would crowd together; they end well before.
+    # The sheets end before they would crowd together at the centre.
     crowded = np.maximum(np.float32(INNERMOST) - level, np.float32(0.0)) * np.float32(min(pattern.radii))
     return np.sqrt(sheet * sheet + crowded * crowded)
 
 
-def _evaluate(waves, positions):
+def _evaluate(waves: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the sum of the waves [n] and its gradient [3, n] at positions [3, n]."""
-    # einsum rather than matmul: BLAS would start threads, which cost more than these small products.
+    # einsum rather than matmul: BLAS would start threads, which takes longer than these small products.
     phase = np.einsum('wc,cn->wn', waves[:, :3], positions)
     phase += waves[:, 3:4]
     value = np.einsum('w,wn->n', waves[:, 4], np.cos(phase))

@@ -1,17 +1,24 @@
 """Implicit shapes: signed distances, negative inside, evaluated at arrays of points, and how they are blended.
 
-The distances are approximations that are exact to first order at the surface, which is all that anti-aliased painting
-needs. All arrays are float32 and broadcast; lengths are millimetres.
+The distances are approximations, exact to first order at the surface, as anti-aliased painting requires. All arrays are
+float32 and broadcast; lengths are millimetres.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+# Coordinates (x, y, z), three arrays of one shape.
+Points: TypeAlias = Sequence[np.ndarray]
 
 
-def rotation_matrix(angles):
+def rotation_matrix(angles: Sequence[float]) -> np.ndarray:
     """Returns the rotation about x, then y, then z.
 
     Args:
-        angles: three angles, radians.
+        angles: Three angles, radians.
 
     Returns:
         float32 array [3, 3].
@@ -26,21 +33,27 @@ def rotation_matrix(angles):
     return matrix.astype(np.float32)
 
 
-def _gap(points, centre):
+def _gap(points: Points, centre: Sequence[float]) -> float:
     """Returns the distance from a centre to the box around the points, 0 inside it."""
     gaps = [max(axis.min() - middle, middle - axis.max(), 0.0) for axis, middle in zip(points, centre, strict=True)]
     return float(np.hypot(np.hypot(gaps[0], gaps[1]), gaps[2]))
 
 
-def ellipsoid(points, centre, radii, tilt=0.0, reach=None):
+def ellipsoid(
+    points: Points,
+    centre: Sequence[float],
+    radii: Sequence[float],
+    tilt: float = 0.0,
+    reach: float | None = None,
+) -> np.ndarray:
     """Returns the approximate signed distance to an ellipsoid.
 
     Args:
-        points: three float32 arrays (x, y, z) of one shape.
-        centre: centre of the ellipsoid.
-        radii: its three semi-axes.
-        tilt: rotation about the x axis, radians; positive lifts the anterior end.
-        reach: where all points are farther away than this, this is returned for all of them, which saves time.
+        points: Three float32 arrays (x, y, z) of one shape.
+        centre: Centre of the ellipsoid.
+        radii: Its three semi-axes.
+        tilt: Rotation about the x axis, radians; positive lifts the anterior end.
+        reach: If all points are farther away than this, it is returned for all of them, which saves time.
 
     Returns:
         float32 array of the points' shape.
@@ -61,19 +74,19 @@ def ellipsoid(points, centre, radii, tilt=0.0, reach=None):
     return level * (level - np.float32(1.0)) / np.maximum(slope, np.float32(1e-6))
 
 
-def chain(nodes):
-    """Cuts a chain of nodes (x, y, z, radius) into straight pieces, float32 [n - 1, 2, 4], as `tubes` takes them."""
+def chain(nodes: ArrayLike) -> np.ndarray:
+    """Cuts a chain of nodes (x, y, z, radius) into straight pieces, float32 [n - 1, 2, 4], for `tubes`."""
     nodes = np.asarray(nodes, np.float32)
     return np.stack([nodes[:-1], nodes[1:]], axis=1)
 
 
-def tubes(points, pieces, reach):
+def tubes(points: Points, pieces: np.ndarray, reach: float) -> np.ndarray:
     """Returns the signed distance to the nearest of many round cones.
 
     Args:
-        points: three float32 arrays [n]; the closer together they lie, the more pieces can be left out.
-        pieces: float32 array [m, 2, 4], start and end (x, y, z, radius) of each piece; the radius runs linearly.
-        reach: distances beyond this are returned as this value.
+        points: Three float32 arrays [n]; the closer together they are, the more pieces can be left out.
+        pieces: float32 array [m, 2, 4], start and end (x, y, z, radius) of each piece; the radius varies linearly.
+        reach: Upper bound of the returned distances.
 
     Returns:
         float32 array [n].
@@ -96,19 +109,18 @@ def tubes(points, pieces, reach):
     return nearest
 
 
-def smooth_minimum(first, second, width):
-    """Returns the minimum, rounded off where the two differ by less than width (a quadratic polynomial blend)."""
-    width = np.float32(width)
-    overlap = np.maximum(width - np.abs(first - second), np.float32(0.0))
-    return np.minimum(first, second) - overlap * overlap * (np.float32(0.25) / width)
+def smooth_minimum(first: np.ndarray, second: np.ndarray, width: float) -> np.ndarray:
+    """Returns the minimum, rounded off where the two differ by less than `width` (a quadratic polynomial blend)."""
+    overlap = np.maximum(np.float32(width) - np.abs(first - second), np.float32(0.0))
+    return np.minimum(first, second) - overlap * overlap * (np.float32(0.25) / np.float32(width))
 
 
-def coverage(distance, width):
-    """Returns the share in [0, 1] of a voxel that lies inside a surface at this signed distance.
+def coverage(distance: np.ndarray, width: float) -> np.ndarray:
+    """Returns the share in [0, 1] of a voxel inside a surface at this signed distance.
 
     Args:
-        distance: signed distance, negative inside.
-        width: breadth of the transition, about one voxel or more.
+        distance: Signed distance, negative inside.
+        width: Width of the transition, about one voxel or more.
 
     Returns:
         float32 array of the distance's shape.
@@ -116,18 +128,18 @@ def coverage(distance, width):
     return np.clip(np.float32(0.5) - distance * np.float32(1.0 / width), np.float32(0.0), np.float32(1.0))
 
 
-def smooth_step(values, low, high):
-    """Returns the cubic step from 0 at low to 1 at high."""
+def smooth_step(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Returns the cubic step from 0 at `low` to 1 at `high`."""
     share = np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), np.float32(0.0), np.float32(1.0))
     return share * share * (np.float32(3.0) - np.float32(2.0) * share)
 
 
-def paint(image, value, share):
+def paint(image: np.ndarray, value: ArrayLike, share: np.ndarray) -> None:
     """Mixes a tissue into an image in place.
 
     Args:
         image: float32 array, changed.
-        value: intensity of the tissue, a number or an array of the image's shape.
-        share: array in [0, 1], how much of each voxel the tissue takes.
+        value: Intensity of the tissue, a number or an array of the image's shape.
+        share: Share of each voxel that the tissue takes, in [0, 1].
     """
     image += share * (value - image)

@@ -7,7 +7,7 @@ import numpy as np
 from tfp_bruno.data.dataset_file import get_definition
 from tfp_bruno.phantoms import adult, fetal, thorax
 
-# Raised whenever the same seed would give other voxels, so that cached populations are made again.
+# To be raised whenever the voxels of a seed change, so that cached populations are made again.
 PHANTOM_VERSION = 1
 
 MAKERS = {'fetal': fetal.make_fetal, 'adni': adult.make_adult, 'thorax': thorax.make_thorax}
@@ -22,27 +22,27 @@ class PhantomSubject:
         image: float32 array [X, Y, Z], 1 mm isotropic, axes RAS.
         mask: bool array of the same shape: the brain, or the body.
         affine: float64 array [4, 4], voxel to world mm, centred on the volume.
-        facts: what the subject is, by column of participants.tsv.
+        facts: Age and the like, keyed by column of participants.tsv.
     """
 
     image: np.ndarray
     mask: np.ndarray
     affine: np.ndarray
-    facts: dict
+    facts: dict[str, float]
 
 
-def generate(dataset, seed):
-    """Makes one subject with what is known about it.
+def generate(dataset: str, seed: int) -> PhantomSubject:
+    """Makes one subject with its facts.
 
     Args:
         dataset: 'fetal' (T2 brain, in [0, 1]), 'adni' (T1 brain, in [0, 1]) or 'thorax' (CT, Hounsfield units).
-        seed: non-negative integer; the same dataset and seed give the same subject.
+        seed: At least 0; the same dataset and seed give the same subject.
 
     Returns:
-        A PhantomSubject.
+        The subject.
 
     Raises:
-        UserError: if there is no such dataset.
+        UserError: If there is no such dataset.
     """
     image, mask, facts = MAKERS[get_definition(dataset).name](seed)
     affine = np.eye(4)
@@ -50,12 +50,12 @@ def generate(dataset, seed):
     return PhantomSubject(image, mask, affine, facts)
 
 
-def make_subject(dataset, seed):
+def make_subject(dataset: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Makes one subject.
 
     Args:
-        dataset: 'fetal' (T2 brain, in [0, 1]), 'adni' (T1 brain, in [0, 1]) or 'thorax' (CT, Hounsfield units).
-        seed: non-negative integer; the same dataset and seed give the same subject.
+        dataset: As for `generate`.
+        seed: As for `generate`.
 
     Returns:
         image: float32 array [X, Y, Z], 1 mm isotropic, axes RAS.
@@ -63,7 +63,7 @@ def make_subject(dataset, seed):
         affine: float64 array [4, 4], voxel to world mm.
 
     Raises:
-        UserError: if there is no such dataset.
+        UserError: If there is no such dataset.
     """
     subject = generate(dataset, seed)
     return subject.image, subject.mask, subject.affine

@@ -1,18 +1,18 @@
-"""What the figures show."""
+"""The content of the plots."""
 
 import numpy as np
 import pytest
 from matplotlib import colors
 
-from tfp_bruno.evaluation import figures, report
+from tfp_bruno.evaluation import plots, report
 
 
 @pytest.mark.parametrize(
     ('contexts', 'num_slices'),
     [((), 80), ((10, 30, 50, 70), 80), ((40,), 80), ((12, 24, 36, 48, 60, 72, 84, 96, 108), 120), ((2, 3), 6)],
 )
-def test_columns_hold_the_contexts_and_span_the_stack(contexts, num_slices):
-    columns = figures.choose_columns(contexts, num_slices)
+def test_choose_columns_includes_contexts_and_spans_the_stack(contexts, num_slices):
+    columns = plots.choose_columns(contexts, num_slices)
     assert len(columns) == min(12, num_slices)
     assert set(contexts) <= set(columns)
     assert columns == sorted(set(columns))
@@ -20,12 +20,12 @@ def test_columns_hold_the_contexts_and_span_the_stack(contexts, num_slices):
     assert columns[-1] > 0.8 * num_slices
 
 
-def test_more_contexts_than_columns():
-    assert set(figures.choose_columns(range(0, 80, 4), 80)) <= set(range(0, 80, 4))
+def test_choose_columns_with_more_contexts_than_columns():
+    assert set(plots.choose_columns(range(0, 80, 4), 80)) <= set(range(0, 80, 4))
 
 
-def test_curves_and_marks(evaluation):
-    figure = figures.draw_ssim_over_slices(evaluation, report.METHOD_LABELS, 'title')
+def test_draw_ssim_over_slices_plots_scores_and_marks_contexts(evaluation):
+    figure = plots.draw_ssim_over_slices(evaluation, report.METHOD_LABELS, 'title')
     (axes,) = figure.axes
     lines = {line.get_label(): line for line in axes.lines}
     for count, label in ((0, 'model, no contexts'), (1, 'model, 1 context'), (4, 'model, 4 contexts')):
@@ -37,8 +37,8 @@ def test_curves_and_marks(evaluation):
     assert 'training mean' in lines
 
 
-def test_mosaic_shows_the_slices(evaluation):
-    figure = figures.draw_completions(evaluation.examples, report.METHOD_LABELS, 'title')
+def test_draw_completions_shows_slices_and_frames_contexts(evaluation):
+    figure = plots.draw_completions(evaluation.examples, report.METHOD_LABELS, 'title')
     assert len(figure.axes) == 3
     axes, example = figure.axes[0], evaluation.examples[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
@@ -55,4 +55,4 @@ def test_mosaic_shows_the_slices(evaluation):
     tile = picture.get_array()[26:50, 26 * 3 : 26 * 3 + 24]
     np.testing.assert_array_equal(tile, example.completions['mean_image'][columns[3]])
     assert len(axes.patches) == 4
-    assert all(patch.get_edgecolor() == colors.to_rgba(figures.CONTEXT_COLOUR) for patch in axes.patches)
+    assert all(patch.get_edgecolor() == colors.to_rgba(plots.CONTEXT_COLOUR) for patch in axes.patches)
