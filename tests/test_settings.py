@@ -65,7 +65,7 @@ def test_structure_is_the_inverse_of_asdict(settings):
         ({'name': 'a', 'inner': {'sizes': 3}}, 'here: inner.sizes = 3: should be a valid array.'),
         ({'name': 'a', 'share': float('nan')}, 'here: share = NaN: should be a finite number.'),
         ({'name': 'a', 'flag': 1}, 'here: flag = 1: should be a valid boolean.'),
-        ({'name': 'a', 'inner': {'colour': 1}}, 'here: inner.colour is no setting; `bin/train --help` lists them.'),
+        ({'name': 'a', 'inner': {'colour': 1}}, 'here: inner.colour is not a setting; check its name.'),
         ([], 'here: should be an object.'),
     ],
     ids=str,

@@ -114,7 +114,7 @@ def structure(settings_class: type[_T], values: Any, place: str, name: str = '',
         settings: Any = pydantic.TypeAdapter(settings_class).validate_json(json.dumps(values))
     except pydantic.ValidationError as error:
         raise UserError(f'{place}: {first_error(error, values, name)}') from error
-    missing = _first_missing(dataclasses.asdict(settings), values) if complete else None
+    missing = _first_missing(json.loads(json.dumps(dataclasses.asdict(settings))), values) if complete else None
     if missing is not None:
         raise UserError(f'{place}: {name}{"." if name else ""}{missing} is missing.')
     return settings
@@ -214,7 +214,7 @@ def first_error(found: ValueError, values: Any, name: str = '') -> str:
     if error['type'] == 'missing':
         return f'{name} is missing.'
     if error['type'] == 'unexpected_keyword_argument':
-        return f'{name} is no setting; `bin/train --help` lists them.'
+        return f'{name} is not a setting; check its name.'
     reason = str(error['msg']).removeprefix('Value error, ').removeprefix('Input ').rstrip('.')
     return f'{name} = {_short(value)}: {reason}.' if name else f'{reason}.'
 

@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from tfp_bruno import data
 from tfp_bruno.evaluation.report import METHOD_LABELS
+from tfp_bruno.runs import read_run
+from tfp_bruno.settings import structure
 
 
 def assert_quiet(done, *patterns):
@@ -256,7 +258,7 @@ def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, 
     done = call_warm('evaluate', f'--run_dir={run}', cache, *evaluate)
     assert_quiet(done, r'Evaluating on ', r'\d+ contexts: ')
     # With the masks, the volumes are those of the phantom, whose background is 0.
-    definition = data.DatasetDefinition.from_json(json.loads((run / 'run.json').read_text())['dataset'])
+    definition = read_run(run).definition
     masked = data.load_population(
         definition, study, tmp_path / 'cache', use_masks=info['use_masks'], assume_ras=info['assume_ras']
     ).images
@@ -298,7 +300,7 @@ def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
     mean = data.read_volume(tmp_path / 'out' / 'mean.nii.gz')
     assert nibabel.aff2axcodes(mean.affine) == ('R', 'A', 'S')
     # On the planes of the contexts, the completed volume shows the scan.
-    stack = data.extract_stack(data.read_volume(scan), data.DatasetDefinition.from_json(definition))
+    stack = data.extract_stack(data.read_volume(scan), structure(data.DatasetDefinition, definition, 'report'))
     h, w = np.meshgrid(np.arange(16), np.arange(16), indexing='ij')
     points = nibabel.affines.apply_affine(stack.affine, np.stack([w, h, np.full_like(w, 11)], -1).reshape(-1, 3))
     assert np.corrcoef(sample_at(mean, points), stack.images[11].ravel())[0, 1] > 0.9

@@ -13,7 +13,7 @@ from tfp_bruno.data.frame import common_frame
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, collect_warnings
 
-FETAL = dataclasses.replace(get_definition('fetal'), num_slices=40, image_size=32)
+FETAL = dataclasses.replace(get_definition('fetal'), num_slices=40, image_size=32, context_slices={})
 SHAPE = (54, 75, 62)
 
 

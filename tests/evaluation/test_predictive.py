@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats
-from tfp_bruno.data.grey_levels import dequantise
 
+from tfp_bruno.data.encoding import dequantise
 from tfp_bruno.evaluation.predictive import bits_per_dimension, calibration_scores, coverage, spread_over_stack
 
 

@@ -85,10 +85,10 @@ def test_another_architecture_has_its_own_defaults():
     [
         ('steps=0', 'here: steps = 0: should be greater than or equal to 1.'),
         ('steps=2.5', 'here: steps = 2.5: should be a valid integer.'),
-        ('colour=red', 'here: colour is no setting; `bin/train --help` lists them.'),
+        ('colour=red', 'here: colour is not a setting; check its name.'),
         ('objective.joint=x', 'here: objective.joint = "x": should be a valid number.'),
         ('model.flow.alpha=1', 'here: model.flow.alpha = 1: should be less than 1.'),
-        ('model.flow.colour=1', 'here: model.flow.colour is no setting; `bin/train --help` lists them.'),
+        ('model.flow.colour=1', 'here: model.flow.colour is not a setting; check its name.'),
         ('model.num_slices=3', 'here: model.num_slices follows from the dataset; change the definition'),
         ('sequence_length=81', 'here: sequence_length = 81: fetal has 80 slices; give fewer.'),
         ('micro_batches=3', 'here: `micro_batches` must divide batch_size = 4, got 3.'),

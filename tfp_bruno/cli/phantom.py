@@ -13,7 +13,7 @@ from absl import flags
 
 from tfp_bruno import phantoms
 from tfp_bruno.cli import app
-from tfp_bruno.data.dataset_file import DEFINITIONS
+from tfp_bruno.data.definitions import DEFINITIONS
 from tfp_bruno.errors import UserError
 
 DATASET = flags.DEFINE_enum('dataset', None, list(DEFINITIONS), 'Anatomy to generate.', required=True)

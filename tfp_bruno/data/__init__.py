@@ -1,8 +1,7 @@
 """Volumes in and out: datasets, NIfTI files, stacks of slices, folders of subjects, splits, populations."""
 
 from tfp_bruno.data.cache import default_cache_dir
-from tfp_bruno.data.dataset_file import DEFINITIONS, get_definition, read_definition
-from tfp_bruno.data.definitions import DatasetDefinition
+from tfp_bruno.data.definitions import DEFINITIONS, DatasetDefinition, get_definition, read_definition
 from tfp_bruno.data.frame import FOREGROUND_THRESHOLD, Box, BoxRange, TrainingFrame
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.participants import read_split, write_split

@@ -107,7 +107,7 @@ def _without(message: str, paths: Mapping[str, pathlib.Path | None]) -> str:
 def _stack_key(content: bytes, mask: bytes | None, definition: DatasetDefinition, assume_ras: bool) -> str:
     """Returns the SHA-256 of the bytes of a volume and its mask, the settings and the version of the format."""
     masked = None if mask is None else hashlib.sha256(mask).hexdigest()
-    settings = json.dumps([FORMAT_VERSION, definition.to_json(), masked, assume_ras], sort_keys=True)
+    settings = json.dumps([FORMAT_VERSION, dataclasses.asdict(definition), masked, assume_ras], sort_keys=True)
     return hashlib.sha256(settings.encode() + b'\0' + content).hexdigest()
 
 

@@ -209,7 +209,7 @@ def _population_key(subjects: Sequence[Subject], definition: DatasetDefinition, 
             with contextlib.suppress(OSError):
                 status = path.stat()
                 files.append([str(path.resolve()), status.st_size, status.st_mtime_ns, path == subject.mask])
-    settings = [FORMAT_VERSION, definition.to_json(), assume_ras, files]
+    settings = [FORMAT_VERSION, dataclasses.asdict(definition), assume_ras, files]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from tfp_bruno.data import DatasetDefinition, Population, default_cache_dir, load_population
 from tfp_bruno.data.atomic import check_writable
-from tfp_bruno.data.dataset_file import get_definition
+from tfp_bruno.data.definitions import get_definition
 from tfp_bruno.data.nifti import write_volume
 from tfp_bruno.data.participants import format_table
 from tfp_bruno.data.population import PHANTOM_GENERATOR

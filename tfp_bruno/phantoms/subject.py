@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfp_bruno.data.dataset_file import get_definition
+from tfp_bruno.data.definitions import get_definition
 from tfp_bruno.phantoms import adult, fetal, thorax
 
 # To be raised whenever the voxels of a seed change, so that cached populations are made again.

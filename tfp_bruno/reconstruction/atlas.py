@@ -126,7 +126,7 @@ def _describe(
     return {
         'model': model.name,
         'training': dataclasses.asdict(model.info),
-        'dataset': model.definition.to_json(),
+        'dataset': dataclasses.asdict(model.definition),
         'num_samples': settings.num_samples,
         'sampling': dict(model.sampling),
         'temperature': model.temperature,

@@ -138,7 +138,7 @@ def _describe(
     return {
         'model': model.name,
         'training': dataclasses.asdict(model.info),
-        'dataset': model.definition.to_json(),
+        'dataset': dataclasses.asdict(model.definition),
         'files': list(contexts.files),
         'inputs': list(contexts.inputs),
         'warnings': list(contexts.warnings),

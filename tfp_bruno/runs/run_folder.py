@@ -77,7 +77,7 @@ def write_run(run: Run) -> None:
     values = {
         'format': _FORMAT,
         'kind': run.kind,
-        'dataset': run.definition.to_json(),
+        'dataset': dataclasses.asdict(run.definition),
         'model': dataclasses.asdict(run.model),
         'training': dataclasses.asdict(run.training),
         'info': {**info, 'version': __version__},
@@ -103,8 +103,7 @@ def read_run(folder: str | os.PathLike) -> Run:
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
-        definition = DatasetDefinition.from_json(values['dataset'])
-        model, training, info = values['model'], values['training'], values['info']
+        dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(
             f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the folder that bin/train '
@@ -115,7 +114,7 @@ def read_run(folder: str | os.PathLike) -> Run:
     try:
         return Run(
             folder,
-            definition,
+            structure(DatasetDefinition, dataset, str(path), 'dataset', complete=True),
             structure(kind.settings, model, str(path), 'model', complete=True),
             structure(kind.training, training, str(path), 'training', complete=True),
             structure(RunInfo, {**info, 'split_file': str(folder / 'split.tsv')}, str(path), 'info'),
