@@ -189,10 +189,28 @@ class ConditionalBruno(tfd.TransformedDistribution):
         Returns:
             Scores in nats, `[..., m]`.
         """
-        latents, _ = self.encode(images, poses)
+        return self.conditional_log_prob_and_anomaly_score(images, poses, context_images, context_poses)[1]
+
+    def conditional_log_prob_and_anomaly_score(
+        self, images: TensorLike, poses: TensorLike, context_images: TensorLike, context_poses: TensorLike
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns each slice's log-density given the contexts, and its `anomaly_score`, of one encoding.
+
+        Args:
+            images: `[..., m, H, W, C]` in [0, 1].
+            poses: `[..., m, P]`.
+            context_images: Slices of the same subject, `[..., n, H, W, C]`.
+            context_poses: `[..., n, P]`.
+
+        Returns:
+            log_prob: `log p(x | contexts, pose)` of each slice by itself, nats, `[..., m]`.
+            anomaly_score: `[..., m]`.
+        """
+        latents, log_det = self.encode(images, poses)
         contexts, _ = self.encode(context_images, context_poses)
         given = self.latent_posterior(contexts, context_poses, ps.shape(latents)[-2]).distribution
-        return given.marginal_log_prob(latents, poses) - self.distribution.marginal_log_prob(latents, poses)
+        conditional = given.marginal_log_prob(latents, poses)
+        return conditional + log_det, conditional - self.distribution.marginal_log_prob(latents, poses)
 
     def latent_log_prob(self, latents: TensorLike, poses: TensorLike, independent_targets: bool = False) -> tf.Tensor:
         """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`.

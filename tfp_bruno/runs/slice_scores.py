@@ -16,7 +16,8 @@ class SliceScorer:
         """Takes a `TrainedModel` and the seed of the noise that spreads grey levels."""
         self._model = model
         self._seed = seed
-        self._score = tf.function(self._scores, autograph=False, reduce_retracing=True)
+        score = model.bruno.conditional_log_prob_and_anomaly_score
+        self._score = tf.function(score, autograph=False, reduce_retracing=True)
 
     def __call__(self, images, slices, context_images, context_slices):
         """Scores each slice by itself.
@@ -39,13 +40,6 @@ class SliceScorer:
         log_prob, anomaly = self._score(images, poses[0], contexts, poses[1])
         pixels = np.prod(images.shape[1:])
         return -log_prob.numpy() / (pixels * np.log(2.0)) + np.log2(LEVELS), anomaly.numpy()
-
-    def _scores(self, images, poses, contexts, context_poses):
-        bruno = self._model.bruno
-        latents, log_det = bruno.encode(images, poses)
-        given = bruno.posterior(contexts, context_poses, tf.shape(poses)[0]).distribution
-        log_prob = given.marginal_log_prob(latents, poses) + log_det
-        return log_prob, bruno.anomaly_score(images, poses, contexts, context_poses)
 
 
 def make_scorer(model, seed=0):
