@@ -55,7 +55,7 @@ def _measure():
     import tf_keras
 
     from benchmarks.measure import multiply_adds
-    from tfp_bruno.training.accumulation import accumulated_gradients
+    from tfp_bruno.training.trainer import accumulated_gradients
 
     flow = _make_flow()
     images = tf.random.stateless_uniform([BATCH_SIZE.value, IMAGE_SIZE.value, IMAGE_SIZE.value, 1], seed=(1, 2))

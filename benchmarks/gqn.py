@@ -121,7 +121,7 @@ def _figures(model, images, poses, number):
     """Returns error, explained variance, loss and KL per step for a number of contexts."""
     import tensorflow as tf
 
-    from tfp_bruno.training.bound import bound_loss, prediction_error
+    from tfp_bruno.training.objectives import bound_loss, prediction_error
 
     inputs = (model, tf.constant(images), tf.constant(poses), _CONTEXTS, tf.fill([len(images)], number))
     loss, parts = bound_loss(*inputs, _STD, tf.constant([0, 1]))
@@ -177,7 +177,7 @@ def _step(name, **sizes):
     from benchmarks.measure import multiply_adds
     from tfp_bruno.baselines import GenerativeQueryNetworkSettings
     from tfp_bruno.training import BoundSettings, Trainer, TrainingSettings
-    from tfp_bruno.training.bound import bound_loss
+    from tfp_bruno.training.objectives import bound_loss
 
     model = GenerativeQueryNetworkSettings((64, 64, 1), 7, steps=8, shared_cores=True, **sizes)
     settings = TrainingSettings(

@@ -1,4 +1,4 @@
-"""Float32 on GPUs, and the contract that written volumes keep, checked as an outsider would."""
+"""Full float32 on GPUs, and checks of written volumes that do not use the package."""
 
 import gzip
 import os
@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-# On a GPU, all of float32, as the binaries have it; without importing TensorFlow, which many tests do without.
+# Full float32 on GPUs, as in the commands; without importing TensorFlow, which many tests do not need.
 os.environ['NVIDIA_TF32_OVERRIDE'] = '0'
 
 
@@ -36,11 +36,11 @@ def check_grid(path):
 
 
 def check_contract(folder, foreground_mean=None):
-    """Checks `mean.nii.gz` and whatever else lies in a folder of results.
+    """Checks `mean.nii.gz` and the other volumes in a folder of results.
 
     Args:
-        folder: the folder.
-        foreground_mean: that the mean must have within 0.1 %; None for any.
+        folder: The folder.
+        foreground_mean: Required foreground mean of the mean volume, within 0.1 %; None for any.
     """
     folder = pathlib.Path(folder)
     mask, reference = check_grid(folder / 'mask.nii.gz')

@@ -1,4 +1,4 @@
-"""Every model offers what evaluation and reconstruction ask of it, and the contract itself costs no TensorFlow."""
+"""Every model has the interface that evaluation and reconstruction use; the interface needs no TensorFlow."""
 
 import inspect
 import subprocess
@@ -35,6 +35,6 @@ def test_classical_baselines_predict_with_the_arguments_of_the_contract(predicto
     assert parameters(predictor, 'predict') == parameters(CompletionModel, 'predict')
 
 
-def test_the_contract_is_imported_without_tensorflow():
+def test_contract_is_imported_without_tensorflow():
     code = 'import sys, tfp_bruno.contracts; assert "tensorflow" not in sys.modules and "nibabel" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)

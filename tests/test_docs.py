@@ -1,4 +1,4 @@
-"""The Python of the documentation runs, its links resolve, and its lines are wrapped."""
+"""The Python blocks of the documentation run, its links resolve, and its lines are wrapped."""
 
 import pathlib
 import re
@@ -23,7 +23,7 @@ def read(page):
 
 
 def run(block):
-    """Returns what a block of a page defines."""
+    """Runs a block of a page; returns its variables."""
     defined = {'__name__': 'example'}
     exec(block, defined)
     return defined
@@ -95,7 +95,7 @@ def check_readme(block):
     assert defined['rest'].mean_image(defined['poses'][4:]).shape == (5, 64, 64, 1)
 
 
-# What is checked of a block beside that it runs, by page and place.
+# Checks of blocks, besides that they run, by page and position.
 CHECKS = {
     ('README.md', 0): check_readme,
     ('docs/baselines.md', 0): check_baselines,
@@ -146,12 +146,12 @@ def test_lines_are_wrapped(page):
         path
         for pattern in ('*.md', 'Makefile', 'docs/*.md', 'benchmarks/*', 'bin/*', 'tests/**/*.py', 'tfp_bruno/**/*.py')
         for path in sorted(ROOT.glob(pattern))
-        # The changelog names pages that are gone.
+        # The changelog names pages that no longer exist.
         if path.is_file() and path.name != 'CHANGELOG.md'
     ],
     ids=name_of,
 )
-def test_pages_that_are_named_exist(path):
+def test_named_pages_exist(path):
     for name in re.findall(r'\b(?:docs|benchmarks)/\w+\.md\b', read(path)):
         assert (ROOT / name).exists(), name
 

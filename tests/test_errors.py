@@ -1,4 +1,4 @@
-"""Warnings reach the log and the block that collects them."""
+"""Warnings reach the log and the innermost block that collects them."""
 
 import concurrent.futures
 import logging
@@ -6,7 +6,7 @@ import logging
 from tfp_bruno.errors import collect_warnings, warn
 
 
-def test_collects_each_warning_once(caplog):
+def test_collect_warnings_lists_each_warning_once(caplog):
     with caplog.at_level(logging.WARNING), collect_warnings() as messages:
         warn('a.nii: one')
         warn('a.nii: two')
@@ -14,7 +14,7 @@ def test_collects_each_warning_once(caplog):
     assert messages == ['a.nii: one', 'a.nii: two']
 
 
-def test_nested_blocks_keep_their_own():
+def test_nested_blocks_collect_separately():
     with collect_warnings() as outer:
         warn('outer')
         with collect_warnings() as inner:
@@ -24,7 +24,7 @@ def test_nested_blocks_keep_their_own():
     assert inner == ['inner']
 
 
-def test_threads_keep_their_own():
+def test_threads_collect_separately():
     def collect(name):
         with collect_warnings() as messages:
             warn(name)
@@ -35,5 +35,5 @@ def test_threads_keep_their_own():
     assert outer == []
 
 
-def test_warns_outside_a_block():
-    warn('nobody collects this')
+def test_warn_outside_a_block():
+    warn('not collected')

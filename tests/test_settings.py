@@ -98,24 +98,24 @@ def test_change_reads_values_as_toml(assignment, value):
     assert before == {'a': {'b': 0, 'other': 1}, 'c': 2}
 
 
-def test_change_of_the_architecture_takes_its_own_defaults():
+def test_change_of_the_architecture_takes_its_defaults():
     before = {'flow': {'architecture': 'one', 'size': 3}}
     assert change(before, ['flow.architecture=two', 'flow.width=1']) == {'flow': {'architecture': 'two', 'width': 1}}
     assert change(before, ['flow.architecture=one']) == before
 
 
 @pytest.mark.parametrize('assignment', ['steps', '=3', 'a..b=1', '.a=1'])
-def test_change_of_another_form(assignment):
+def test_change_refuses_another_form(assignment):
     with pytest.raises(UserError, match='is not of the form NAME=VALUE'):
         change({}, [assignment])
 
 
-def test_change_of_a_part_of_a_number():
+def test_change_refuses_a_part_of_a_number():
     with pytest.raises(UserError, match=r'`set=a.b=1`: a has no parts'):
         change({'a': 3}, ['a.b=1'])
 
 
-def test_list_settings():
+def test_list_settings_names_and_documents_each():
     listed = list(list_settings(Outer('x'), 'top.'))
     assert [str(setting) for setting in listed] == [
         'top.name=x',

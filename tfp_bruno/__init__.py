@@ -1,11 +1,13 @@
 """Completes medical volumes from a few slices with an exact conditional flow on TensorFlow Probability."""
 
+from typing import Any
+
 from tfp_bruno.version import __version__
 
 __all__ = ['ConditionalBruno', '__version__', 'baselines', 'bijectors', 'distributions', 'load', 'networks']
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # TensorFlow takes seconds to import; the command line checks its flags and files first.
     import importlib
 

@@ -1,7 +1,8 @@
-"""What evaluation and reconstruction ask of a model. Whatever offers it can be scored and can complete volumes."""
+"""The interface of a model: every class that has it can be scored and can complete volumes."""
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -15,23 +16,23 @@ from tfp_bruno.settings import STRICT
 if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
 
-__all__ = ['CompletionModel', 'Predictor', 'RunInfo']
+__all__ = ['CompletionModel', 'Modes', 'Predictor', 'RunInfo']
 
 
 @dataclass(frozen=True, config=STRICT)
 class RunInfo:
-    """What a model was trained on.
+    """The data that a model was trained on.
 
     Attributes:
         data_dir: Folder of the volumes; None for the built-in phantoms.
         data: Description of the volumes, for reports.
-        is_phantom: Whether they are synthetic.
+        is_phantom: Whether the volumes are synthetic.
         phantom_subjects: Size of the built-in population.
         seed: Seed of the split and the weights.
         preset: Name of the preset.
         use_masks: Whether the volumes were masked.
         assume_ras: Whether volumes without an orientation were taken as RAS.
-        frame: What the volumes have in common, see `tfp_bruno.data.TrainingFrame.to_json`; None if unknown.
+        frame: World frame of the volumes, see `tfp_bruno.data.TrainingFrame.to_json`; None if unknown.
         split_file: Path of the split of the subjects.
         version: Version of this library.
     """
@@ -47,6 +48,21 @@ class RunInfo:
     frame: dict[str, Any] | None = None
     split_file: str = ''
     version: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Modes:
+    """The strongest ways in which subjects of a population differ.
+
+    Attributes:
+        images: float32 `[J, 2, K, H, W]` in [0, 1]: the mean at minus and plus `deviations` along each mode.
+        shares: `[J]`, the share of each mode in the variance that the factors explain.
+        deviations: Distance from the mean, in standard deviations of the mode.
+    """
+
+    images: np.ndarray
+    shares: np.ndarray
+    deviations: float
 
 
 class Predictor(typing.Protocol):
@@ -70,11 +86,11 @@ class Predictor(typing.Protocol):
 
 
 class CompletionModel(Predictor, typing.Protocol):
-    """A trained model of the stacks of one dataset: predicts and draws slices, and says how likely they are."""
+    """A trained model of the stacks of one dataset, which predicts, draws and scores slices."""
 
     @property
     def name(self) -> str:
-        """What to call it in reports and errors."""
+        """Name in reports and errors."""
         ...
 
     @property
@@ -84,12 +100,12 @@ class CompletionModel(Predictor, typing.Protocol):
 
     @property
     def info(self) -> RunInfo:
-        """What it was trained on."""
+        """The data that it was trained on."""
         ...
 
     @property
     def sampling(self) -> Mapping[str, Any]:
-        """How samples are drawn, for reports; empty if there is nothing to say."""
+        """How samples are drawn, for reports; empty if there is nothing to report."""
         ...
 
     @property
@@ -99,7 +115,7 @@ class CompletionModel(Predictor, typing.Protocol):
 
     @property
     def has_exact_log_prob(self) -> bool:
-        """Whether `log_prob` is the density itself; else it is a lower bound."""
+        """Whether `log_prob` is the density itself; otherwise it is a lower bound."""
         ...
 
     def sample(
@@ -117,7 +133,7 @@ class CompletionModel(Predictor, typing.Protocol):
             context_slices: `[n]`, their slice numbers.
             query_slices: `[Q]`, slice numbers to draw, jointly if the model can.
             num_samples: N.
-            seed: of the samples, at least 0.
+            seed: Seed of the samples, at least 0.
 
         Returns:
             float32 `[N, S, Q, H, W]` in [0, 1].
@@ -140,9 +156,9 @@ class CompletionModel(Predictor, typing.Protocol):
         """Returns the same model with another temperature.
 
         Args:
-            temperature: at least 0.
+            temperature: At least 0.
 
         Raises:
-            UserError: if the model has no temperature, and another than 1 is asked for.
+            UserError: If the model has no temperature, and the given one is not 1.
         """
         ...

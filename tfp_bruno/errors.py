@@ -1,4 +1,4 @@
-"""What a user has to be told: mistakes that end a command, and warnings that accompany a result."""
+"""Messages to the user: errors that end a command, and warnings that accompany a result."""
 
 import contextlib
 import contextvars
@@ -10,11 +10,11 @@ _collected: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar('c
 
 
 class UserError(Exception):
-    """Something that the user gave is wrong.
+    """An argument or a file of the user is wrong.
 
-    The message is one line: the file or argument, what is wrong with it, and the mend. An argument stands between
-    backticks, `` `spacing` `` or `` `spacing=2` ``; the binaries print it as their flag, `--spacing`, on stderr
-    without a traceback, and exit with status 1. A Python caller catches the error like any exception.
+    The message is one line: the file or argument, what is wrong with it, and the mend. An argument is written between
+    backticks, `` `spacing` `` or `` `spacing=2` ``; the commands print it as their flag, `--spacing`, on stderr without
+    a traceback, and exit with status 1. A Python caller catches the error like any exception.
     """
 
 
@@ -22,7 +22,7 @@ def warn(message: str) -> None:
     """Logs a warning, and records it in the innermost `collect_warnings` of this thread.
 
     Args:
-        message: one line: the file or argument, what is unusual about it, and what was done.
+        message: One line: the file or argument, what is unusual about it, and what was done.
     """
     # From the caller's place in the code, as absl reports it.
     logging.get_absl_logger().warning('%s', message, stacklevel=2)

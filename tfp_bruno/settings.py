@@ -1,4 +1,4 @@
-"""One mechanism for settings: every class of them is a frozen dataclass, read, checked, changed and documented here."""
+"""Reads, checks, changes and documents settings; every class of settings is a frozen dataclass."""
 
 import dataclasses
 import inspect
@@ -50,7 +50,7 @@ _T = TypeVar('_T')
 # Classes of settings are `@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: unknown names, values of
 # another type and infinite numbers raise a `ValueError`. `dataclasses.asdict` is the inverse of `structure`.
 STRICT = pydantic.ConfigDict(extra='forbid', strict=True, allow_inf_nan=False)
-# The setting that says which of several classes a table of settings belongs to.
+# The setting that selects one of several classes for a table of settings.
 TAG = 'architecture'
 
 
@@ -59,16 +59,16 @@ class Setting:
     """One setting, for documentation.
 
     Attributes:
-        name: Its name with dots, such as `objective.prior_decay`.
+        name: Dotted name, such as `objective.prior_decay`.
         value: Its value.
-        text: What its class documents.
+        text: Its entry in the docstring of its class.
     """
 
     name: str
     value: Any
     text: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         value = 'none' if self.value is None else self.value if isinstance(self.value, str) else json.dumps(self.value)
         return f'{self.name}={value}'
 
@@ -102,9 +102,9 @@ def structure(settings_class: type[_T], values: Any, place: str, name: str = '',
     Args:
         settings_class: The class of the settings, see `STRICT`.
         values: Values by name; nested settings are nested dicts.
-        place: Where the values come from, for errors.
-        name: Name of the whole in them, if it has one.
-        complete: Whether settings with a default must be there, too.
+        place: File or argument that the values come from, for errors.
+        name: Name of the settings in that file, for errors; empty for none.
+        complete: Whether settings that have a default are required, too.
 
     Raises:
         UserError: If a setting is missing, unknown, of another type or out of range.
@@ -126,7 +126,7 @@ def change(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     Args:
         values: Values by name, nested.
         assignments: Texts such as `objective.prior_decay=3.5`. A value is written as in TOML; text needs no quotes,
-            and `none` is None. A new value of `TAG` selects another class, with the defaults of its own.
+            and `none` is None. A new value of `TAG` selects another class, with that class's defaults.
 
     Raises:
         UserError: If a text is not of that form, or a name leads through a value that has no parts.
@@ -154,7 +154,7 @@ def list_settings(settings: Any, prefix: str = '') -> Iterator[Setting]:
 
     Args:
         settings: The instance of a class of settings.
-        prefix: What the names begin with.
+        prefix: Prefix of all names, such as `model.`.
     """
     texts = _documentation(type(settings))
     for field in dataclasses.fields(settings):
@@ -174,7 +174,7 @@ def _parse(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         pass
     try:
-        # TOML has no .5 and 5.
+        # TOML does not have the forms .5 and 5.
         return float(text)
     except ValueError:
         return text
@@ -194,9 +194,9 @@ def first_error(found: ValueError, values: Any, name: str = '') -> str:
     """Returns one clause about the first error that the check of settings found.
 
     Args:
-        found: What the class of the settings raised.
+        found: The error that the class of the settings raised.
         values: The values that it was given.
-        name: Name of the whole, if it has one.
+        name: Name of the settings, see `structure`.
     """
     if not isinstance(found, pydantic.ValidationError):
         return str(found)
@@ -204,7 +204,7 @@ def first_error(found: ValueError, values: Any, name: str = '') -> str:
     path = [name] if name else []
     value: Any = values
     for part in error['loc']:
-        # The name of a class among several stands in the location, but not in the values.
+        # The location also holds the tag of a class among several, which the values do not.
         if (isinstance(value, list) and isinstance(part, int)) or (isinstance(value, dict) and part in value):
             path.append(str(part))
             value = value[part]  # type: ignore[index]

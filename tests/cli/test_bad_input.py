@@ -163,7 +163,7 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--set=model.flow.alpha=0'], ['--set: model.flow.alpha = 0: ']),
         (['--set=objective.foreground_share=1.5'], ['foreground_share']),
         (['--set=model.network_dtype=int8'], ['network_dtype', 'mixed_bfloat16']),
-        (['--set=micro_batches=3'], ['--set: `micro_batches` must divide batch_size = 4']),
+        (['--set=micro_batches=3'], ['--set: `micro_batches` must divide --batch_size, 4']),
         (['--set=sequence_length=81'], ['--set: sequence_length = 81', '80 slices']),
         (['--model=gan'], ['model', 'gqn', 'cvae']),
         (['--model=gqn', '--set=model.process=factor'], ['--set: model.process is not a setting']),
@@ -173,9 +173,9 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
         (['--model=gqn', '--set=model.representation=cube'], ['representation', 'tower']),
         (
             ['--model=gqn', '--set=objective.min_contexts=9'],
-            ['`min_contexts` must be at most max_contexts = 8'],
+            ['`min_contexts` must be at most `max_contexts`, 8'],
         ),
-        (['--model=cvae', '--set=sequence_length=8'], ['`sequence_length` must be above', '8']),
+        (['--model=cvae', '--set=sequence_length=8'], ['`sequence_length` must be above `max_contexts`, 8']),
         (['--model=cvae', '--set=micro_batches=5'], ['`micro_batches` must divide']),
         (['--flagfile=missing.txt'], ['missing.txt']),
         (['stray'], ['stray']),
@@ -259,7 +259,7 @@ def test_a_run_folder_that_is_none(call_warm, assert_one_line, make_tiny_run, wr
     scan = write_blobs(tmp_path / 'scan.nii.gz')
     flags = [] if name == 'evaluate' else [f'--stack={scan}', '--slices=1']
     done = call_warm(name, f'--run_dir={folder}', *flags, f'--output_dir={tmp_path / "out"}')
-    assert_one_line(done, name, folder, '--resume' if kind == 'without weights' else '')
+    assert_one_line(done, name, folder, 'resume the training' if kind == 'without weights' else '')
     assert not (tmp_path / 'out').exists()
 
 

@@ -1,4 +1,4 @@
-"""Models from settings, and settings as JSON."""
+"""Models built from settings, and settings as JSON."""
 
 import dataclasses
 import json
@@ -33,11 +33,11 @@ def settings(request, flow_settings):
     return ModelSettings((4, 4, 1), 6, process, flow_settings, factors=3, df=df, correlation=0.25)
 
 
-def test_settings_survive_json(settings):
+def test_settings_round_trip_through_json(settings):
     assert structure(ModelSettings, json.loads(json.dumps(dataclasses.asdict(settings))), 'run.json') == settings
 
 
-def test_settings_of_another_flow_survive_json():
+def test_settings_of_another_flow_round_trip_through_json():
     flow = RealNVPSettings(scales=2, filters=8)
     settings = ModelSettings((4, 4, 1), 6, 'pose', flow=flow, network_dtype='mixed_bfloat16')
     values = json.loads(json.dumps(dataclasses.asdict(settings)))
@@ -45,7 +45,7 @@ def test_settings_of_another_flow_survive_json():
     assert structure(ModelSettings, values, 'run.json') == settings
 
 
-def test_images_that_the_flow_cannot_divide():
+def test_image_shape_must_fit_the_flow():
     with pytest.raises(ValueError, match=r'`image_shape` \[6, 6, 1\] must be divisible by 4'):
         ModelSettings((6, 6, 1), 6, 'pose', flow=RealNVPSettings())
 
@@ -69,20 +69,20 @@ def test_bad_settings_name_the_setting(name, value):
         ModelSettings((4, 4, 1), 6, **{name: value})
 
 
-def test_an_average_is_gaussian():
+def test_average_must_be_gaussian():
     with pytest.raises(ValueError, match=r'`df` must be None for an average'):
         ModelSettings((4, 4, 1), 6, 'average', df=5.0)
 
 
 @pytest.mark.parametrize('process', ['factor', 'pose'])
-def test_only_a_factor_process_samples_by_settings(process, flow_settings):
+def test_only_a_factor_process_has_sampling_settings(process, flow_settings):
     widths = {'factor_scale': 2.0, 'factor_evidence': 0.5}
     sampling = ModelSettings((4, 4, 1), 6, process, flow=flow_settings, **widths).sampling
     wanted = {'narrows_factors': True, **widths}
     assert sampling == (wanted if process == 'factor' else {})
 
 
-def test_settings_reach_the_model(settings):
+def test_build_model_applies_the_settings(settings):
     model = build_model(settings, num_steps=4)
     assert model.event_shape == [4, 4, 4, 1]
     assert model.bijector.settings == settings.flow
@@ -93,23 +93,23 @@ def test_settings_reach_the_model(settings):
         np.testing.assert_allclose(process.df, np.full(process.df.shape, 7.0), rtol=1e-5)
     if settings.process in ('exchangeable', 'pose'):
         np.testing.assert_allclose(process.correlation, np.full(16, 0.25), rtol=1e-5)
-    np.testing.assert_allclose(process.variance(**process_kwargs(process)), np.ones((4, 16)), rtol=1e-5)
+    np.testing.assert_allclose(process.variance(conditional_input=POSES), np.ones((4, 16)), rtol=1e-5)
 
 
-def test_what_is_trained(settings):
+def test_trainable_variables_of_each_process(settings):
     process = build_model(settings, num_steps=4).distribution
     expected = {'average': 2, 'exchangeable': 3, 'pose': 5, 'factor': 0}[settings.process]
     if settings.df is not None and expected:
         expected += 1
     assert len(process.trainable_variables) == expected
     if settings.process == 'factor':
-        # Fitted to the data once, not trained.
+        # Fitted to the data in closed form, not trained.
         assert process.loadings.shape == (6, 16, 3)
         assert len(process.variables) == 5 + (settings.df is not None)
 
 
-def test_checkpoints_list_the_variables_of_a_process_in_one_order(settings):
-    """Weights are written by position: an order of their own would load the mean as a variance."""
+def test_variables_of_a_process_have_a_fixed_order(settings):
+    """Weights are stored by position: in another order, the mean would be loaded as a variance."""
     process = build_model(settings, num_steps=4).distribution
     names = [variable.name.split(':')[0] for variable in process.variables]
     order = ['constant_share', 'correlation', 'df', 'length_scale', 'loadings', 'loc']
@@ -117,17 +117,13 @@ def test_checkpoints_list_the_variables_of_a_process_in_one_order(settings):
     assert names == [name for name in order if name in names]
 
 
-def test_an_average_predicts_the_average(flow_settings):
+def test_average_predicts_the_mean_of_its_contexts(flow_settings):
     process = build_model(ModelSettings((4, 4, 1), 6, 'average', flow=flow_settings), 4).distribution
     z = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
     np.testing.assert_allclose(process.posterior(z, num_steps=1).mean()[0], z.mean(0), atol=2e-3)
 
 
-def process_kwargs(process):
-    return {'conditional_input': POSES}
-
-
-def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):
+def test_kernel_decays_with_the_distance_between_slices(flow_settings):
     settings = ModelSettings((4, 4, 1), 6, 'factor', flow=flow_settings, length=2.0)
     poses = np.eye(6, dtype=np.float32)
     distance = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
@@ -135,14 +131,14 @@ def test_the_kernel_falls_off_with_the_distance_between_slices(flow_settings):
     np.testing.assert_allclose(matrix, np.exp(-distance / 2.0), rtol=1e-5)
 
 
-def test_seeds_repeat(settings):
+def test_seed_determines_the_weights(settings):
     weights = [[variable.numpy() for variable in build_model(settings, 4, seed).variables] for seed in (1, 1, 2)]
     for first, same in zip(*weights[:2], strict=True):
         np.testing.assert_array_equal(first, same)
     assert any(np.any(first != other) for first, other in zip(weights[0], weights[2], strict=True))
 
 
-def test_seeds_repeat_whatever_was_seeded_before(settings):
+def test_seed_determines_the_weights_whatever_was_seeded_before(settings):
     weights = []
     for before in (3, 4):
         tf_keras.utils.set_random_seed(before)
@@ -152,7 +148,7 @@ def test_seeds_repeat_whatever_was_seeded_before(settings):
 
 
 def test_checkpoint_round_trip(settings, randomise, tmp_path):
-    # Permutations and signs of the 1 x 1 convolutions, which are drawn from the seed, travel with the weights.
+    # Permutations and signs of the 1 x 1 convolutions, which depend on the seed, are stored with the weights.
     model, other = randomise(build_model(settings, 4, seed=1)), build_model(settings, 4, seed=2)
     images = model.sample(2, seed=(1, 2), **KWARGS)
     path = tf.train.Checkpoint(model=model).write(str(tmp_path / 'model'))
@@ -160,7 +156,7 @@ def test_checkpoint_round_trip(settings, randomise, tmp_path):
     np.testing.assert_array_equal(other.log_prob(images, **KWARGS), model.log_prob(images, **KWARGS))
 
 
-def test_other_numbers_of_slices_share_weights(settings, randomise):
+def test_copies_with_other_numbers_of_slices_share_weights(settings, randomise):
     model = randomise(build_model(settings, 4))
     images = model.sample(seed=(1, 2), **KWARGS)
     fewer = model.copy(distribution=model.distribution.copy(num_steps=2))

@@ -27,7 +27,6 @@ def test_log_prob_is_process_plus_log_determinants(model, poses):
     np.testing.assert_allclose(encoded[0], latents, rtol=1e-10)
     np.testing.assert_allclose(encoded[1], log_det, rtol=1e-10)
     np.testing.assert_allclose(model.decode(*encoded[:1], poses), IMAGES, atol=1e-10)
-    np.testing.assert_allclose(model.latent_log_prob(latents, poses), expected - tf.reduce_sum(log_det, -1), rtol=1e-10)
 
 
 @pytest.mark.parametrize('seen', [1, 3])
@@ -368,7 +367,7 @@ def test_parts_that_do_not_fit_are_refused(model, poses):
             lambda: model.log_prob(tf.zeros([4, 4, 4, 1]), **at(poses)),
         ),
         (r'events must have shape .*\(2, 4, 5, 1\)', lambda: model.posterior(np.zeros([2, 4, 5, 1]), poses[:2], 2)),
-        (r'\[\.\.\., n, 16\], got', lambda: model.latent_posterior(np.zeros([2, 15]), poses[:2], 2)),
+        (r'\[\.\.\., n, 16\], got', lambda: model.distribution.posterior(np.zeros([2, 15]), poses[:2], num_steps=2)),
     ]
     for message, use in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""A run on disk whose model was started from data, not trained."""
+"""A run on disk whose model is fitted in closed form, not trained."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def tiny_definition():
 
 @pytest.fixture(scope='session')
 def make_run(tmp_path_factory, tiny_definition):
-    """Writes the settings of a run of one process and returns it."""
+    """Writes the settings of a run with a given process, and returns the run."""
 
     def make(process='factor'):
         flow = GlowSettings(
@@ -43,7 +43,7 @@ def make_run(tmp_path_factory, tiny_definition):
 
 @pytest.fixture(scope='session')
 def make_weights():
-    """Starts a model of a run from smooth random subjects, writes its weights and returns the subjects."""
+    """Fits the model of a run to smooth random subjects, writes its weights and returns the subjects."""
 
     def make(run):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Modes are the principal axes of the loadings."""
+"""Modes of variation are the principal axes of the loadings."""
 
 import types
 
@@ -16,7 +16,7 @@ def model(make_run, make_weights):
     return load(run.folder)
 
 
-def test_modes_are_singular_vectors_of_the_loadings(model):
+def test_prior_modes_are_singular_vectors_of_the_loadings(model):
     modes = prior_modes(model, count=5, deviations=1.5)
     loadings = np.array(model.bruno.distribution.loadings)
     slices, dimensions, factors = loadings.shape
@@ -29,14 +29,14 @@ def test_modes_are_singular_vectors_of_the_loadings(model):
     mean = model.bruno.posterior(nothing, poses[:0], slices).distribution.mean(conditional_input=poses)
     shift = 1.5 * (left[:, 0] * values[0]).reshape(slices, dimensions)
     ends = [from_level_middle(model.bruno.decode(mean + sign * shift, poses).numpy()[..., 0]) for sign in (-1, 1)]
-    # The sign of a mode is nobody's choice.
+    # The sign of a mode is arbitrary.
     if np.abs(modes.images[0, 0] - ends[0]).max() > np.abs(modes.images[0, 0] - ends[1]).max():
         ends.reverse()
     np.testing.assert_allclose(modes.images[0], np.clip(ends, 0, 1), atol=1e-3)
 
 
-def test_the_first_mode_is_what_subjects_differ_in(model):
-    # They differ in brightness.
+def test_first_mode_is_the_main_difference_between_subjects(model):
+    # The subjects differ in brightness.
     minus, plus = prior_modes(model, count=1).images[0]
     assert abs(plus.mean() - minus.mean()) > 0.1
 

@@ -1,4 +1,4 @@
-"""The settings of a run come back as they were written, or a line says why not."""
+"""The folder of a run: round trips of settings and weights, and errors that name the file."""
 
 import dataclasses
 import json
@@ -6,12 +6,12 @@ import json
 import pytest
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs import read_run
+from tfp_bruno.runs import load, read_run
 from tfp_bruno.version import __version__
 
 
 @pytest.mark.parametrize('process', ['factor', 'exchangeable'])
-def test_round_trip(make_run, process):
+def test_read_run_inverts_write_run(make_run, process):
     run = make_run(process)
     found = read_run(str(run.folder))
     assert (found.folder, found.definition, found.model, found.training) == (
@@ -24,14 +24,14 @@ def test_round_trip(make_run, process):
     assert hash(found.definition) == hash(run.definition)
 
 
-def test_a_moved_run_finds_its_split(make_run, tmp_path):
+def test_moved_run_finds_its_split(make_run, tmp_path):
     run = make_run()
     moved = run.folder.rename(tmp_path / 'moved')
     assert read_run(moved).info.split_file == str(moved / 'split.tsv')
 
 
 @pytest.mark.parametrize('what', ['missing', 'empty', 'file'])
-def test_a_folder_that_is_no_run(tmp_path, what):
+def test_read_run_refuses_other_folders(tmp_path, what):
     folder = tmp_path / 'run'
     if what == 'empty':
         folder.mkdir()
@@ -44,7 +44,7 @@ def test_a_folder_that_is_no_run(tmp_path, what):
 
 
 def damage(values, name):
-    """Returns the content of a run.json that somebody or something spoilt."""
+    """Returns the content of a damaged run.json."""
     text = json.dumps(values)
     if name == 'cut short':
         return text[: len(text) // 2].encode()
@@ -83,20 +83,20 @@ def damage(values, name):
     ],
     ids=str,
 )
-def test_damaged_settings(make_run, name):
+def test_damaged_settings_name_the_file(make_run, name):
     run = make_run()
-    spoilt = damage(json.loads(run.settings_file.read_text()), name)
-    run.settings_file.write_bytes(spoilt)
+    damaged = damage(json.loads(run.settings_file.read_text()), name)
+    run.settings_file.write_bytes(damaged)
     with pytest.raises(UserError) as caught:
         read_run(run.folder)
     assert str(caught.value).startswith(f'{run.settings_file}: ')
     assert '\n' not in str(caught.value)
     assert 'train the run again' in str(caught.value)
-    assert run.settings_file.read_bytes() == spoilt
+    assert run.settings_file.read_bytes() == damaged
 
 
 @pytest.mark.parametrize(('law', 'df'), [('gaussian', None), ('student_t', 20.0)])
-def test_a_run_of_format_4_is_read(make_run, law, df):
+def test_read_run_reads_format_4(make_run, law, df):
     run = make_run()
     values = json.loads(run.settings_file.read_text())
     del values['kind']
@@ -104,3 +104,35 @@ def test_a_run_of_format_4_is_read(make_run, law, df):
     values['model'] |= {'law': law, 'df': 20.0}
     run.settings_file.write_text(json.dumps(values))
     assert read_run(run.folder).model == dataclasses.replace(run.model, df=df)
+
+
+def assert_one_line(error, *words):
+    text = str(error.value)
+    assert '\n' not in text
+    assert all(word in text for word in words)
+
+
+def test_missing_weights_are_named(make_run):
+    run = make_run()
+    with pytest.raises(UserError) as caught:
+        load(run.folder)
+    assert_one_line(caught, str(run.weights), 'cannot be restored', 'resume the training')
+
+
+def test_damaged_weights_are_named(make_run, make_weights):
+    run = make_run()
+    make_weights(run)
+    [part] = run.weights.parent.glob('model.data-*')
+    part.write_bytes(part.read_bytes()[:1000])
+    with pytest.raises(UserError) as caught:
+        load(run.folder)
+    assert_one_line(caught, str(run.weights), 'cannot be restored')
+
+
+def test_weights_of_another_model_are_named(make_run, make_weights):
+    run, other = make_run('factor'), make_run('exchangeable')
+    make_weights(run)
+    run.weights.parent.rename(other.weights.parent)
+    with pytest.raises(UserError) as caught:
+        load(other.folder)
+    assert_one_line(caught, str(other.weights), 'cannot be restored')

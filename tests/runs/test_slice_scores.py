@@ -1,4 +1,4 @@
-"""Scores of slices are those of the model's density, slice by slice."""
+"""Scores of slices match the model's density, slice by slice."""
 
 import types
 
@@ -15,7 +15,8 @@ def loaded(request, make_run, make_weights):
     return types.SimpleNamespace(images=make_weights(run), model=load(run.folder))
 
 
-def test_without_contexts_bits_are_those_of_each_slice_and_nothing_is_anomalous(loaded):
+@pytest.mark.slow
+def test_scores_without_contexts_match_log_prob_of_each_slice(loaded):
     images, slices = loaded.images[0, [2, 7]], [2, 7]
     bits, anomaly = make_scorer(loaded.model)(images, slices, images[:0], [])
     np.testing.assert_allclose(anomaly, 0, atol=1e-3)
@@ -25,7 +26,8 @@ def test_without_contexts_bits_are_those_of_each_slice_and_nothing_is_anomalous(
         assert expected == pytest.approx(8 - nats / (image.size * np.log(2)), rel=1e-4)
 
 
-def test_given_others_it_is_the_joint_density_over_that_of_the_others(loaded):
+@pytest.mark.slow
+def test_scores_given_contexts_match_joint_over_marginal(loaded):
     images, slices = loaded.images[0, [3]], [3]
     contexts, positions = loaded.images[0, [1, 9]], [1, 9]
     bits, anomaly = make_scorer(loaded.model)(images, slices, contexts, positions)
@@ -40,7 +42,8 @@ def test_given_others_it_is_the_joint_density_over_that_of_the_others(loaded):
     np.testing.assert_allclose(anomaly, reference, rtol=1e-4)
 
 
-def test_a_slice_of_somebody_else_is_anomalous(loaded):
+@pytest.mark.slow
+def test_slice_of_another_subject_is_anomalous(loaded):
     brightness = loaded.images.mean((1, 2, 3))
     dark, bright = loaded.images[brightness.argmin()], loaded.images[brightness.argmax()]
     scorer = make_scorer(loaded.model)
@@ -50,5 +53,5 @@ def test_a_slice_of_somebody_else_is_anomalous(loaded):
     assert other[0] < 0
 
 
-def test_other_models_have_no_scores():
+def test_other_models_have_no_scorer():
     assert make_scorer(types.SimpleNamespace(name='a baseline')) is None

@@ -1,4 +1,4 @@
-"""A deep baseline from disk, with the interface of every trained model."""
+"""A deep baseline loaded from disk matches its network."""
 
 import json
 import types
@@ -23,7 +23,7 @@ EYE = np.eye(12, dtype=np.float32)
 
 @pytest.fixture(scope='module', params=['gqn', 'cvae'])
 def loaded(request, tmp_path_factory, tiny_definition):
-    """A model of random weights from disk, and some subjects."""
+    """A model with random weights loaded from disk, and some subjects."""
     common = {'representation_channels': 8, 'pose_channels': 2, 'pose_encoding': 'fourier', 'centred': True}
     settings = KINDS[request.param].settings((16, 16, 1), 12, **common, **SMALL[request.param])
     training = TrainingSettings(sequence_length=5, seed=3, objective=BoundSettings(last_std=0.2))
@@ -40,7 +40,7 @@ def loaded(request, tmp_path_factory, tiny_definition):
     return types.SimpleNamespace(model=load(run.folder), images=images, run=run, network=model)
 
 
-def test_what_it_is(loaded):
+def test_load_returns_the_baseline_of_the_run(loaded):
     found = read_run(loaded.run.folder)
     assert (found.model, found.kind, found.training) == (loaded.run.model, loaded.run.kind, loaded.run.training)
     assert isinstance(loaded.model, TrainedBaseline)
@@ -50,7 +50,7 @@ def test_what_it_is(loaded):
     assert (loaded.model.sampling, loaded.model.temperature) == ({}, 1.0)
 
 
-def test_it_has_no_temperature_but_1(loaded):
+def test_baseline_has_temperature_1_only(loaded):
     assert loaded.model.with_temperature(1.0) is loaded.model
     with pytest.raises(UserError) as refused:
         loaded.model.with_temperature(0.8)
@@ -58,7 +58,7 @@ def test_it_has_no_temperature_but_1(loaded):
 
 
 @pytest.mark.parametrize('slices', [[], [4], list(range(9))], ids=len)
-def test_shapes(loaded, slices):
+def test_predict_and_sample_have_their_shapes(loaded, slices):
     contexts, queries = loaded.images[:2, slices], [0, 5, 6, 11]
     mean = loaded.model.predict(contexts, slices, queries)
     assert (mean.shape, mean.dtype) == ((2, 4, 16, 16), np.float32)
@@ -69,7 +69,7 @@ def test_shapes(loaded, slices):
         assert images.max() <= 1.0
 
 
-def test_the_mean_image_is_that_of_the_network(loaded):
+def test_predict_matches_mean_image_of_the_network(loaded):
     slices, queries = [1, 7], [0, 6, 11]
     contexts = to_level_middle(loaded.images[2:3, slices])[..., None]
     representation = loaded.network.represent(contexts, EYE[None, slices])
@@ -80,11 +80,11 @@ def test_the_mean_image_is_that_of_the_network(loaded):
     np.testing.assert_allclose(found, there, atol=1e-4)
 
 
-def test_the_seed_decides_the_samples(loaded):
+def test_seed_determines_the_samples(loaded):
     def draw(seed, number=2):
         return loaded.model.sample(loaded.images[:2, [4]], [4], range(12), number, seed)
 
-    # More than fit in one call, which are 13 of 12 slices.
+    # More than one call draws, which is 13 samples of 12 slices.
     samples = draw(5, 15)
     np.testing.assert_array_equal(samples, draw(5, 15))
     assert np.abs(draw(5) - draw(2**40)).mean() > 1e-3
@@ -93,7 +93,7 @@ def test_the_seed_decides_the_samples(loaded):
         assert np.abs(one - two).mean() > 1e-3
 
 
-def test_log_prob_is_a_bound_of_the_joint_density(loaded):
+def test_log_prob_matches_joint_elbo_of_the_network(loaded):
     slices = [3, 0, 8]
     found = loaded.model.log_prob(loaded.images[:2, slices], slices)
     assert found.shape == (2,)
@@ -103,7 +103,7 @@ def test_log_prob_is_a_bound_of_the_joint_density(loaded):
 
 
 @pytest.mark.parametrize('change', [('model', 'steps', 'many'), ('model', 'filters', 7), ('training', 'objective', {})])
-def test_damaged_settings(loaded, tmp_path, change):
+def test_damaged_settings_name_the_setting(loaded, tmp_path, change):
     section, name, value = change
     values = json.loads(loaded.run.settings_file.read_text())
     values[section][name] = value
@@ -112,7 +112,7 @@ def test_damaged_settings(loaded, tmp_path, change):
         read_run(tmp_path)
 
 
-def test_an_unknown_kind(loaded, tmp_path):
+def test_unknown_kind_is_damage(loaded, tmp_path):
     values = json.loads(loaded.run.settings_file.read_text())
     (tmp_path / 'run.json').write_text(json.dumps({**values, 'kind': 'gan'}))
     with pytest.raises(UserError, match=r'run\.json: is damaged'):

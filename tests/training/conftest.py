@@ -32,7 +32,7 @@ def discs():
 
 @pytest.fixture(scope='session')
 def make_settings():
-    """Returns the `ModelSettings` and `TrainingSettings` of a tiny training of the joint likelihood."""
+    """Makes the settings of a tiny model, and of its training by the joint likelihood."""
 
     def make(process='factor', **training):
         model = ModelSettings((SIZE, SIZE, 1), NUM_SLICES, process=process, flow=TINY_FLOW, factors=3)

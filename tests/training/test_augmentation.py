@@ -1,4 +1,4 @@
-"""Augmented volumes: what stays as it was, and by how many millimetres the rest moves."""
+"""Augmented volumes: their invariants, and the size of every change in its unit."""
 
 import dataclasses
 
@@ -40,20 +40,20 @@ def blob():
     return np.exp(-sum(axis**2 for axis in grid) / (2 * 4.0**2)).astype(np.float32)
 
 
-def test_without_strength_the_slices_stay_as_they_are(noise):
+def test_zero_strength_leaves_the_slices_unchanged(noise):
     slices = tf.constant([3, 0, 19, 11])
     np.testing.assert_allclose(augment(noise, NOTHING, 3, slices), noise[slices.numpy()], atol=3e-3)
     # All but the last slice, row and column sit exactly on the grid.
     np.testing.assert_allclose(augment(noise, NOTHING, 3)[:-1, :-1, :-1], noise[:-1, :-1, :-1], atol=1e-5)
 
 
-def test_the_seed_decides(noise):
+def test_seed_determines_the_augmentation(noise):
     strong = AugmentationSettings(probability=1.0)
     np.testing.assert_array_equal(augment(noise, strong, 5), augment(noise, strong, 5))
     assert np.abs(augment(noise, strong, 5) - augment(noise, strong, 6)).mean() > 0.01
 
 
-def test_a_subset_of_the_slices_shows_the_same_subject(noise):
+def test_subset_of_slices_shows_the_same_subject(noise):
     strong = AugmentationSettings(probability=1.0, displacement=6.0, scaling=0.1, shear=0.1, contrast=0.3, bias=0.2)
     slices = tf.constant([17, 2, 9])
     np.testing.assert_allclose(augment(noise, strong, 4, slices), augment(noise, strong, 4)[slices.numpy()], atol=2e-5)
@@ -67,21 +67,21 @@ def test_intensities_stay_in_range(noise):
     assert augmented.max() <= 1.0
 
 
-def test_a_shift_moves_by_millimetres_along_every_axis(blob):
+def test_shift_is_in_millimetres_along_every_axis(blob):
     shifted = augment_often(blob, dataclasses.replace(NOTHING, shift=2.0), 150)
     twice = augment_often(blob, dataclasses.replace(NOTHING, shift=4.0), 3)
     middle = (np.array(SHAPE) - 1) / 2
     moved = (np.array([ndimage.center_of_mass(image) for image in shifted]) - middle) * SPACING
-    # 150 draws know a standard deviation within 6 %, and a mean within 0.16 mm.
+    # 150 draws determine a standard deviation within 6 %, and a mean within 0.16 mm.
     np.testing.assert_allclose(moved.std(0), 2.0, rtol=0.2)
     np.testing.assert_allclose(moved.mean(0), 0.0, atol=0.6)
     moved_twice = (np.array([ndimage.center_of_mass(image) for image in twice]) - middle) * SPACING
     np.testing.assert_allclose(moved_twice, 2.0 * moved[:3], atol=0.35)
-    # The same shape everywhere, not a moved and blurred one.
+    # Shifted, not blurred.
     np.testing.assert_allclose(shifted.sum((1, 2, 3)), blob.sum(), rtol=0.02)
 
 
-def test_displacements_have_their_size_and_length():
+def test_displacement_has_its_size_and_length_scale():
     ramp = np.broadcast_to((np.arange(SHAPE[0], dtype=np.float32) / (SHAPE[0] - 1))[:, None, None], SHAPE)
     settings = dataclasses.replace(NOTHING, displacement=3.0, length=10.0)
     # In the middle of a ramp along k, the change of intensity is the displacement along k.

@@ -1,4 +1,4 @@
-"""Presets: files, what they build on, and errors in them."""
+"""Presets: the settings in them, files that extend them, and errors."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def settings_of(kind, name, *assignments):
     return make_settings(kind, change(read_preset(kind, name), assignments), FETAL, 'here')
 
 
-def test_preset_names():
+def test_preset_names_of_every_kind():
     assert {kind: preset_names(kind) for kind in KINDS} == {
         'bruno': ['cpu', 'gpu', 'paper'],
         'gqn': ['cpu', 'paper'],
@@ -30,14 +30,14 @@ def test_preset_names():
 
 
 @pytest.mark.parametrize(('kind', 'name'), ALL)
-def test_settings_survive_json(kind, name):
+def test_settings_round_trip_through_json(kind, name):
     model, training = settings_of(kind, name)
     values = json.loads(json.dumps([dataclasses.asdict(model), dataclasses.asdict(training)]))
     assert structure(KINDS[kind].settings, values[0], 'run.json') == model
     assert structure(KINDS[kind].training, values[1], 'run.json') == training
 
 
-def test_the_paper_preset_is_the_papers():
+def test_paper_preset_has_the_settings_of_the_paper():
     model, training = settings_of('bruno', 'paper')
     assert (model.process, model.df, model.flow.architecture, training.sequence_length) == (
         'exchangeable',
@@ -49,13 +49,13 @@ def test_the_paper_preset_is_the_papers():
     assert training.augmentation.probability == 0.0
 
 
-def test_the_gqn_paper_preset_is_the_papers():
+def test_gqn_paper_preset_has_the_settings_of_the_paper():
     model, training = settings_of('gqn', 'paper')
     assert (model.representation, model.aggregation, model.steps, model.shared_cores) == ('tower', 'sum', 12, False)
     assert (training.batch_size, training.objective.min_contexts, training.objective.max_contexts) == (36, 4, 4)
 
 
-def test_the_gpu_preset_is_that_of_the_cpu_with_a_larger_flow():
+def test_gpu_preset_is_the_cpu_preset_with_a_larger_flow():
     (cpu_model, cpu), (gpu_model, gpu) = settings_of('bruno', 'cpu'), settings_of('bruno', 'gpu')
     assert (gpu.objective, gpu.augmentation, gpu.start) == (cpu.objective, cpu.augmentation, cpu.start)
     assert dataclasses.replace(gpu_model, flow=cpu_model.flow) == cpu_model
@@ -66,7 +66,7 @@ def test_the_gpu_preset_is_that_of_the_cpu_with_a_larger_flow():
     assert sizes[1] > 2 * sizes[0]
 
 
-def test_a_file_changes_a_preset(tmp_path):
+def test_file_changes_its_base_preset(tmp_path):
     path = tmp_path / 'mine.toml'
     path.write_text('base = "cpu"\nsteps = 7\n[objective]\nconditional = 0.5\n[model.flow]\nalpha = 0.3\n')
     model, training = settings_of('bruno', str(path))
@@ -91,11 +91,11 @@ def test_another_architecture_has_its_own_defaults():
         ('model.flow.colour=1', 'here: model.flow.colour is not a setting; check its name.'),
         ('model.num_slices=3', 'here: model.num_slices follows from the dataset; change the definition'),
         ('sequence_length=81', 'here: sequence_length = 81: fetal has 80 slices; give fewer.'),
-        ('micro_batches=3', 'here: `micro_batches` must divide batch_size = 4, got 3.'),
+        ('micro_batches=3', 'here: `micro_batches` must divide `batch_size`, 4, got 3.'),
         ('objective=5', 'here: objective = 5: should be an object.'),
     ],
 )
-def test_bad_settings_are_named(assignment, message):
+def test_bad_setting_is_named(assignment, message):
     with pytest.raises(UserError) as caught:
         settings_of('bruno', 'cpu', assignment)
     assert str(caught.value).startswith(message)
@@ -105,20 +105,20 @@ def test_bad_settings_are_named(assignment, message):
 @pytest.mark.parametrize(
     ('kind', 'preset', 'message'),
     [
-        ('gqn', 'gpu', '`preset=gpu`: there is none for gqn; give cpu, paper, or a TOML file.'),
+        ('gqn', 'gpu', '`preset=gpu`: is not a preset of gqn; give cpu, paper, or a TOML file.'),
         ('bruno', 'missing.toml', 'missing.toml: cannot be read (No such file or directory); check the path.'),
     ],
 )
-def test_a_missing_preset(kind, preset, message):
+def test_missing_preset_is_named(kind, preset, message):
     with pytest.raises(UserError) as caught:
         read_preset(kind, preset)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
-    ('content', 'words'), [('base = "huge"', "base = 'huge' is no preset of bruno"), ('steps = = 3', 'is not TOML')]
+    ('content', 'words'), [('base = "huge"', "base = 'huge' is not a preset of bruno"), ('steps = = 3', 'is not TOML')]
 )
-def test_a_bad_preset_file(tmp_path, content, words):
+def test_bad_preset_file_is_named(tmp_path, content, words):
     path = tmp_path / 'mine.toml'
     path.write_text(content)
     with pytest.raises(UserError, match=words) as caught:

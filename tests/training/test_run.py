@@ -1,4 +1,4 @@
-"""A run on disk: what training leaves there, and what it says when it cannot go on."""
+"""A run on disk: the files that training writes, and its errors."""
 
 import dataclasses
 import json
@@ -50,7 +50,8 @@ def curve_of(run):
     return [json.loads(line) for line in lines]
 
 
-def test_the_learning_curve(trained):
+@pytest.mark.slow
+def test_train_run_writes_its_learning_curve(trained):
     points = curve_of(trained)
     assert [point['step'] for point in points][-2:] == [2, 3]
     for name in ('train/loss', 'train/joint', 'held_out/joint', 'held_out/conditional'):
@@ -59,12 +60,14 @@ def test_the_learning_curve(trained):
     assert list(trained.logs.glob('events.out.tfevents.*'))
 
 
-def test_the_weights_are_ready_to_use(trained, population):
+@pytest.mark.slow
+def test_train_run_writes_weights_that_load(trained, population):
     model = load(trained.folder)
     assert model.predict(population.images[:1, [4]], [4], [2, 9]).shape == (1, 2, 16, 16)
 
 
-def test_a_longer_run_goes_on_from_the_checkpoint(trained, population, tmp_path):
+@pytest.mark.slow
+def test_train_run_continues_from_the_checkpoint(trained, population):
     before = curve_of(trained)
     longer = dataclasses.replace(trained, training=dataclasses.replace(trained.training, steps=5))
     write_run(longer)
@@ -73,7 +76,7 @@ def test_a_longer_run_goes_on_from_the_checkpoint(trained, population, tmp_path)
     assert points[: len(before)] == before
     assert [point['step'] for point in points[len(before) :]] == [4, 5]
     assert points[-1]['seconds'] > before[-1]['seconds']
-    # Once it is done, nothing happens.
+    # A run that is done is left as it is.
     train_run(read_run(trained.folder), population)
     assert curve_of(trained) == points
 
@@ -83,7 +86,8 @@ def assert_one_line(error, *words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_a_loss_that_is_not_finite(make_run, population, tmp_path):
+@pytest.mark.slow
+def test_infinite_loss_is_an_error(make_run, population, tmp_path):
     run = make_run(tmp_path, learning_rate=1e30, warmup_steps=0, evaluate_every=3)
     with pytest.raises(UserError) as caught:
         train_run(run, population)
@@ -92,7 +96,7 @@ def test_a_loss_that_is_not_finite(make_run, population, tmp_path):
     assert not run.weights.parent.exists()
 
 
-def test_a_damaged_checkpoint(make_run, population, tmp_path):
+def test_damaged_checkpoint_is_named(make_run, population, tmp_path):
     run = make_run(tmp_path)
     run.checkpoints.mkdir()
     tf.train.Checkpoint(step=tf.Variable(0)).save(str(run.checkpoints / 'ckpt'))
@@ -103,6 +107,6 @@ def test_a_damaged_checkpoint(make_run, population, tmp_path):
     assert_one_line(caught, 'ckpt-1', 'cannot be restored')
 
 
-def test_one_device_needs_no_strategy():
+def test_one_device_has_the_default_strategy():
     for devices in ('auto', 'one', 'all'):
         assert choose_strategy(devices).num_replicas_in_sync == 1

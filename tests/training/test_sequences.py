@@ -1,18 +1,18 @@
-"""The sequences of training: which images stand beside which poses."""
+"""The pipeline: images belong to their poses, and intensities have noise within their grey level."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfp_bruno.training import AugmentationSettings
-from tfp_bruno.training.sequences import dequantise, make_sequences, with_plain_batches
+from tfp_bruno.training.sequences import make_sequences, with_plain_batches
 
 SUBJECTS, SLICES, SIZE = 3, 12, 8
 
 
 @pytest.fixture(scope='module')
 def images():
-    """Every slice has an intensity of its own: subject s, slice k is (12 s + k) / 36 everywhere."""
+    """Every slice has its own intensity: subject s, slice k is (12 s + k) / 36 everywhere."""
     levels = np.arange(SUBJECTS * SLICES, dtype=np.float32).reshape(SUBJECTS, SLICES) / (SUBJECTS * SLICES)
     return np.broadcast_to(levels[..., None, None], (SUBJECTS, SLICES, SIZE, SIZE)).copy()
 
@@ -24,7 +24,7 @@ def draw(images, augmentation=None, seed=0, batches=4, **kwargs):
     return np.concatenate(x), np.concatenate(poses)
 
 
-def test_shapes_and_types(images):
+def test_sequences_have_their_shapes_and_types(images):
     dataset = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), AugmentationSettings(), 0)
     assert dataset.element_spec == (
         tf.TensorSpec([6, 5, SIZE, SIZE, 1], tf.float32),
@@ -32,7 +32,7 @@ def test_shapes_and_types(images):
     )
 
 
-def test_distinct_slices_of_one_subject_beside_their_poses(images):
+def test_sequences_are_distinct_slices_of_one_subject_with_their_poses(images):
     x, poses = draw(images)
     np.testing.assert_array_equal(np.sort(np.unique(poses)), [0.0, 1.0])
     np.testing.assert_array_equal(poses.sum(-1), 1.0)
@@ -47,7 +47,7 @@ def test_distinct_slices_of_one_subject_beside_their_poses(images):
     assert set(slices.ravel()) == set(range(SLICES))
 
 
-def test_the_seed_decides(images):
+def test_seed_determines_the_sequences(images):
     augmentation = AugmentationSettings(probability=0.5)
     first, again, other = draw(images, augmentation, 3), draw(images, augmentation, 3), draw(images, augmentation, 4)
     for one, two in zip(first, again, strict=True):
@@ -55,12 +55,12 @@ def test_the_seed_decides(images):
     assert (first[1] != other[1]).any()
 
 
-def test_every_sequence_is_drawn_anew(images):
+def test_sequences_have_different_slices(images):
     _, poses = draw(images)
     assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses)
 
 
-def test_sequences_of_a_batch_at_common_slices(images):
+def test_common_slices_are_shared_within_a_batch(images):
     x, poses = next(iter(make_sequences(images, 5, 6, (1.0, 1.0, 1.0), AugmentationSettings(), 0, common_slices=True)))
     assert (poses.numpy() == poses[0].numpy()).all()
     assert len(np.unique(x.numpy().mean((1, 2, 3, 4)))) > 1
@@ -68,8 +68,8 @@ def test_sequences_of_a_batch_at_common_slices(images):
     assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses) / 6
 
 
-def test_only_the_chosen_share_is_augmented(images):
-    # A contrast of its own gives an augmented sequence intensities that no subject has; best seen in the brightest.
+def test_probability_is_the_share_of_augmented_sequences(images):
+    # A random contrast gives an augmented sequence intensities that no subject has, most clearly the brightest one.
     only = AugmentationSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
     x, poses = draw(images[2:], only, batches=10)
     expected = images[2, poses.argmax(-1), 4, 4]
@@ -79,29 +79,29 @@ def test_only_the_chosen_share_is_augmented(images):
     assert 18 <= augmented.sum() <= 42
 
 
-def test_dequantised_intensities_lie_in_their_grey_level():
-    images = np.arange(256, dtype=np.float32)[:, None] / np.float32(255) * np.ones(400, np.float32)
-    spread = dequantise(tf.constant(images), tf.constant([1, 2])).numpy() * 256 - np.arange(256)[:, None]
-    assert spread.min() > -1e-3
-    assert spread.max() < 1.0 + 1e-3
-    assert spread.mean() == pytest.approx(0.5, abs=0.01)
-    assert spread.var() == pytest.approx(1 / 12, rel=0.02)
-    middle = dequantise(tf.constant(images)).numpy()
-    np.testing.assert_allclose(middle * 256 - np.arange(256)[:, None], 0.5, atol=1e-3)
+def test_sequences_add_uniform_noise_within_the_grey_level():
+    levels = np.arange(SLICES, dtype=np.float32) * 20
+    images = np.broadcast_to(levels[:, None, None] / 255, (1, SLICES, SIZE, SIZE)).copy()
+    x, poses = draw(images, batches=20)
+    noise = x[..., 0] * 256 - levels[poses.argmax(-1)][..., None, None]
+    assert noise.min() > -1e-3
+    assert noise.max() < 1.0 + 1e-3
+    assert noise.mean() == pytest.approx(0.5, abs=0.01)
+    assert noise.var() == pytest.approx(1 / 12, rel=0.02)
 
 
 @pytest.mark.parametrize('probability', [0.0, 0.5])
-def test_mapped_images_give_the_same_sequences(images, tmp_path, probability):
+def test_memory_mapped_images_give_the_same_sequences(images, tmp_path, probability):
     np.save(tmp_path / 'images.npy', images)
     mapped = np.load(tmp_path / 'images.npy', mmap_mode='r')
     augmentation = AugmentationSettings(probability=probability)
-    # A part of the file, too, as a split is.
+    # Also a part of the file, such as a split.
     for first in (0, 1):
         for ours, theirs in zip(draw(mapped[first:], augmentation), draw(images[first:], augmentation), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_plain_batches_at_their_steps():
+def test_plain_batches_replace_augmented_ones_at_regular_steps():
     augmented, plain = (tf.data.Dataset.from_tensors(name).repeat() for name in ('augmented', 'plain'))
     found = [name.decode() for name in with_plain_batches(augmented, plain, 3, 5).take(6).as_numpy_iterator()]
     assert found == ['augmented', 'plain', 'augmented', 'augmented', 'plain', 'augmented']

@@ -1,19 +1,21 @@
-"""What is random about a step: how many slices are contexts."""
+"""The random number of contexts of a step, and the schedules of a run."""
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfp_bruno.training import ObjectiveSettings, TrainingSettings, tasks
+from tfp_bruno.training import BoundSettings, ObjectiveSettings, TrainingSettings, tasks
 
 
 @pytest.mark.parametrize(
     ('power', 'most', 'length', 'every'), [(1.0, 8, 9, 0), (1.5, 8, 9, 0), (1.5, 8, 9, 4), (2.0, 8, 4, 0)]
 )
-def test_how_many_contexts_are_drawn(power, most, length, every, monkeypatch):
+def test_number_of_contexts_follows_its_distribution(power, most, length, every, monkeypatch):
     monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: contexts)
     objective = ObjectiveSettings(max_contexts=most, context_power=power, prior_every=every)
     task = tasks.LikelihoodTask(TrainingSettings(objective=objective, sequence_length=length))
-    drawn = np.array([int(task.draw_loss(None, {'is_prior': 0.0})(None, None)) for _ in range(2000)])
+    draw = tf.function(lambda: task.draw_loss(None, {'is_prior': 0.0})(None, None))
+    drawn = np.array([int(draw()) for _ in range(2000)])
     least = 1 if every else 0
     numbers = min(most, length - 1) + 1 - least
     # u^power < (k + 1) / numbers where u < ((k + 1) / numbers)^(1 / power).
@@ -24,15 +26,62 @@ def test_how_many_contexts_are_drawn(power, most, length, every, monkeypatch):
     assert int(task.draw_loss(None, {'is_prior': 1.0})(None, None)) == 0
 
 
-def test_which_steps_have_no_contexts():
+def test_prior_every_sets_the_steps_without_contexts():
     task = tasks.LikelihoodTask(TrainingSettings(objective=ObjectiveSettings(prior_every=3)))
     assert [task.schedule(0.0, step)['is_prior'] for step in range(5)] == [1.0, 0.0, 0.0, 1.0, 0.0]
     task = tasks.LikelihoodTask(TrainingSettings())
     assert [task.schedule(0.0, step)['is_prior'] for step in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_common_slices_are_told_once(monkeypatch):
+def test_common_slices_pass_one_set_of_poses(monkeypatch):
     monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: poses)
     task = tasks.LikelihoodTask(TrainingSettings(common_slices=True))
     poses = np.broadcast_to(np.eye(9, dtype=np.float32), (4, 9, 9))
     np.testing.assert_array_equal(task.draw_loss(None, {'is_prior': 0.0})(None, poses), np.eye(9))
+
+
+@pytest.mark.parametrize(
+    ('progress', 'step', 'rate'),
+    [
+        (0.0, 0, 0.2),
+        (0.0, 4, 1.0),
+        (0.0, 100, 1.0),
+        (1 / 3, 100, 0.01 + 0.99 * 0.75),
+        (0.5, 100, 0.505),
+        (1.0, 100, 0.01),
+        (1.5, 100, 0.01),
+        (0.5, 1, 0.4 * 0.505),
+    ],
+)
+def test_learning_rate_warms_up_and_falls_as_a_half_cosine(progress, step, rate):
+    settings = TrainingSettings(learning_rate=2.0, warmup_steps=5)
+    assert tasks.learning_rate_at(progress, step, settings) == pytest.approx(2.0 * rate)
+
+
+def test_learning_rate_without_warm_up():
+    assert tasks.learning_rate_at(0.0, 0, TrainingSettings(learning_rate=3.0, warmup_steps=0)) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ('step', 'std', 'rate'),
+    [
+        # Science 2018, supplement: from 2.0 to 0.7 in 2e5 steps, from 5e-4 to 5e-5 in 1.6e6.
+        (0, 2.0, 5e-4),
+        (100_000, 1.35, 4.71875e-4),
+        (200_000, 0.7, 4.4375e-4),
+        (800_000, 0.7, 2.75e-4),
+        (1_600_000, 0.7, 5e-5),
+        (2_000_000, 0.7, 5e-5),
+    ],
+)
+def test_schedules_match_the_paper(step, std, rate):
+    settings = TrainingSettings(sequence_length=5, learning_rate=5e-4, objective=BoundSettings())
+    assert tasks.pixel_std_at(0.0, step, settings.objective) == pytest.approx(std)
+    assert tasks.linear_rate_at(step, settings) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(('progress', 'std'), [(0.0, 0.2), (0.25, 0.15), (0.5, 0.1), (1.0, 0.1)])
+def test_pixel_std_can_follow_the_progress(progress, std):
+    assert tasks.pixel_std_at(
+        progress, 10**6, BoundSettings(first_std=0.2, last_std=0.1, std_steps=0)
+    ) == pytest.approx(std)

@@ -1,5 +1,6 @@
-"""Training itself: it learns, it can be interrupted, and two devices do what one does."""
+"""The training loop: it improves held-out scores, resumes exactly, and gives the same result on two devices."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -8,13 +9,45 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfp_bruno.baselines import ConditionalVAESettings, GenerativeQueryNetworkSettings
 from tfp_bruno.data.encoding import one_hot_poses
-from tfp_bruno.training import AugmentationSettings, Trainer
-from tfp_bruno.training.learning_curve import HeldOut
+from tfp_bruno.training import AugmentationSettings, BoundSettings, Trainer, TrainingSettings
+from tfp_bruno.training.run import HeldOut
 from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.trainer import accumulated_gradients
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SPACING = (3.0, 2.0, 2.0)
+GQN = GenerativeQueryNetworkSettings(
+    (16, 16, 1),
+    12,
+    aggregation='mean',
+    representation_channels=16,
+    steps=2,
+    hidden_channels=12,
+    canvas_channels=4,
+    kernel_size=3,
+    centred=True,
+)
+VAE = ConditionalVAESettings(
+    (16, 16, 1),
+    12,
+    representation_channels=16,
+    filters=(8, 16, 32, 32),
+    latent_size=8,
+    pose_encoding='fourier',
+    centred=True,
+)
+BASELINE_TRAINING = TrainingSettings(
+    steps=100,
+    batch_size=8,
+    sequence_length=8,
+    learning_rate=6e-3,
+    warmup_steps=5,
+    clip_norm=1000.0,
+    average_decay=0.9,
+    objective=BoundSettings(first_std=0.2, last_std=0.1, std_steps=0, rate_steps=0, max_contexts=4),
+)
 
 
 def sequences_of(images, settings, seed=0):
@@ -36,8 +69,9 @@ def assert_close(variables, values):
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('process', ['exchangeable', 'factor'])
-def test_a_short_training_improves_the_held_out_likelihood(discs, make_settings, process):
+def test_train_improves_held_out_likelihood(discs, make_settings, process):
     model_settings, settings = make_settings(process)
     trainer = started(discs, model_settings, settings)
     held_out = HeldOut(discs[12:], settings, SPACING)
@@ -48,13 +82,43 @@ def test_a_short_training_improves_the_held_out_likelihood(discs, make_settings,
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     # Nats per dimension; 0.005 is 6 nats for a sequence of five of these small slices.
     assert after['joint'] < before['joint'] - 0.005
-    # Trained is the joint one; the factor process starts near its best here.
+    # The joint likelihood is trained; the factor process starts near its optimum.
     assert after['conditional'] < before['conditional'] + 0.01
     assert trainer.progress() == 1.0
     assert float(trainer.seconds) > 0
 
 
-def test_a_resumed_training_goes_on_where_it_was(discs, make_settings, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize('model', [GQN, VAE], ids=['gqn', 'cvae'])
+def test_train_improves_bound_and_prediction_of_a_baseline(discs, model):
+    trainer = started(discs, model, BASELINE_TRAINING)
+    held_out = HeldOut(discs[12:], BASELINE_TRAINING, SPACING)
+    before = held_out.measure(trainer.averaged_model)
+    losses = [float(parts['loss']) for _, parts in trainer.train(sequences_of(discs[:12], BASELINE_TRAINING))]
+    assert len(losses) == BASELINE_TRAINING.steps
+    after = held_out.measure(trainer.averaged_model)
+    assert after['loss'] < 0.6 * before['loss']
+    assert after['prediction_error'] < 0.9 * before['prediction_error']
+    again = [float(held_out.measure(trainer.averaged_model)['loss']) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+@pytest.mark.slow
+def test_restore_continues_a_baseline_in_micro_batches(discs, tmp_path):
+    settings = dataclasses.replace(BASELINE_TRAINING, steps=3, micro_batches=2)
+    trainer = started(discs, GQN, settings)
+    batches = sequences_of(discs[:12], settings)
+    assert len(list(trainer.train(batches))) == 3
+    path = trainer.checkpoint.save(str(tmp_path / 'state'))
+    resumed = Trainer(GQN, dataclasses.replace(settings, steps=4))
+    resumed.restore(path)
+    for one, two in zip(trainer.model.variables, resumed.model.variables, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert [step for step, _ in resumed.train(batches)] == [4]
+
+
+@pytest.mark.slow
+def test_restore_continues_exactly(discs, make_settings, tmp_path):
     model_settings, settings = make_settings(steps=5)
     straight = started(discs, model_settings, settings)
     batches = list(sequences_of(discs[:12], settings).take(5))
@@ -74,7 +138,7 @@ def test_a_resumed_training_goes_on_where_it_was(discs, make_settings, tmp_path)
     for value, variable in zip(saved, [*resumed.model.variables, *resumed.averaged_model.variables], strict=True):
         np.testing.assert_array_equal(value, variable)
     assert [step for step, _ in resumed.train(dataset_of(batches[3:]))] == [4, 5]
-    # The optimiser's moments came along, too, so the rest of the way is the same.
+    # The optimiser's moments are restored, too, so the remaining steps are the same.
     assert_close(resumed.model.variables, values_of(straight.model.variables))
     assert_close(resumed.averaged_model.variables, values_of(straight.averaged_model.variables))
 
@@ -84,7 +148,7 @@ def dataset_of(batches):
     return tf.data.Dataset.from_tensor_slices(tuple(tf.stack(part) for part in zip(*batches, strict=True)))
 
 
-def test_the_clock_can_end_a_run(discs, make_settings):
+def test_train_stops_at_the_time_limit(discs, make_settings):
     model_settings, settings = make_settings(max_minutes=1.0)
     trainer = started(discs, model_settings, settings)
     trainer.seconds.assign(45.0)
@@ -132,6 +196,47 @@ assert np.mean(np.abs(moved) < 1e-3) > 0.98, np.mean(np.abs(moved) < 1e-3)
 """
 
 
-def test_two_devices_stay_in_step_and_do_what_one_does():
+@pytest.mark.slow
+def test_two_devices_match_one():
     done = subprocess.run([sys.executable, '-c', MIRRORED], capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize('micro_batches', [1, 2, 3, 6])
+@pytest.mark.parametrize('in_function', [False, True])
+def test_accumulated_gradients_match_the_whole_batch(micro_batches, in_function):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+    weights, bias, idle = tf.Variable(rng.normal(size=(3, 2))), tf.Variable(rng.normal(size=2)), tf.Variable(1.0)
+
+    def loss(x, y):
+        squares = (x @ weights + bias + 0.0 * tf.cast(idle, tf.float64) - y) ** 2
+        return tf.reduce_mean(squares), {'size': tf.cast(tf.shape(x)[0], tf.float64)}
+
+    def compute(x, y):
+        return accumulated_gradients(loss, [weights, bias, idle], (x, y), micro_batches)
+
+    parts, gradients = (tf.function(compute) if in_function else compute)(tf.constant(x), tf.constant(y))
+    errors = x @ weights.numpy() + bias.numpy() - y
+    np.testing.assert_allclose(parts['loss'], np.mean(errors**2), rtol=1e-12)
+    np.testing.assert_allclose(parts['size'], 6 / micro_batches)
+    np.testing.assert_allclose(gradients[0], 2 * x.T @ errors / errors.size, rtol=1e-10)
+    np.testing.assert_allclose(gradients[1], 2 * errors.sum(0) / errors.size, rtol=1e-10)
+    assert gradients[2] == 0.0
+
+
+def test_accumulated_gradients_trace_the_loss_once():
+    variable = tf.Variable(2.0)
+    traces = []
+
+    def loss(x):
+        traces.append(1)
+        return tf.reduce_mean(variable * x), {}
+
+    @tf.function
+    def compute(x):
+        return accumulated_gradients(loss, [variable], (x,), 4)
+
+    _, (gradient,) = compute(tf.range(8.0))
+    np.testing.assert_allclose(gradient, 3.5)
+    assert len(traces) == 1

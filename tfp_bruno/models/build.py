@@ -1,7 +1,7 @@
 """Builds a trainable `ConditionalBruno` from settings."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,7 @@ from tfp_bruno.distributions import (
     PoseStudentTProcess,
     slice_kernel,
 )
+from tfp_bruno.distributions.base import Process
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
 from tfp_bruno.settings import STRICT, TAG, Count, Fraction, Positive
 
@@ -32,28 +33,27 @@ FlowSettings = Annotated[GlowSettings | RealNVPSettings, Field(discriminator=TAG
 
 @dataclass(frozen=True, config=STRICT)
 class ModelSettings:
-    """All that a model is made of.
+    """Settings of a `ConditionalBruno`.
 
     Attributes:
         image_shape: `(H, W, C)`.
         num_slices: K, the size of the one-hot pose.
         process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
-            (the paper's), or 'average', whose predictive mean is the plain average of the contexts.
-        flow: `GlowSettings` or `RealNVPSettings`.
-        network_dtype: Dtype of the networks inside the flow, or a tf_keras policy such as 'mixed_bfloat16'.
+            (the process of the paper), or 'average', whose predictive mean is the plain average of the contexts.
+        flow: Architecture and sizes of the flow.
+        network_dtype: 'float32', or the tf_keras policy of the networks inside the flow, such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
         length: Length scale of the kernel, in slices, before it is fitted to data.
         df: Degrees of freedom of a Student-t process at the start of training, above 2; None for a Gaussian process.
-        correlation: Correlation that training starts from, in (0, 1), for 'exchangeable' and 'pose'.
-        constant_share: Share of it that does not depend on the distance, in (0, 1), that training starts from, for
-        'pose'.
-        narrows_factors: Whether, in samples that evaluation and reconstruction draw, the radius that contexts tell of
-            narrows the factors, as the density has it, or the residual alone; for a factor process with
-            `df`.
+        correlation: Correlation of two slices at the start of training, in (0, 1), for 'exchangeable' and 'pose'.
+        constant_share: Share of the correlation that does not depend on the distance, at the start of training, in
+            (0, 1), for 'pose'.
+        narrows_factors: Whether, in samples that evaluation and reconstruction draw, the posterior of the radius
+            narrows the factors, as in the density, or the residual alone; for 'factor' with `df`.
         factor_scale: Factor of the factors' standard deviations in those samples, for 'factor'.
-        factor_evidence: In (0, 1], weight of what contexts tell of the factors in the spread of those samples, for
-            'factor'; 1 as the density has it.
+        factor_evidence: Weight of the contexts' evidence on the factors in the spread of those samples, in (0, 1], for
+            'factor'; 1 as in the density.
     """
 
     image_shape: tuple[Count, Count, Count]
@@ -71,7 +71,7 @@ class ModelSettings:
     factor_scale: Positive = 1.0
     factor_evidence: Annotated[float, Gt(0), Le(1)] = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.process == 'average' and self.df is not None:
             raise ValueError(f'`df` must be None for an average, which is Gaussian, got {self.df}.')
         if self.kernel not in SLICE_KERNELS:
@@ -84,25 +84,27 @@ class ModelSettings:
             )
 
     @property
-    def sampling(self):
-        """Arguments of the process' `sample` by which evaluation and reconstruction draw, a dict."""
+    def sampling(self) -> dict[str, Any]:
+        """Arguments of the process' `sample` in evaluation and reconstruction."""
         if self.process != 'factor':
             return {}
         return {name: getattr(self, name) for name in ('narrows_factors', 'factor_scale', 'factor_evidence')}
 
 
-def build_model(settings, num_steps, seed=0, share_weights_with=None):
-    """Returns a `ConditionalBruno` with a trainable flow.
+def build_model(
+    settings: ModelSettings, num_steps: int, seed: int = 0, share_weights_with: ConditionalBruno | None = None
+) -> ConditionalBruno:
+    """Builds a model with a trainable flow.
 
     Args:
-        settings: `ModelSettings`.
-        num_steps: `int`, number of slices of the event.
-        seed: `int`, for the initial weights.
-        share_weights_with: A model of the same settings, whose process is shared if it is not trained. Default value:
-            `None`.
+        settings: Settings of the model.
+        num_steps: Number of slices of the event.
+        seed: Seed of the initial weights.
+        share_weights_with: A model of the same settings, whose process is shared if it is not trained; `None` shares
+            nothing.
 
     Returns:
-        A `ConditionalBruno`. A factor process is fitted by `initialize_model`; the others are trainable.
+        A model whose process is trainable, except for a factor process, which `initialize_model` fits.
     """
     tf_keras.utils.set_random_seed(seed)
     flow = ConditionalRealNVP(
@@ -115,8 +117,8 @@ def build_model(settings, num_steps, seed=0, share_weights_with=None):
     return ConditionalBruno(process, flow)
 
 
-def _average_process(settings, size, num_steps):
-    # Its predictive mean is the plain average of the contexts, but for a thousandth.
+def _average_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
+    # Its predictive mean is the plain average of the contexts, within a thousandth.
     return ExchangeableGaussianProcess(
         loc=tf.Variable(tf.zeros([size]), name='loc'),
         marginal_variance=_trainable(ExchangeableGaussianProcess, 'marginal_variance', tf.ones([size])),
@@ -125,12 +127,12 @@ def _average_process(settings, size, num_steps):
     )
 
 
-def _exchangeable_process(settings, size, num_steps):
+def _exchangeable_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
     process, parameters = _with_df(settings, ExchangeableStudentTProcess, ExchangeableGaussianProcess, [size])
     return process(num_steps=num_steps, **parameters, **_dimension_parameters(process, settings, size))
 
 
-def _pose_process(settings, size, num_steps):
+def _pose_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
     process, parameters = _with_df(settings, PoseStudentTProcess, PoseGaussianProcess, [size])
     length_scale = tfp.util.TransformedVariable(settings.length, tfp.bijectors.Softplus(low=0.1), name='length_scale')
     return process(
@@ -142,9 +144,9 @@ def _pose_process(settings, size, num_steps):
     )
 
 
-def _factor_process(settings, size, num_steps):
-    # Fitted to the training data once, by `initialize_model`, and then left alone: the flow learns around it, and a
-    # step costs a third.
+def _factor_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
+    # Fitted to the training data once, by `initialize_model`, and then fixed: the flow learns around it, and a step
+    # costs a third.
     process, parameters = _with_df(settings, FactorStudentTProcess, FactorGaussianProcess, [], trainable=False)
     return process(
         loc=_fitted(tf.zeros([size]), 'loc'),
@@ -157,7 +159,9 @@ def _factor_process(settings, size, num_steps):
     )
 
 
-def _with_df(settings, student_t, gaussian, df_shape, trainable=True):
+def _with_df(
+    settings: ModelSettings, student_t: type, gaussian: type, df_shape: list[int], trainable: bool = True
+) -> tuple[Any, dict[str, Any]]:
     """Returns the Student-t class with its degrees of freedom, or the Gaussian class."""
     if settings.df is None:
         return gaussian, {}
@@ -165,7 +169,7 @@ def _with_df(settings, student_t, gaussian, df_shape, trainable=True):
     return student_t, {'df': _trainable(student_t, 'df', df) if trainable else _fitted(df, 'df')}
 
 
-def _dimension_parameters(process, settings, size):
+def _dimension_parameters(process: type, settings: ModelSettings, size: int) -> dict[str, Any]:
     return {
         'loc': tf.Variable(tf.zeros([size]), name='loc'),
         'marginal_variance': _trainable(process, 'marginal_variance', tf.ones([size])),
@@ -173,12 +177,12 @@ def _dimension_parameters(process, settings, size):
     }
 
 
-def _trainable(process, name, value):
+def _trainable(process: Any, name: str, value: tf.Tensor | float) -> tfp.util.TransformedVariable:
     constraint = process.parameter_properties(tf.float32)[name].default_constraining_bijector_fn()
     return tfp.util.TransformedVariable(value, constraint, name=name)
 
 
-def _fitted(value, name):
+def _fitted(value: tf.Tensor | float, name: str) -> tf.Variable:
     return tf.Variable(value, trainable=False, dtype=tf.float32, name=name)
 
 

@@ -154,18 +154,7 @@ class ConditionalBruno(tfd.TransformedDistribution):
             process has `independent_targets`.
         """
         latents, _ = self.encode(context_images, context_poses)
-        return self.latent_posterior(latents, context_poses, num_steps, is_missing, name)
-
-    def latent_posterior(
-        self,
-        latents: TensorLike,
-        poses: TensorLike,
-        num_steps: TensorLike,
-        is_missing: TensorLike | None = None,
-        name: str | None = None,
-    ) -> ConditionalBruno:
-        """Returns the same as `posterior`, given the contexts' latent vectors `[..., n, D]` instead of images."""
-        process = self.distribution.posterior(latents, poses, num_steps=num_steps, is_missing=is_missing)
+        process = self.distribution.posterior(latents, context_poses, num_steps=num_steps, is_missing=is_missing)
         return ConditionalBruno(process, self.bijector, self.validate_args, name or self.parameters['name'])
 
     def anomaly_score(
@@ -208,37 +197,9 @@ class ConditionalBruno(tfd.TransformedDistribution):
         """
         latents, log_det = self.encode(images, poses)
         contexts, _ = self.encode(context_images, context_poses)
-        given = self.latent_posterior(contexts, context_poses, ps.shape(latents)[-2]).distribution
+        given = self.distribution.posterior(contexts, context_poses, num_steps=ps.shape(latents)[-2])
         conditional = given.marginal_log_prob(latents, poses)
         return conditional + log_det, conditional - self.distribution.marginal_log_prob(latents, poses)
-
-    def latent_log_prob(self, latents: TensorLike, poses: TensorLike, independent_targets: bool = False) -> tf.Tensor:
-        """Returns the process' log-density `[...]` of latent vectors `[..., n, D]` at poses `[..., n, P]`.
-
-        With `independent_targets` it is the sum of the log-densities of each vector on its own.
-        """
-        if independent_targets:
-            return tf.reduce_sum(self.distribution.marginal_log_prob(latents, poses), axis=-1)
-        return self.distribution.log_prob(latents, conditional_input=poses)
-
-    def latent_log_prob_and_mean(
-        self, latents: TensorLike, poses: TensorLike, independent_targets: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the process' log-density of the first slices' latent vectors, and its mean at all poses.
-
-        Args:
-            latents: `[..., n, D]`.
-            poses: `[..., num_steps, P]`; the first n are the poses of the latent vectors.
-            independent_targets: As for `latent_log_prob`.
-
-        Returns:
-            log_prob: `[...]`.
-            mean: `[..., num_steps, D]`, for `decode`.
-        """
-        if independent_targets:
-            first = poses[..., : ps.shape(latents)[-2], :]
-            return self.latent_log_prob(latents, first, True), self.distribution.mean(conditional_input=poses)
-        return self.distribution.log_prob_and_mean(latents, poses)
 
     def mean_image(self, poses: TensorLike | None = None) -> tf.Tensor:
         """Returns the decoded mean of the process: one typical image per pose, without sampling.

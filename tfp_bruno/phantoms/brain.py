@@ -257,7 +257,7 @@ def scan(
         mask: bool array [size].
     """
 
-    def painter(*points):
+    def painter(*points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         distance = signed_distances(points, shape)
         edge = geometry.smooth_step(-distance['hull'], 0.0, 1.2 * softness)
         return paint(distance, points) * edge, distance['hull']

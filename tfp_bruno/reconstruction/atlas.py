@@ -4,11 +4,11 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from tfp_bruno.contracts import CompletionModel
+from tfp_bruno.contracts import CompletionModel, Modes
 from tfp_bruno.data import write_volume
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, complete
@@ -20,20 +20,6 @@ from tfp_bruno.version import __version__
 
 STALE = ('samples/sample_*.nii.gz', 'modes/mode_*.nii.gz', 'std.nii.gz')
 MOST_PICTURED = 4
-
-
-class Modes(Protocol):
-    """The modes of a population, as `tfp_bruno.runs.prior_modes` returns them.
-
-    Attributes:
-        images: float32 `[J, 2, K, H, W]` in [0, 1]: the mean at minus and plus `deviations` along each mode.
-        shares: `[J]`, the share of each mode in the variance that the factors explain.
-        deviations: Distance from the mean, in standard deviations of the mode.
-    """
-
-    images: np.ndarray
-    shares: np.ndarray
-    deviations: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Runs on disk: settings, weights, and the trained model they make."""
+"""Runs on disk: their settings, and the trained models in them."""
 
 from tfp_bruno.runs.kinds import KINDS
-from tfp_bruno.runs.loading import load
-from tfp_bruno.runs.prior import Modes, prior_modes
-from tfp_bruno.runs.run_folder import Run, read_run, write_run
+from tfp_bruno.runs.prior import prior_modes
+from tfp_bruno.runs.run_folder import Run, load, read_run, write_run
 from tfp_bruno.runs.slice_scores import SliceScorer, make_scorer
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
@@ -13,7 +12,6 @@ __all__ = [
     'KINDS',
     'AugmentationSettings',
     'BoundSettings',
-    'Modes',
     'ObjectiveSettings',
     'Run',
     'SliceScorer',

@@ -1,4 +1,4 @@
-"""The kinds of models that a run can hold: their settings, how they are built from them, and wrapped for use."""
+"""The kinds of models that a run can hold: the classes of their settings, and how they are built and wrapped."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import tf_keras
 from tfp_bruno.baselines import deep
 from tfp_bruno.contracts import CompletionModel, RunInfo
 from tfp_bruno.data import DatasetDefinition
-from tfp_bruno.models import ModelSettings, build_model
+from tfp_bruno.models import ConditionalBruno, ModelSettings, build_model
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
 from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings, TrainingSettings
@@ -22,10 +22,10 @@ class Kind(NamedTuple):
     Attributes:
         settings: Class of its settings.
         training: Class of the settings of its training.
-        build: From settings, number of slices of a training sequence, seed and a model to share weights with, or
-            None, to a trainable model.
-        wrap: From the model, its settings, the objective of its training, the dataset and what the run is about to
-            the `CompletionModel`.
+        build: Returns a trainable model; takes its settings, the number of slices of a training sequence, a seed, and
+            a model to share weights with, or None.
+        wrap: Returns the `CompletionModel`; takes the model, its settings, the objective of its training, the dataset
+            and the training data.
     """
 
     settings: type
@@ -34,22 +34,26 @@ class Kind(NamedTuple):
     wrap: Callable[[Any, Any, Any, DatasetDefinition, RunInfo], CompletionModel]
 
 
-def _wrap_bruno(model, settings, objective, definition, info):
+def _wrap_bruno(
+    model: ConditionalBruno, settings: ModelSettings, objective: Any, definition: DatasetDefinition, info: RunInfo
+) -> TrainedModel:
     del objective
     tail = 'Gaussian' if settings.df is None else 'Student-t'
     name = f'bruno ({info.preset}: {settings.process}, {tail})'
     return TrainedModel(model, definition, name, info, settings.sampling)
 
 
-def _baseline(name, settings_class, model_class):
+def _baseline(name: str, settings_class: type, model_class: Callable[[Any], deep.ContextModel]) -> Kind:
     """Returns the kind of a deep baseline."""
 
-    def build_seeded(settings, num_steps, seed, share_weights_with):
+    def build_seeded(settings: Any, num_steps: int, seed: int, share_weights_with: Any) -> deep.ContextModel:
         del num_steps, share_weights_with  # A baseline takes sequences of any length.
         tf_keras.utils.set_random_seed(seed)
         return model_class(settings)
 
-    def wrap(model, settings, objective, definition, info):
+    def wrap(
+        model: deep.ContextModel, settings: Any, objective: BoundSettings, definition: DatasetDefinition, info: RunInfo
+    ) -> TrainedBaseline:
         del settings
         return TrainedBaseline(model, definition, f'{name} ({info.preset})', info, objective.last_std)
 
@@ -69,12 +73,12 @@ def kind_of(settings: Any) -> str:
 
 
 def build(settings: Any, num_steps: int, seed: int = 0, share_weights_with: Any = None) -> Any:
-    """Returns a trainable model of settings of any kind.
+    """Builds a trainable model of any kind.
 
     Args:
-        settings: `ModelSettings`, `GenerativeQueryNetworkSettings` or `ConditionalVAESettings`.
+        settings: Settings of one of the `KINDS`.
         num_steps: Number of slices of a training sequence.
         seed: Seed of the initial weights.
-        share_weights_with: A model of the same settings, with which a part that is not trained is shared.
+        share_weights_with: A model of the same settings, whose untrained part is shared; None shares nothing.
     """
     return KINDS[kind_of(settings)].build(settings, num_steps, seed, share_weights_with)

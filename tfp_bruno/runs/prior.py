@@ -1,45 +1,31 @@
-"""What a trained `ConditionalBruno` says of its population, without any slice: its modes of variation."""
+"""The modes of variation of the population under a trained `ConditionalBruno`, without any context."""
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfp_bruno.contracts import Modes
 from tfp_bruno.data.encoding import from_level_middle
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.runs.trained_model import TrainedModel
 
-__all__ = ['Modes', 'prior_modes']
+__all__ = ['prior_modes']
 
 
-@dataclasses.dataclass(frozen=True)
-class Modes:
-    """The strongest ways in which subjects differ.
-
-    Attributes:
-        images: float32 `[J, 2, K, H, W]` in [0, 1]: the mean with each mode at minus and plus `deviations`.
-        shares: `[J]`, the share of each mode in the variance that the factors explain.
-        deviations: standard deviations of the mode.
-    """
-
-    images: np.ndarray
-    shares: np.ndarray
-    deviations: float
-
-
-def prior_modes(model, count, deviations=2.0):
+def prior_modes(model: Any, count: int, deviations: float = 2.0) -> Modes | None:
     """Returns the modes of a model whose process has factors of the subject.
 
-    The factors h enter the latent vectors as L(v) h. Modes are the principal axes of that: of all rotations of h, the
-    one whose first factor explains most of the variance of whole stacks, and so on.
+    The factors h enter the latent vectors as L(v) h. Modes are the principal axes of L(v) h over whole stacks: the
+    first explains the most variance, and so on.
 
     Args:
         model: A trained model of any kind.
-        count: Integer, at most so many modes.
-        deviations: `float`, how far to go along each.
+        count: Largest number of modes.
+        deviations: Distance from the mean along each mode, in standard deviations.
 
     Returns:
-        `Modes`, or `None` if the model has no factors of the subject.
+        The modes; None if the model has no factors of the subject.
     """
     if not isinstance(model, TrainedModel) or not isinstance(model.bruno.distribution, FactorProcess):
         return None

@@ -1,4 +1,4 @@
-"""The folder of a training run: what lies where, and its settings."""
+"""The folder of a training run: its files, its settings, and the trained model in it."""
 
 import dataclasses
 import json
@@ -6,30 +6,32 @@ import os
 import pathlib
 from typing import Any
 
-from tfp_bruno.contracts import RunInfo
+import tensorflow as tf
+
+from tfp_bruno.contracts import CompletionModel, RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs.kinds import KINDS, kind_of
+from tfp_bruno.runs.kinds import KINDS, build, kind_of
 from tfp_bruno.runs.training_settings import TrainingSettings
 from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
-__all__ = ['Run', 'read_run', 'write_run']
+__all__ = ['Run', 'load', 'read_run', 'write_run']
 
 _FORMAT = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run was made from.
+    """The settings of a training run, and the paths of its files.
 
     Attributes:
-        folder: Its folder.
+        folder: Folder of the run.
         definition: The dataset.
         model: Settings of a kind of model, see `KINDS`.
-        training: Settings of its training.
-        info: What it was trained on.
+        training: Settings of the training.
+        info: The training data.
     """
 
     folder: pathlib.Path
@@ -72,7 +74,7 @@ class Run:
 def write_run(run: Run) -> None:
     """Writes the settings of a run into its folder."""
     info = dataclasses.asdict(run.info)
-    # The folder says where the split is: a run can be moved.
+    # Not stored: `read_run` finds the split in the folder, which can be moved.
     del info['split_file']
     values = {
         'format': _FORMAT,
@@ -89,10 +91,10 @@ def read_run(folder: str | os.PathLike) -> Run:
     """Reads the settings of a run.
 
     Args:
-        folder: The folder that `bin/train` wrote.
+        folder: The folder of the run.
 
     Raises:
-        UserError: If the folder is not one of a run.
+        UserError: If the folder is not that of a run.
     """
     folder = pathlib.Path(folder)
     path = folder / 'run.json'
@@ -106,8 +108,8 @@ def read_run(folder: str | os.PathLike) -> Run:
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(
-            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the folder that bin/train '
-            'wrote.'
+            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the output folder of a '
+            'training.'
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path}: is damaged ({error!r:.100}); train the run again.') from error
@@ -121,6 +123,31 @@ def read_run(folder: str | os.PathLike) -> Run:
         )
     except UserError as error:
         raise UserError(f'{error} The file is damaged; train the run again.') from error
+
+
+def load(run_dir: str | os.PathLike) -> CompletionModel:
+    """Loads a trained model.
+
+    Args:
+        run_dir: The folder of the run.
+
+    Returns:
+        A `TrainedModel`, or a `TrainedBaseline` if the run is of a deep baseline.
+
+    Raises:
+        UserError: If the folder is not that of a run, or its weights do not fit its settings.
+    """
+    run = read_run(run_dir)
+    model = build(run.model, run.training.sequence_length, run.training.seed)
+    try:
+        checkpoint = tf.train.Checkpoint(variables=list(model.variables))
+        checkpoint.read(str(run.weights)).assert_consumed()
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise UserError(
+            f'{run.weights}: cannot be restored ({reason}); resume the training, or start it again.'
+        ) from error
+    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, run.info)
 
 
 def _from_format_4(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,14 @@
-"""A trained deep baseline, with the interface that evaluation and reconstruction use."""
+"""A trained deep baseline with a NumPy interface."""
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from tfp_bruno.baselines.deep import ContextModel
+from tfp_bruno.contracts import RunInfo
+from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs.numpy_model import NumpyModel
+from tfp_bruno.runs.trained_model import NumpyModel
 
 __all__ = ['TrainedBaseline']
 
@@ -12,17 +16,16 @@ _IMAGES_AT_ONCE = 160
 
 
 class TrainedBaseline(NumpyModel):
-    """A Generative Query Network or a conditional VAE with the settings of its dataset.
+    """A trained Generative Query Network or conditional VAE.
 
     Attributes:
-        network: The `ContextModel`.
-        definition: The `DatasetDefinition` it was trained for.
-        name: Name for reports.
-        info: Dict of what the model was trained on.
+        network: The deep baseline.
     """
 
-    def __init__(self, network, definition, name, info, pixel_std):
-        """Wraps a model; see `load`. The pixels' standard deviation `pixel_std` is that of the end of its training."""
+    def __init__(
+        self, network: ContextModel, definition: DatasetDefinition, name: str, info: RunInfo, pixel_std: float
+    ) -> None:
+        """Wraps a model; see `load`. `pixel_std` is the pixels' standard deviation at the end of its training."""
         super().__init__(definition, name, info, has_exact_log_prob=False)
         self.network = network
         self._pixel_std = pixel_std
@@ -31,48 +34,51 @@ class TrainedBaseline(NumpyModel):
         self._draw = tf.function(network.sample, autograph=False, reduce_retracing=True)
         self._joint_elbo = tf.function(network.joint_elbo, autograph=False, reduce_retracing=True)
 
-    def with_temperature(self, temperature):
+    def with_temperature(self, temperature: float) -> 'TrainedBaseline':
         """Returns the model itself at temperature 1, the only one it has.
 
         Raises:
-            UserError: if another is asked for.
+            UserError: If another temperature is given.
         """
         if temperature != 1.0:
             raise UserError(f'`temperature={temperature}`: {self.name} has none; leave it out.')
         return self
 
-    def predict(self, context_images, context_slices, query_slices):
-        """Returns a typical image of every query slice.
+    def predict(self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike) -> np.ndarray:
+        """Returns the image of every query slice, decoded from the mean of the latent variables.
 
         Args:
-            context_images: Array `[S, n, H, W]`, n >= 0.
-            context_slices: Integers `[n]`.
-            query_slices: Integers `[Q]`.
+            context_images: `[S, n, H, W]`, n >= 0.
+            context_slices: `[n]`, slice numbers of the contexts.
+            query_slices: `[Q]`, slice numbers to predict.
 
         Returns:
-            float32 array `[S, Q, H, W]` in [0, 1]: the decoded mean of the latent variables.
+            float32 `[S, Q, H, W]` in [0, 1].
         """
         poses = self.poses(query_slices)[None]
-        return np.concatenate(
-            [
-                self._decoded(self._mean_image(poses, self._encoded(contexts, context_slices)))
-                for contexts in context_images
-            ]
-        )
+        means = [self._mean_image(poses, self._encoded(contexts, context_slices)) for contexts in context_images]
+        return np.concatenate([self._decoded(mean) for mean in means])
 
-    def sample(self, context_images, context_slices, query_slices, num_samples, seed):
+    def sample(
+        self,
+        context_images: np.ndarray,
+        context_slices: ArrayLike,
+        query_slices: ArrayLike,
+        num_samples: int,
+        seed: int,
+    ) -> np.ndarray:
         """Draws query slices; given the contexts, they are independent of each other.
 
         Args:
-            context_images: Array `[S, n, H, W]`, n >= 0.
-            context_slices: Integers `[n]`.
-            query_slices: Integers `[Q]`.
-            num_samples: Integer, N.
-            seed: Integer.
+            context_images: `[S, n, H, W]`, n >= 0.
+            context_slices: `[n]`, slice numbers of the contexts.
+            query_slices: `[Q]`, slice numbers to draw.
+            num_samples: N.
+            seed: Seed of the samples.
 
         Returns:
-            float32 array `[N, S, Q, H, W]` in [0, 1]: the pixels' means for latent variables that were drawn, without
-            the pixels' own noise.
+            float32 `[N, S, Q, H, W]` in [0, 1]: the pixels' means given the drawn latent variables, without the
+            pixels' own noise.
         """
         poses = self.poses(query_slices)
         at_once = max(1, _IMAGES_AT_ONCE // max(1, len(poses)))
@@ -88,20 +94,20 @@ class TrainedBaseline(NumpyModel):
             drawn.append(np.concatenate(parts))
         return np.stack(drawn, axis=1)
 
-    def log_prob(self, images, slices):
+    def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
         """Returns a lower bound of the joint log-density of slices, in nats, on the continuous intensities given.
 
         Args:
-            images: Array `[S, n, H, W]` in [0, 1].
-            slices: Integers `[n]`.
+            images: `[S, n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
 
         Returns:
-            Array `[S]`. Each slice is predicted from those before it, so the bound depends on their order.
+            `[S]`. Each slice is predicted from those before it, so the bound depends on their order.
         """
         poses, seed = self.poses(slices), tf.constant([0, 1])
         std = tf.constant(self._pixel_std, tf.float32)
         return np.array([self._joint_elbo(tf.constant(x[..., None], tf.float32), poses, std, seed) for x in images])
 
-    def _encoded(self, contexts, slices):
+    def _encoded(self, contexts: np.ndarray, slices: ArrayLike) -> tf.Tensor:
         images, poses = self._inputs(contexts, slices)
         return self._represent(images[None], poses[None])

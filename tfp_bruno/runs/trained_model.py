@@ -1,29 +1,84 @@
-"""A trained `ConditionalBruno`, with the interface that evaluation and reconstruction use."""
+"""Trained models with a NumPy interface: what they have in common, and a trained `ConditionalBruno`."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from tfp_bruno.runs.numpy_model import NumpyModel
+from tfp_bruno.contracts import RunInfo
+from tfp_bruno.data import DatasetDefinition
+from tfp_bruno.data.encoding import from_level_middle, one_hot_poses, to_level_middle
+from tfp_bruno.models import ConditionalBruno
 
-__all__ = ['TrainedModel']
+__all__ = ['NumpyModel', 'TrainedModel']
 
 # Subjects whose slices are decoded together.
 _AT_ONCE = 8
 
 
+class NumpyModel:
+    """A trained model with the settings of its dataset, see `tfp_bruno.contracts.CompletionModel`.
+
+    Slices are given by their numbers k in a stack of K, images as float32 `[..., H, W]` in [0, 1].
+
+    Attributes:
+        definition: The dataset it was trained for.
+        name: Name for reports.
+        info: What the model was trained on.
+        has_exact_log_prob: Whether `log_prob` is the density itself; otherwise it is a lower bound.
+        sampling: How samples are drawn, empty if there is nothing to report.
+        temperature: Factor of the samples' deviations from the mean, in latent space.
+    """
+
+    def __init__(
+        self,
+        definition: DatasetDefinition,
+        name: str,
+        info: RunInfo,
+        has_exact_log_prob: bool,
+        sampling: Mapping[str, Any] | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        self.definition = definition
+        self.name = name
+        self.info = info
+        self.has_exact_log_prob = has_exact_log_prob
+        self.sampling = sampling or {}
+        self.temperature = temperature
+
+    def poses(self, slices: ArrayLike) -> tf.Tensor:
+        """Returns the pose vectors `[..., P]` of slices `[...]`."""
+        return tf.constant(one_hot_poses(slices, self.definition.num_slices))
+
+    def _inputs(self, contexts: np.ndarray, slices: ArrayLike) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns contexts `[n, H, W, 1]` and their poses `[n, P]` as the networks take them."""
+        contexts = to_level_middle(np.asarray(contexts, np.float32))[..., None]
+        return tf.constant(contexts), self.poses(slices)
+
+    def _decoded(self, images: tf.Tensor) -> np.ndarray:
+        """Returns images `[..., H, W, 1]` of the networks as `[..., H, W]` in [0, 1]."""
+        return np.clip(from_level_middle(images.numpy()[..., 0]), 0.0, 1.0)
+
+
 class TrainedModel(NumpyModel):
-    """A `ConditionalBruno` with the settings of its dataset.
+    """A trained `ConditionalBruno`.
 
     Attributes:
         bruno: The `ConditionalBruno`.
-        definition: The `DatasetDefinition` it was trained for.
-        name: Name for reports.
-        info: Dict of what the model was trained on.
-        sampling: Dict of arguments of the process' `sample` by which samples are drawn, see `ModelSettings`.
-        temperature: Factor of all deviations of samples from the mean, in latent space.
+        sampling: Arguments of the process' `sample`, see `ModelSettings`.
     """
 
-    def __init__(self, bruno, definition, name, info, sampling=None, temperature=1.0):
+    def __init__(
+        self,
+        bruno: ConditionalBruno,
+        definition: DatasetDefinition,
+        name: str,
+        info: RunInfo,
+        sampling: Mapping[str, Any] | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         """Wraps a model; see `load`."""
         super().__init__(definition, name, info, True, sampling, temperature)
         self.bruno = bruno
@@ -31,20 +86,20 @@ class TrainedModel(NumpyModel):
         self._sample = tf.function(self._sample_images, autograph=False, reduce_retracing=True)
         self._log_prob = tf.function(self._joint_log_prob, autograph=False, reduce_retracing=True)
 
-    def with_temperature(self, temperature):
+    def with_temperature(self, temperature: float) -> 'TrainedModel':
         """Returns the same model whose samples deviate from the mean `temperature` times as much."""
         return TrainedModel(self.bruno, self.definition, self.name, self.info, self.sampling, temperature)
 
-    def predict(self, context_images, context_slices, query_slices):
-        """Returns the mean image of every query slice.
+    def predict(self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike) -> np.ndarray:
+        """Returns the decoded mean of the process at every query slice.
 
         Args:
-            context_images: Array `[S, n, H, W]`, n >= 0.
-            context_slices: Integers `[n]`.
-            query_slices: Integers `[Q]`.
+            context_images: `[S, n, H, W]`, n >= 0.
+            context_slices: `[n]`, slice numbers of the contexts.
+            query_slices: `[Q]`, slice numbers to predict.
 
         Returns:
-            float32 array `[S, Q, H, W]` in [0, 1]: the decoded mean of the process.
+            float32 `[S, Q, H, W]` in [0, 1].
         """
         poses = self.poses(query_slices)
         # A few subjects at once: the same memory for any number of them.
@@ -52,18 +107,25 @@ class TrainedModel(NumpyModel):
         means = [self._decoded(self._predict(*self._inputs(part, context_slices), poses)) for part in parts]
         return np.concatenate(means)
 
-    def sample(self, context_images, context_slices, query_slices, num_samples, seed):
+    def sample(
+        self,
+        context_images: np.ndarray,
+        context_slices: ArrayLike,
+        query_slices: ArrayLike,
+        num_samples: int,
+        seed: int,
+    ) -> np.ndarray:
         """Draws all query slices jointly.
 
         Args:
-            context_images: Array `[S, n, H, W]`, n >= 0.
-            context_slices: Integers `[n]`.
-            query_slices: Integers `[Q]`.
-            num_samples: Integer, N.
-            seed: Integer.
+            context_images: `[S, n, H, W]`, n >= 0.
+            context_slices: `[n]`, slice numbers of the contexts.
+            query_slices: `[Q]`, slice numbers to draw.
+            num_samples: N.
+            seed: Seed of the samples.
 
         Returns:
-            float32 array `[N, S, Q, H, W]` in [0, 1].
+            float32 `[N, S, Q, H, W]` in [0, 1].
         """
         drawn = []
         for subject, contexts in enumerate(context_images):
@@ -73,23 +135,30 @@ class TrainedModel(NumpyModel):
             drawn.append(self._decoded(images))
         return np.stack(drawn, axis=1)
 
-    def log_prob(self, images, slices):
+    def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
         """Returns the joint log-density of slices, in nats, on the continuous intensities given.
 
         Args:
-            images: Array `[S, n, H, W]` in [0, 1].
-            slices: Integers `[n]`.
+            images: `[S, n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
 
         Returns:
-            Array `[S]`.
+            `[S]`.
         """
         return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
 
-    def _mean_images(self, contexts, context_poses, query_poses):
+    def _mean_images(self, contexts: tf.Tensor, context_poses: tf.Tensor, query_poses: tf.Tensor) -> tf.Tensor:
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         return posterior.mean_image(query_poses)
 
-    def _sample_images(self, contexts, context_poses, query_poses, num_samples, seed):
+    def _sample_images(
+        self,
+        contexts: tf.Tensor,
+        context_poses: tf.Tensor,
+        query_poses: tf.Tensor,
+        num_samples: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> tf.Tensor:
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])
         process = posterior.distribution
         latents = process.sample(num_samples, seed=seed, conditional_input=query_poses, **self.sampling)
@@ -99,6 +168,6 @@ class TrainedModel(NumpyModel):
         # One sample after the other: that stays in the caches of a processor, and in less memory.
         return tf.map_fn(lambda latent: posterior.decode(latent, query_poses), latents, parallel_iterations=1)
 
-    def _joint_log_prob(self, images, poses):
+    def _joint_log_prob(self, images: tf.Tensor, poses: tf.Tensor) -> tf.Tensor:
         empty = self.bruno.posterior(images[:0], poses[:0], tf.shape(images)[0])
         return empty.log_prob(images, bijector_kwargs={'conditional_input': poses})

@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""Settings of the training of a model."""
 
 import dataclasses
 from typing import Annotated, Generic, TypeVar
@@ -24,19 +24,20 @@ class ObjectiveSettings:
         structural: Weight of 1 - SSIM of the decoded predictive mean.
         foreground_share: Weight of the foreground in that SSIM; whole slices have the rest.
         squared_error: Weight of the squared error of the decoded predictive mean.
-        prior_squared_error: The same without contexts; None for `squared_error`.
-        prior_decay: With n contexts the weight is `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`
-            with this exponent d; None for `squared_error` from one context on.
+        prior_squared_error: The same weight without contexts; None for `squared_error`.
+        prior_decay: Exponent d of the weight with n contexts, which is
+            `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`; None for `squared_error` from one
+            context on.
         max_contexts: Largest number of contexts in training.
-        context_power: Exponent of the uniform number that the number of contexts is drawn by: with 1 all numbers are
-            equally frequent, above 1 small ones are more frequent.
-        prior_every: Every so many steps there are no contexts, and volumes are not augmented, since the mean of
-            augmented volumes is more blurred than that of the subjects; the other steps have at least one context.
-            0: no contexts are as likely as any other number.
+        context_power: Exponent of the uniform random number that the number of contexts is proportional to: with 1 all
+            numbers are equally frequent, above 1 small ones are more frequent.
+        prior_every: Interval of the steps without contexts, whose volumes are not augmented, since the mean of
+            augmented volumes is more blurred than the mean of the subjects; all other steps have at least one context.
+            0: zero contexts are as likely as any other number.
         scored_targets: Largest number of targets in the conditional likelihood. Without a weight of `joint`, no others
             are encoded; the terms of the decoded mean still include all. None for all.
-        independent_targets: Whether the conditional likelihood is that of each target by itself, as in the code of
-            Conditional BRUNO, instead of their joint likelihood.
+        independent_targets: Whether the conditional likelihood scores each target by itself, as in the code of
+            Conditional BRUNO, not all targets jointly.
     """
 
     joint: NonNegative = 1.0
@@ -59,8 +60,8 @@ class BoundSettings:
 
     Attributes:
         first_std: Standard deviation of the pixels at the start of the training; images lie in [0, 1].
-        last_std: The same at its end, and in every evaluation.
-        std_steps: Steps over which it falls linearly; 0 for the first half of the run.
+        last_std: The same at the end of the training, and in every evaluation.
+        std_steps: Steps over which the standard deviation falls linearly; 0 for the first half of the run.
         rate_steps: Steps over which the learning rate falls linearly to a tenth; 0 for a warm-up and a half cosine
             that ends with the run.
         min_contexts: Least number of contexts in training.
@@ -74,19 +75,19 @@ class BoundSettings:
     min_contexts: WholeNumber = 0
     max_contexts: Count = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.min_contexts > self.max_contexts:
             raise ValueError(
-                f'`min_contexts` must be at most max_contexts = {self.max_contexts}, got {self.min_contexts}.'
+                f'`min_contexts` must be at most `max_contexts`, {self.max_contexts}, got {self.min_contexts}.'
             )
 
 
 @dataclass(frozen=True, config=STRICT)
 class AugmentationSettings:
-    """How strongly volumes are changed; every strength is one standard deviation, 0 leaves that change out.
+    """Random changes of the training volumes; every strength is a standard deviation, and 0 leaves that change out.
 
     Attributes:
-        probability: Share of the sequences that are augmented at all.
+        probability: Share of the sequences that are augmented.
         displacement: Smooth random displacement of every point, mm.
         length: Length scale of the displacement's Gaussian covariance, mm.
         scaling: Relative change of size.
@@ -108,13 +109,13 @@ class AugmentationSettings:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingSettings(Generic[Objective]):
-    """How a model is trained.
+    """Settings of the training of a model.
 
     Attributes:
         steps: Number of optimisation steps.
         max_minutes: Time limit of the training loop; the learning rate then follows the clock. 0 for none.
         batch_size: Sequences (subjects) in a step, over all devices together.
-        micro_batches: Parts of a batch that are computed one after the other; more parts need less memory.
+        micro_batches: Number of parts of a batch that are computed one after the other; more parts need less memory.
         sequence_length: Slices of a sequence, M.
         common_slices: Whether all sequences of a batch have the same poses; a factor process then computes the
             products of its loadings once for all of them.
@@ -126,7 +127,7 @@ class TrainingSettings(Generic[Objective]):
         seed: Seed of weights and data.
         objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
         augmentation: Random changes of the training volumes.
-        start: How the model is started in closed form.
+        start: Settings of the closed-form start.
         start_volumes: Number of volumes of that start: the training subjects, and augmented copies of them. 0 for the
             subjects alone.
     """
@@ -148,11 +149,11 @@ class TrainingSettings(Generic[Objective]):
     start: StartSettings = dataclasses.field(default_factory=StartSettings)
     start_volumes: WholeNumber = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch_size % self.micro_batches:
-            raise ValueError(f'`micro_batches` must divide batch_size = {self.batch_size}, got {self.micro_batches}.')
+            raise ValueError(f'`micro_batches` must divide `batch_size`, {self.batch_size}, got {self.micro_batches}.')
         if isinstance(self.objective, BoundSettings) and self.objective.max_contexts >= self.sequence_length:
             raise ValueError(
-                f'`sequence_length` must be above the largest number of contexts, {self.objective.max_contexts}, got '
+                f'`sequence_length` must be above `max_contexts`, {self.objective.max_contexts}, got '
                 f'{self.sequence_length}.'
             )

@@ -1,4 +1,4 @@
-"""Training: settings and presets, the pipeline of sequences, objectives, and the loop."""
+"""Training: settings and presets, the pipeline of sequences, losses, and the loop."""
 
 from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings, ObjectiveSettings, TrainingSettings
 from tfp_bruno.training.presets import make_settings, preset_names, read_preset

@@ -1,15 +1,20 @@
-"""Augments a subject's volume anew each time that slices are drawn from it."""
+"""Random augmentation of a subject's volume, drawn anew for every sequence of slices."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
+
+from tfp_bruno.runs import AugmentationSettings
 
 __all__ = ['augment_slices']
 
 _FEATURES = 24
 
 
-def augment_slices(volume, slices, spacing, settings, seed):
+def augment_slices(
+    volume: tf.Tensor, slices: tf.Tensor, spacing: Sequence[float], settings: AugmentationSettings, seed: tf.Tensor
+) -> tf.Tensor:
     """Draws slices of a randomly augmented copy of a volume.
 
     The displacement is a Gaussian process over space with a squared-exponential covariance, in its random-feature
@@ -17,14 +22,14 @@ def augment_slices(volume, slices, spacing, settings, seed):
     product.
 
     Args:
-        volume: float32 `Tensor` `[K, H, W]` in [0, 1].
-        slices: int32 `Tensor` `[M]`, the slices to draw.
-        spacing: Three floats, the distance between neighbouring voxels along (K, H, W), mm.
-        settings: `AugmentationSettings`.
-        seed: int32 `Tensor` `[2]`, a stateless seed.
+        volume: float32 `[K, H, W]` in [0, 1].
+        slices: int32 `[M]`, the slices to draw.
+        spacing: Distance between neighbouring voxels along (K, H, W), mm.
+        settings: Strengths of the changes.
+        seed: int32 `[2]`, a stateless seed.
 
     Returns:
-        float32 `Tensor` `[M, H, W]` in [0, 1]. All slices of one call show the same augmented subject.
+        float32 `[M, H, W]` in [0, 1]. All slices of one call show the same augmented subject.
     """
     shape = volume.shape.as_list()
     seeds = tf.unstack(tf.random.split(seed, 6))
@@ -43,7 +48,7 @@ def augment_slices(volume, slices, spacing, settings, seed):
     return tf.clip_by_value(augmented, 0.0, 1.0)
 
 
-def _smooth_fields(axes, length, seed):
+def _smooth_fields(axes: Sequence[tf.Tensor], length: float, seed: tf.Tensor) -> tf.Tensor:
     """Returns four independent smooth fields of unit variance on the grid of the axes, `[M, H, W, 4]`."""
     frequency_seed, phase_seed, weight_seed = tf.unstack(tf.random.split(seed, 3))
     frequencies = tf.unstack(tf.random.stateless_normal([3, _FEATURES], frequency_seed) / length)
@@ -60,14 +65,14 @@ def _smooth_fields(axes, length, seed):
     return tf.reshape(left @ right, [size[0], size[1], size[2], 4])
 
 
-def _unit_phase(angle):
+def _unit_phase(angle: tf.Tensor) -> tf.Tensor:
     return tf.complex(tf.cos(angle), tf.sin(angle))
 
 
-def _interpolate(volume, points):
-    """Trilinear interpolation at points `[M, H, W, 3]` in voxels; outside, the nearest slice and the background 0."""
+def _interpolate(volume: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Interpolates linearly at points `[M, H, W, 3]` in voxels; outside, the nearest slice and the background 0."""
     depth, height, width = volume.shape.as_list()
-    # A border of background within the slices; beyond the first and last slice there is anatomy that nobody has seen.
+    # A border of background within the slices; beyond the first and last slice the anatomy is unknown.
     padded = tf.reshape(tf.pad(volume, [[0, 0], [1, 1], [1, 1]]), [-1])
     limits = tf.constant([depth - 1.001, height + 0.999, width + 0.999], tf.float32)
     points = tf.clip_by_value(points + tf.constant([0.0, 1.0, 1.0]), 0.0, limits)

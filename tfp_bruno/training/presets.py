@@ -26,23 +26,23 @@ def read_preset(kind: str, preset: str) -> dict[str, Any]:
     Args:
         kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
         preset: Name of a preset of the package, or path of a TOML file with the attributes of `TrainingSettings` and a
-            table `model` with those of the model. With a line `base = "cpu"` the file changes that preset.
+            table `model` with the settings of the model. With a line `base = "cpu"` the file changes that preset.
 
     Returns:
-        The settings that the preset names, nested; see `make_settings`.
+        The settings in the preset, nested; see `make_settings`.
 
     Raises:
         UserError: If there is no such preset, or the file cannot be read.
     """
     names = preset_names(kind)
     if preset not in names and not preset.endswith('.toml'):
-        raise UserError(f'`preset={preset}`: there is none for {kind}; give {", ".join(names)}, or a TOML file.')
+        raise UserError(f'`preset={preset}`: is not a preset of {kind}; give {", ".join(names)}, or a TOML file.')
     values = read_toml(_FOLDER / kind / f'{preset}.toml' if preset in names else preset)
     base = values.pop('base', None)
     if base is None:
         return values
     if base not in names:
-        raise UserError(f'{preset}: base = {base!r} is no preset of {kind}; give one of {", ".join(names)}.')
+        raise UserError(f'{preset}: base = {base!r} is not a preset of {kind}; give one of {", ".join(names)}.')
     return _merge(read_preset(kind, base), values)
 
 
@@ -53,10 +53,10 @@ def make_settings(
 
     Args:
         kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
-        values: Attributes of `TrainingSettings`, and a dict `model` with those of the model beside its sizes, which
-            the dataset decides.
+        values: Attributes of `TrainingSettings`, and a dict `model` with the settings of the model except its sizes,
+            which follow from the dataset.
         definition: The dataset.
-        place: Where the values come from, for errors.
+        place: File or argument that the values come from, for errors.
 
     Returns:
         model: The settings of the model.
@@ -74,7 +74,7 @@ def make_settings(
         if name in own:
             raise UserError(f'{place}: model.{name} follows from the dataset; change the definition of the dataset.')
     rest = {name: value for name, value in values.items() if name != 'model'}
-    model = structure(KINDS[kind].settings, {**sizes, **own}, place, 'model')
+    model: Any = structure(KINDS[kind].settings, {**sizes, **own}, place, 'model')
     training = structure(KINDS[kind].training, {'objective': {}, **rest}, place)
     if training.sequence_length > definition.num_slices:
         raise UserError(
@@ -85,7 +85,7 @@ def make_settings(
 
 
 def _merge(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns nested values with those of another tree in their place."""
+    """Returns nested values, overridden by the values of another tree."""
     merged = dict(base)
     for name, value in values.items():
         is_table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)

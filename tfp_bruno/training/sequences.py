@@ -1,50 +1,47 @@
 """The tf.data pipeline: sequences of (image, pose) pairs of one subject."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.data.encoding import add_level_noise, to_level_middle
+from tfp_bruno.data.encoding import add_level_noise
+from tfp_bruno.runs import AugmentationSettings
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['dequantise', 'make_sequences', 'with_plain_batches']
+__all__ = ['make_sequences', 'with_plain_batches']
 
 
-def dequantise(images, seed=None):
-    """Spreads intensities over the width of one of 256 grey levels.
-
-    Args:
-        images: float32 `Tensor` in [0, 1].
-        seed: int32 `Tensor` `[2]` for uniform noise; `None` puts every image at the middle of its level.
-
-    Returns:
-        `Tensor` of the same shape in [0, 1].
-    """
-    if seed is None:
-        return to_level_middle(images)
-    return add_level_noise(images, tf.random.stateless_uniform(tf.shape(images), seed))
-
-
-def make_sequences(images, sequence_length, batch_size, spacing, augmentation, seed, common_slices=False):
+def make_sequences(
+    images: np.ndarray,
+    sequence_length: int,
+    batch_size: int,
+    spacing: Sequence[float],
+    augmentation: AugmentationSettings,
+    seed: int,
+    common_slices: bool = False,
+) -> tf.data.Dataset:
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
+    Intensities have uniform noise within one of 256 grey levels, so that their density is bounded.
+
     Args:
-        images: float32 array `[S, K, H, W]` in [0, 1]; one that is memory-mapped is read subject by subject.
-        sequence_length: `int`, M.
-        batch_size: `int`, number of sequences in a batch.
-        spacing: Three floats, distance between voxels along (K, H, W), mm.
-        augmentation: `AugmentationSettings`.
-        seed: `int`. The same seed gives the same sequences.
+        images: float32 `[S, K, H, W]` in [0, 1]; a memory-mapped array is read subject by subject.
+        sequence_length: M.
+        batch_size: Number of sequences in a batch.
+        spacing: Distance between voxels along (K, H, W), mm.
+        augmentation: Strengths and frequency of the augmentation.
+        seed: The same seed gives the same sequences.
         common_slices: Whether all sequences of a batch are drawn at the same positions.
 
     Returns:
-        A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses
-        `[batch_size, M, K]`.
+        Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses `[batch_size, M, K]`.
     """
     num_subjects, num_slices = images.shape[:2]
     read = _reader(images)
 
     @tf.autograph.experimental.do_not_convert
-    def draw(index, random):
+    def draw(index: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         seeds = tf.unstack(tf.random.split(tf.cast(random, tf.int32), 5))
         if common_slices:
             seeds[1] = tf.cast([seed, index // batch_size], tf.int32)
@@ -61,33 +58,34 @@ def make_sequences(images, sequence_length, batch_size, spacing, augmentation, s
         else:
             drawn = tf.gather(volume, slices)
         drawn = tf.ensure_shape(drawn, [sequence_length, *images.shape[2:]])
-        return dequantise(drawn, seeds[4])[..., None], tf.one_hot(slices, num_slices)
+        noisy = add_level_noise(drawn, tf.random.stateless_uniform(tf.shape(drawn), seeds[4]))
+        return noisy[..., None], tf.one_hot(slices, num_slices)
 
     sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
     sequences = sequences.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
 
 
-def with_plain_batches(augmented, plain, every, step):
-    """Returns batches of augmented volumes, but for those of every so many steps: these are of volumes as they are.
+def with_plain_batches(augmented: tf.data.Dataset, plain: tf.data.Dataset, every: int, step: int) -> tf.data.Dataset:
+    """Returns batches of augmented volumes, with plain batches at regular steps.
 
     Args:
-        augmented: `tf.data.Dataset` of batches.
-        plain: Another one.
-        every: `int`, above 0.
-        step: `int`, number of the first batch's step: those of multiples of `every` are plain.
+        augmented: Batches.
+        plain: Batches of volumes that are not augmented.
+        every: Steps that are multiples of it take plain batches; above 0.
+        step: Step of the first batch.
     """
     choice = tf.data.Dataset.counter(step).map(lambda number: tf.cast(number % every == 0, tf.int64))
     return tf.data.Dataset.choose_from_datasets([augmented, plain], choice)
 
 
-def _reader(images):
+def _reader(images: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function of a subject's index that gives its volume, `[K, H, W]`."""
     if not isinstance(images, np.memmap):
         volumes = tf.convert_to_tensor(images)
         return lambda subject: volumes[subject]
 
-    def read(subject):
+    def read(subject: tf.Tensor) -> tf.Tensor:
         volume = tf.numpy_function(lambda index: np.array(images[index]), [subject], tf.float32, stateful=False)
         return tf.ensure_shape(volume, images.shape[1:])
 

@@ -1,52 +1,78 @@
-"""What the training loop asks about a kind of model: its start, its loss, its schedules."""
+"""What the training loop needs for each kind of model: start, loss and schedules."""
 
 import dataclasses
+import math
+from collections.abc import Callable
+from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
-from tfp_bruno.models import initialize_model
-from tfp_bruno.runs import BoundSettings
-from tfp_bruno.training.bound import bound_loss, prediction_error
-from tfp_bruno.training.objectives import training_loss
-from tfp_bruno.training.schedules import learning_rate_at, linear_rate_at, pixel_std_at
+from tfp_bruno.baselines.deep import ContextModel
+from tfp_bruno.models import ConditionalBruno, initialize_model
+from tfp_bruno.runs import BoundSettings, ObjectiveSettings, TrainingSettings
+from tfp_bruno.training.objectives import bound_loss, prediction_error, training_loss
 
-__all__ = ['BoundTask', 'LikelihoodTask', 'make_task']
+__all__ = ['BoundTask', 'LikelihoodTask', 'learning_rate_at', 'linear_rate_at', 'make_task', 'pixel_std_at']
+
+# From images `[B, M, H, W, C]` and poses `[B, M, P]` to a scalar loss and its parts.
+Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 
 _HELD_OUT_CONTEXTS = 4
+# Share of the peak learning rate at the end of the schedule of a Generative Query Network.
+_LAST_SHARE = 0.1
+# Share of the run over which the pixels' standard deviation falls, unless a number of steps is set.
+_ANNEALED_SHARE = 0.5
 
 
 class LikelihoodTask:
-    """A `ConditionalBruno`, which has an exact likelihood."""
+    """The training of a `ConditionalBruno`, which has an exact likelihood."""
 
     beta_2 = 0.99
 
-    def __init__(self, settings):
-        """Takes the `TrainingSettings`, with `ObjectiveSettings`."""
+    def __init__(self, settings: TrainingSettings[ObjectiveSettings]) -> None:
         self.settings = settings
 
     @property
     def prior_every(self) -> int:
-        """Every so many steps the volumes are not augmented; 0 for never."""
+        """Interval of the steps without contexts, whose volumes are not augmented; 0 for none."""
         return self.settings.objective.prior_every
 
-    def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
-        """Starts a model from volumes `[N, K, H, W, C]` in (0, 1) of `subjects` `[N]`, and poses `[K, P]`."""
-        initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
-
-    def schedule(self, progress, step):
-        """Returns the numbers that change with the progress of the run and the steps taken, a dict of `float`."""
-        is_prior = self.prior_every > 0 and step % self.prior_every == 0
-        return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
-
-    def draw_loss(self, model, schedule):
-        """Draws what is random about a step.
+    def initialize(
+        self,
+        model: ConditionalBruno,
+        volumes: np.ndarray,
+        poses: np.ndarray,
+        subjects: np.ndarray | None = None,
+        overwrite_volumes: bool = False,
+    ) -> None:
+        """Fits a model in closed form.
 
         Args:
             model: The model.
-            schedule: Dict of scalar tensors, see `schedule`.
+            volumes: `[N, K, H, W, C]` in (0, 1).
+            poses: `[K, P]`.
+            subjects: Subject of each volume, integers `[N]`; `None`: each its own.
+            overwrite_volumes: Whether `volumes` may be overwritten, which saves memory.
+        """
+        initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
 
-        Returns:
-            Callable from images `[B, M, H, W, C]` and poses `[B, M, P]` to a scalar loss and its parts, a dict.
+    def schedule(self, progress: float, step: int) -> dict[str, float]:
+        """Returns the scheduled values of a step, by name.
+
+        Args:
+            progress: Share of the run that is done, in [0, 1].
+            step: Number of steps taken.
+        """
+        is_prior = self.prior_every > 0 and step % self.prior_every == 0
+        return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
+
+    def draw_loss(self, model: ConditionalBruno, schedule: dict[str, tf.Tensor]) -> Loss:
+        """Draws the number of contexts of a step, and returns its loss.
+
+        Args:
+            model: The model.
+            schedule: Scalars, see `schedule`.
         """
         objective = self.settings.objective
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
@@ -55,49 +81,55 @@ class LikelihoodTask:
         num_contexts = tf.minimum(least + tf.cast((most + 1.0 - least) * drawn, tf.int32), most)
         num_contexts = tf.where(schedule['is_prior'] > 0.0, 0, num_contexts)
 
-        def loss(images, poses):
+        def loss(images: tf.Tensor, poses: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             poses = poses[0] if self.settings.common_slices else poses
             return training_loss(model, images, poses, objective, num_contexts)
 
         return loss
 
-    def held_out(self, model, images, poses):
-        """Returns the parts of the loss with four contexts, the same every time."""
+    def held_out(self, model: ConditionalBruno, images: tf.Tensor, poses: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the parts of the loss with four contexts, for all targets."""
         contexts = tf.constant(min(_HELD_OUT_CONTEXTS, self.settings.sequence_length - 1))
-        # Of all targets, whatever training scores.
         objective = dataclasses.replace(self.settings.objective, scored_targets=None)
         return training_loss(model, images, poses, objective, contexts)[1]
 
 
 class BoundTask:
-    """A deep baseline, which has a lower bound of its likelihood; the methods are those of `LikelihoodTask`."""
+    """The training of a deep baseline, which has a lower bound of its likelihood; methods as in `LikelihoodTask`."""
 
     beta_2 = 0.999
     prior_every = 0
 
-    def __init__(self, settings):
-        """Takes the `TrainingSettings`, with `BoundSettings`."""
+    def __init__(self, settings: TrainingSettings[BoundSettings]) -> None:
         self.settings = settings
 
-    def initialize(self, model, volumes, poses, subjects=None, overwrite_volumes=False):
-        """Takes mean images, where the model wants any."""
+    def initialize(
+        self,
+        model: ContextModel,
+        volumes: np.ndarray,
+        poses: np.ndarray,
+        subjects: np.ndarray | None = None,
+        overwrite_volumes: bool = False,
+    ) -> None:
+        """Sets the mean images of a model that uses them."""
         model.initialize(volumes, poses)
 
-    def schedule(self, progress, step):
-        """Returns learning rate and standard deviation of the pixels."""
+    def schedule(self, progress: float, step: int) -> dict[str, float]:
+        """Returns the learning rate and the standard deviation of the pixels."""
         objective = self.settings.objective
-        rate = linear_rate_at(step, self.settings) if objective.rate_steps else None
-        return {
-            'learning_rate': learning_rate_at(progress, step, self.settings) if rate is None else rate,
-            'pixel_std': pixel_std_at(progress, step, objective),
-        }
+        rate = (
+            linear_rate_at(step, self.settings)
+            if objective.rate_steps
+            else learning_rate_at(progress, step, self.settings)
+        )
+        return {'learning_rate': rate, 'pixel_std': pixel_std_at(progress, step, objective)}
 
-    def draw_loss(self, model, schedule):
-        """Draws the latent variables' seed; the number of contexts is drawn for each sequence."""
+    def draw_loss(self, model: ContextModel, schedule: dict[str, tf.Tensor]) -> Loss:
+        """Draws the seed of the latent variables; the loss draws a number of contexts for each sequence."""
         objective = self.settings.objective
         seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
 
-        def loss(images, poses):
+        def loss(images: tf.Tensor, poses: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             number = tf.random.uniform(
                 tf.shape(images)[:1], objective.min_contexts, objective.max_contexts + 1, tf.int32
             )
@@ -105,10 +137,10 @@ class BoundTask:
 
         return loss
 
-    def held_out(self, model, images, poses):
-        """Returns loss and parts with four contexts and the last standard deviation, and the error of the prediction.
+    def held_out(self, model: ContextModel, images: tf.Tensor, poses: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the loss and its parts with four contexts and the last standard deviation.
 
-        'squared_error' is that of a reconstruction, whose latent variables have seen the query;
+        'squared_error' is the error of a reconstruction, whose latent variables depend on the query;
         'prediction_error' that of the mean image given the contexts alone.
         """
         objective = self.settings.objective
@@ -119,6 +151,41 @@ class BoundTask:
         return {'loss': loss, **parts, 'prediction_error': prediction_error(*inputs)}
 
 
-def make_task(settings):
-    """Returns the task of `TrainingSettings`, which their objective decides."""
-    return (BoundTask if isinstance(settings.objective, BoundSettings) else LikelihoodTask)(settings)
+def make_task(settings: TrainingSettings) -> LikelihoodTask | BoundTask:
+    """Returns the task that the objective of some settings belongs to."""
+    return BoundTask(settings) if isinstance(settings.objective, BoundSettings) else LikelihoodTask(settings)
+
+
+def learning_rate_at(progress: float, step: int, settings: TrainingSettings) -> float:
+    """Returns the learning rate: a linear warm-up, then a half cosine down to 1 % of the peak.
+
+    Args:
+        progress: Share of the run that is done, in [0, 1].
+        step: Number of steps taken.
+        settings: Peak and warm-up.
+    """
+    warm_up = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    return settings.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+
+
+def linear_rate_at(step: int, settings: TrainingSettings[BoundSettings]) -> float:
+    """Returns the learning rate of a Generative Query Network: it falls linearly from the peak to a tenth of it.
+
+    Args:
+        step: Number of steps taken.
+        settings: Peak, and an objective whose `rate_steps` are above 0.
+    """
+    share = min(1.0, step / settings.objective.rate_steps)
+    return settings.learning_rate * (1.0 - (1.0 - _LAST_SHARE) * share)
+
+
+def pixel_std_at(progress: float, step: int, objective: BoundSettings) -> float:
+    """Returns the pixels' standard deviation: it falls linearly, then stays constant.
+
+    Args:
+        progress: Share of the run that is done, in [0, 1].
+        step: Number of steps taken.
+        objective: First and last value, and the steps between them.
+    """
+    share = step / objective.std_steps if objective.std_steps else progress / _ANNEALED_SHARE
+    return objective.first_std + (objective.last_std - objective.first_std) * min(1.0, share)

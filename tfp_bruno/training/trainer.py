@@ -2,15 +2,18 @@
 
 import math
 import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfp_bruno.runs import TrainingSettings
 from tfp_bruno.runs.kinds import build
-from tfp_bruno.training.accumulation import accumulated_gradients
 from tfp_bruno.training.tasks import make_task
 
-__all__ = ['Trainer']
+__all__ = ['Trainer', 'accumulated_gradients']
 
 
 class Trainer:
@@ -18,22 +21,25 @@ class Trainer:
 
     Attributes:
         model: The model that is trained: a `ConditionalBruno` or a deep baseline.
-        averaged_model: A second model with the moving averages of the weights, which evaluation and reconstruction use.
-        step: `tf.Variable`, number of steps taken.
-        seconds: `tf.Variable`, time that the loop has taken, over all resumptions.
+        averaged_model: A second model with the moving averages of the weights, for evaluation and reconstruction.
+        step: Number of steps taken, a variable.
+        seconds: Time that the loop has taken, over all resumptions, a variable.
+        checkpoint: The state of the training, a `tf.train.Checkpoint`.
     """
 
-    def __init__(self, model_settings, settings, strategy=None):
+    def __init__(
+        self, model_settings: Any, settings: TrainingSettings, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
         """Creates all variables.
 
         Args:
-            model_settings: Settings of a kind of model, see `tfp_bruno.runs.kinds`.
-            settings: `TrainingSettings`, whose objective fits that kind.
-            strategy: A `tf.distribute.Strategy`. Default value: `None`, the current one.
+            model_settings: Settings of a kind of model, see `tfp_bruno.runs.KINDS`.
+            settings: Settings of its training, with an objective of that kind.
+            strategy: Devices of the training; `None`: the current strategy.
         """
         self.settings = settings
         self.strategy = strategy or tf.distribute.get_strategy()
-        self._task = make_task(settings)
+        self._task: Any = make_task(settings)
         # Outside the scope: a mirrored variable cannot be read as a number.
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name='seconds')
@@ -46,7 +52,7 @@ class Trainer:
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=self._task.beta_2, global_clipnorm=settings.clip_norm
             )
-            # Now, not in the first step: there, mirrored ones cannot be made.
+            # Now, not in the first step, in which mirrored variables cannot be created.
             self._optimizer._create_all_weights(self._variables)
         self.checkpoint = tf.train.Checkpoint(
             model=tf.train.Checkpoint(variables=list(self._variables)),
@@ -56,33 +62,41 @@ class Trainer:
             seconds=self.seconds,
         )
 
-    def initialize(self, volumes, poses, subjects=None, overwrite_volumes=False):
-        """Starts the model in closed form, or from what it wants of the training data.
+    def initialize(
+        self,
+        volumes: np.ndarray,
+        poses: np.ndarray,
+        subjects: np.ndarray | None = None,
+        overwrite_volumes: bool = False,
+    ) -> None:
+        """Fits the model to training data in closed form, as far as its kind has one.
 
         Args:
-            volumes: float32 array `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
-            poses: float32 array `[K, P]`.
-            subjects: Integers `[N]`, the subject that each volume is of. Default value: `None`, each its own.
-            overwrite_volumes: Whether `volumes` may be lost, which saves memory. Default value: `False`.
+            volumes: float32 or float16 `[N, K, H, W, C]` in (0, 1), see `starting_volumes`.
+            poses: float32 `[K, P]`.
+            subjects: Subject of each volume, integers `[N]`; `None`: each its own.
+            overwrite_volumes: Whether `volumes` may be overwritten, which saves memory.
         """
         self._task.initialize(self.model, volumes, poses, subjects, overwrite_volumes)
         self.copy_to_average()
 
-    def restore(self, path):
+    def restore(self, path: str) -> None:
         """Restores the state that `checkpoint` saved under a path."""
         self.checkpoint.restore(path).assert_existing_objects_matched()
         for variable, average in zip(self.model.variables, self.averaged_model.variables, strict=True):
             if not variable.trainable:
                 variable.assign(average)
 
-    def copy_to_average(self):
+    def copy_to_average(self) -> None:
         """Makes the averaged model equal to the trained one."""
         for average, variable in zip(self.averaged_model.variables, self.model.variables, strict=True):
             average.assign(variable)
 
     # Nothing in a step needs AutoGraph, whose conversion would take half the time of the first step.
     @tf.function(autograph=False)
-    def _train_step(self, images, poses, schedule, decay):
+    def _train_step(
+        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], decay: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         self._optimizer.learning_rate.assign(schedule['learning_rate'])
         parts = self.strategy.run(self._replica_step, args=(images, poses, schedule))
         for average, variable in zip(self.averaged_model.trainable_variables, self._variables, strict=True):
@@ -92,33 +106,35 @@ class Trainer:
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None) for name, part in parts.items()
         }
 
-    def _replica_step(self, images, poses, schedule):
+    def _replica_step(
+        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         parts, gradients = accumulated_gradients(
             self._task.draw_loss(self.model, schedule), self._variables, (images, poses), self.settings.micro_batches
         )
-        # The optimiser adds up the replicas'.
+        # The optimiser adds up the gradients of the replicas.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         return parts
 
-    def progress(self):
-        """Returns the share of the run that is done: of the steps, or of the time where that is nearer to its end."""
+    def progress(self) -> float:
+        """Returns the share of the run that is done, by steps or by time, whichever is larger."""
         by_steps = int(self.step) / self.settings.steps
         limit = 60.0 * self.settings.max_minutes
         return max(by_steps, float(self.seconds) / limit) if limit > 0 else by_steps
 
-    def train(self, sequences):
+    def train(self, sequences: tf.data.Dataset) -> Iterator[tuple[int, dict[str, tf.Tensor]]]:
         """Takes steps until the run is done.
 
         Args:
-            sequences: `tf.data.Dataset` of (images, poses), see `make_sequences`; batches are split over the devices.
+            sequences: Pairs of images and poses, see `make_sequences`; batches are split over the devices.
 
         Yields:
-            After each step, `(step, parts)`: the number of steps taken and a dict of scalar tensors, as
-            the loss of the model's kind names them.
+            After each step, the number of steps taken, and the loss with its parts by name, see
+            `tfp_bruno.training.objectives`.
 
         Raises:
-            FloatingPointError: if the loss is no longer finite.
+            FloatingPointError: If the loss is no longer finite.
         """
         iterator = iter(self.strategy.experimental_distribute_dataset(sequences))
         step, seconds = int(self.step), float(self.seconds)
@@ -127,7 +143,7 @@ class Trainer:
             images, poses = next(iterator)
             schedule = self._task.schedule(self.progress(), step)
             schedule = {name: tf.constant(value, tf.float32) for name, value in schedule.items()}
-            # The average forgets the untrained weights first: its memory grows with the run.
+            # Averages over few steps at first, so that the untrained weights are soon forgotten.
             decay = min(self.settings.average_decay, (1.0 + step) / (10.0 + step))
             parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32))
             if not math.isfinite(float(parts['loss'])):
@@ -136,3 +152,64 @@ class Trainer:
             seconds += time.monotonic() - began
             self.seconds.assign(seconds)
             yield step, parts
+
+
+def accumulated_gradients(
+    loss_fn: Callable[..., tuple[tf.Tensor, dict[str, tf.Tensor]]],
+    variables: Sequence[tf.Variable],
+    inputs: tuple[tf.Tensor, ...],
+    micro_batches: int,
+) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    """Returns the mean loss over parts of a batch, and its gradients, in the memory of one part.
+
+    With one part this is a plain gradient. The parts are of equal size, so for a loss that is a mean over the batch the
+    result is that of the whole batch.
+
+    Args:
+        loss_fn: From the tensors of `inputs`, or parts of them, to a scalar loss and other scalars by name.
+        variables: Variables to differentiate by.
+        inputs: Tensors whose first axis is the batch.
+        micro_batches: Number of parts; the batch must be a multiple of it.
+
+    Returns:
+        parts: The mean scalars by name, with the loss as `'loss'`.
+        gradients: Dense, one per variable; zero if the loss does not depend on it.
+    """
+    if micro_batches == 1:
+        return _value_and_gradients(loss_fn, variables, inputs)
+    split = [tf.reshape(part, tf.concat([[micro_batches, -1], tf.shape(part)[1:]], 0)) for part in inputs]
+    # The static shapes, where they are known.
+    shapes = [[part.shape[0] and part.shape[0] // micro_batches, *part.shape[1:]] for part in inputs]
+
+    @tf.function(autograph=False)
+    def evaluate(*chosen: tf.Tensor) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+        parts, gradients = _value_and_gradients(loss_fn, variables, chosen, 1.0 / micro_batches)
+        return {name: part / micro_batches for name, part in parts.items()}, gradients
+
+    def add(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+        chosen = [tf.ensure_shape(part[index], shape) for part, shape in zip(split, shapes, strict=True)]
+        return index + 1, tf.nest.map_structure(tf.add, total, evaluate(*chosen))
+
+    specs = [tf.TensorSpec(shape, part.dtype) for part, shape in zip(split, shapes, strict=True)]
+    start = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), evaluate.get_concrete_function(*specs).structured_outputs
+    )
+    # One after the other: in parallel they would need the memory that this saves.
+    _, total = tf.while_loop(
+        lambda index, _: index < micro_batches, add, (tf.constant(0), start), parallel_iterations=1
+    )
+    return total
+
+
+def _value_and_gradients(
+    loss_fn: Callable[..., tuple[tf.Tensor, dict[str, tf.Tensor]]],
+    variables: Sequence[tf.Variable],
+    inputs: tuple[tf.Tensor, ...],
+    scale: float = 1.0,
+) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    with tf.GradientTape() as tape:
+        loss, parts = loss_fn(*inputs)
+        scaled = loss * scale
+    gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    # The gradient of a table is sparse, with which Adam takes several times as long.
+    return {'loss': loss, **parts}, [tf.convert_to_tensor(gradient) for gradient in gradients]

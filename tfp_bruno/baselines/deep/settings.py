@@ -1,4 +1,4 @@
-"""All that a deep baseline is made of."""
+"""Settings of the deep baselines."""
 
 from typing import Literal
 
@@ -11,19 +11,19 @@ __all__ = ['ConditionalVAESettings', 'GenerativeQueryNetworkSettings']
 
 @dataclass(frozen=True, config=STRICT)
 class _ContextSettings:
-    """What both baselines have.
+    """Settings that both baselines have.
 
     Attributes:
         image_shape: `(H, W, C)`, H and W multiples of 8.
         num_slices: K, the size of the one-hot pose.
         representation: Network that encodes a context: 'tower', 'pool' or 'pyramid'.
-        aggregation: Whether the contexts' encodings are added up ('sum') or averaged ('mean'); both are 0 without any.
+        aggregation: Whether encoded contexts are added up ('sum') or averaged ('mean'); both are 0 without contexts.
         representation_channels: Features of an encoded context.
         pose_encoding: 'plain', the vector as it is, or 'fourier': sines and cosines of a slice's position in its stack,
             for one-hot poses.
-        pose_channels: Channels of the map that a pose is spread out to, where it joins a grid.
-        centred: Whether images are taken as deviations from the training data's mean image at their pose, in units of
-            each pixel's own where they are generated.
+        pose_channels: Channels of the spatial map that a pose becomes before it is joined to a grid of features.
+        centred: Whether images are deviations from the mean image of the training data at their pose; generated ones
+            in units of each pixel's standard deviation.
     """
 
     image_shape: tuple[Count, Count, Count]
@@ -35,19 +35,21 @@ class _ContextSettings:
     pose_channels: Count = 8
     centred: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if any(size % 8 for size in self.image_shape[:2]):
             raise ValueError(f'`image_shape` must be (H, W, C) with multiples of 8, got {self.image_shape}.')
         if self.representation == 'pyramid' and self.representation_channels % 8:
-            raise ValueError('`representation_channels` of a pyramid must be a multiple of 8.')
+            raise ValueError(
+                f'`representation_channels` of a pyramid must be a multiple of 8, got {self.representation_channels}.'
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
 class GenerativeQueryNetworkSettings(_ContextSettings):
-    """All that a `GenerativeQueryNetwork` is made of; the defaults are those of its paper.
+    """Settings of a `GenerativeQueryNetwork`; the defaults are those of its paper.
 
     Attributes:
-        steps: Steps of the recurrent cores, each with latent variables of its own.
+        steps: Steps of the recurrent cores, each with its own latent variables.
         shared_cores: Whether all steps have the same weights.
         hidden_channels: Channels of the states of the generator and the inference core.
         canvas_channels: Channels of the canvas, at the image's resolution.
@@ -62,7 +64,7 @@ class GenerativeQueryNetworkSettings(_ContextSettings):
     latent_channels: Count = 3
     kernel_size: Count = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.kernel_size % 2 == 0:
             raise ValueError(f'`kernel_size` must be odd, got {self.kernel_size}.')
@@ -70,7 +72,7 @@ class GenerativeQueryNetworkSettings(_ContextSettings):
 
 @dataclass(frozen=True, config=STRICT)
 class ConditionalVAESettings(_ContextSettings):
-    """All that a `ConditionalVAE` is made of.
+    """Settings of a `ConditionalVAE`.
 
     Attributes:
         filters: Filters of the two convolutions at each resolution, from the image's to an eighth of it.
@@ -81,7 +83,7 @@ class ConditionalVAESettings(_ContextSettings):
     filters: tuple[Count, Count, Count, Count] = (32, 64, 128, 256)
     latent_size: Count = 128
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.representation != 'tower':
-            raise ValueError('`representation` of a conditional VAE must be tower.')
+            raise ValueError(f'`representation` of a conditional VAE must be tower, got {self.representation}.')
