@@ -75,17 +75,12 @@ BASELINES = {
 COUNTS = ('0', '1', '3', '4', '7')
 
 
-def main(argv):
+def main():
     """Trains, evaluates and writes the table.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a run fails, or the file of --output or --figure cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     rows = STUDIES[STUDY.value]
     # The baselines are the same for all.
     metrics = {name: _run(f'{STUDY.value}_{index}', row, index == 0) for index, (name, row) in enumerate(rows.items())}

@@ -32,16 +32,12 @@ _REPEATS = {32: 2, 16: 8, 8: 32}
 _OPERATIONS = ('convolution', 'gradient by inputs', 'gradient by kernels', 'ELU', 'its gradient', 'sum over pixels')
 
 
-def main(argv):
+def main():
     """Measures, prints, and writes the table where --output says.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if the file of --output cannot be used.
     """
-    peer.check_arguments(argv)
     app.import_tensorflow()
     import tensorflow as tf
 

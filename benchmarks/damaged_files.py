@@ -210,17 +210,12 @@ def _complete_and_exit(model, scan, out, log):
         os._exit(code)
 
 
-def main(argv):
+def main():
     """Tries the files and prints what became of them.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a file ended in anything but a volume or one line.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     with tempfile.TemporaryDirectory() as folder:
         outcomes = list(try_files(FILES.value, SEED.value, pathlib.Path(folder)))
     bad = [outcome for outcome in outcomes if not outcome.is_good]

@@ -46,17 +46,12 @@ _ALONE = {
 }
 
 
-def main(argv):
+def main():
     """Measures, prints, and writes the table where --output says.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a peer cannot be run, or the file of --output cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     if PEER_PYTHON.value and not shutil.which(PEER_PYTHON.value):
         raise UserError(f'--peer_python={PEER_PYTHON.value}: cannot be run; give a Python.')
     app.import_tensorflow()

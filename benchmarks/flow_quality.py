@@ -19,9 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tfp_bruno import data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.cli.loading import load_volumes
 from tfp_bruno.contracts import RunInfo
-from tfp_bruno.errors import UserError
 
 DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of volumes; default: built-in phantoms.')
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
@@ -35,17 +34,12 @@ _HEAD = (
 )
 
 
-def main(argv):
+def main():
     """Trains, measures and writes the table.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if the data or the file of --output cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     app.import_tensorflow()
     definition = dataclasses.replace(data.get_definition('fetal'), image_size=_IMAGE_SIZE)
     info = RunInfo(DATA_DIR.value, '', is_phantom=False, phantom_subjects=120, seed=0, preset='')

@@ -37,13 +37,8 @@ IN_TURN = peer.add_in_turn_flag()
 _POSE_SIZE = 2
 
 
-def main(argv):
-    """Measures and prints.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
-    """
-    peer.check_arguments(argv)
+def main():
+    """Measures and prints."""
     output = peer.stdout_for_result()
     app.import_tensorflow()
     peer.report(output, *_measure(), IN_TURN.value)

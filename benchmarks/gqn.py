@@ -31,17 +31,12 @@ _STD = 0.1
 _TOLD = (0, 1, 2, 4)
 
 
-def main(argv):
+def main():
     """Measures, prints, and writes the tables where --output says.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a flag or the file of --output cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     known = {'toy': _toy, 'speed': _speed}
     for part in PARTS.value:
         if part not in known:

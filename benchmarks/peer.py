@@ -11,12 +11,9 @@ import time
 
 from absl import flags
 
-from tfp_bruno.errors import UserError
-
 __all__ = [
     'add_in_turn_flag',
     'add_repeats_flag',
-    'check_arguments',
     'has_bfloat16',
     'in_turn',
     'median_seconds',
@@ -40,12 +37,6 @@ def add_in_turn_flag():
     return flags.DEFINE_bool(
         'in_turn', False, 'After the figures, times so many training steps as each line of the standard input says.'
     )
-
-
-def check_arguments(argv):
-    """Raises a `UserError` if anything but flags was given."""
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
 
 
 def stdout_for_result():

@@ -50,16 +50,12 @@ REPEATS = peer.add_repeats_flag()
 IN_TURN = peer.add_in_turn_flag()
 
 
-def main(argv):
+def main():
     """Measures and prints.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if the flags do not fit together, or PyTorch or normflows is missing.
     """
-    peer.check_arguments(argv)
     if CHANNELS.value < 4 or CHANNELS.value % 4:
         raise UserError(f'--channels={CHANNELS.value}: must be 4 times the channels of the image.')
     if IMAGE_SIZE.value % 2**LEVELS.value:

@@ -49,16 +49,12 @@ _IMAGE_SHAPE = (32, 32, 1)
 _LABEL_SIZE = 2
 
 
-def main(argv):
+def main():
     """Measures and prints.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if --original_dir is no clone of the original code.
     """
-    peer.check_arguments(argv)
     folder = pathlib.Path(ORIGINAL_DIR.value)
     if not (folder / 'config_conditional' / 'm1_shapenet.py').is_file():
         raise UserError(

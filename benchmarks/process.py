@@ -13,23 +13,17 @@ from absl import flags
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from tfp_bruno.cli import app
-from tfp_bruno.errors import UserError
 
 OUTPUT = flags.DEFINE_string('output', None, 'File whose section <!-- process --> is replaced by the table.')
 REPEATS = flags.DEFINE_integer('repeats', 10, 'How many calls are timed, at least.', lower_bound=1)
 
 
-def main(argv):
+def main():
     """Measures, prints, and writes the table where --output says.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if the file of --output cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     app.import_tensorflow()
     # Only now: importing TensorFlow is not quiet otherwise.
     from benchmarks import exchangeable, measure, over_poses

@@ -339,17 +339,12 @@ def try_files(count, seed, folder):
         yield names, reference.correlation(mean, affine, scan.to_plain), list(said)
 
 
-def main(argv):
+def main():
     """Tries the files and prints what became of them.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a completion is wrong, and nothing was said.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     logging.set_verbosity(logging.ERROR)
     counts = {'right': 0, 'right, with a warning': 0, 'wrong, with a warning': 0, 'refused': 0, 'wrong in silence': 0}
     with tempfile.TemporaryDirectory() as folder:

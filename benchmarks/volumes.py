@@ -157,17 +157,12 @@ def completing(scratch):
     return [*rows, ('most memory of these', f'{peak} MiB', '')]
 
 
-def main(argv):
+def main():
     """Measures, prints, and writes the table where --output says.
-
-    Args:
-        argv: the command and what is left of its arguments after the flags.
 
     Raises:
         UserError: if a part is unknown, a run is missing, or the file of --output cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     parts = {'preprocessing': preprocessing, 'training': training, 'completing': completing}
     for name in PARTS.value:
         if name not in parts:

@@ -1,4 +1,4 @@
-"""The binaries as a user calls them, and a small population with a run of two steps."""
+"""The commands of `bin/` as a user calls them, and a small population with a run of two steps."""
 
 import dataclasses
 import json
@@ -21,8 +21,8 @@ from tfp_bruno.training import TrainingSettings
 
 BIN = pathlib.Path(__file__).resolve().parents[2] / 'bin'
 
-# TensorFlow takes ten seconds to import. This process imports it once, starts no computation, and becomes a binary by
-# forking: each call is a process of its own, with its own flags, but at once.
+# TensorFlow takes ten seconds to import. This process imports it once, without any computation, and forks for each
+# call, which has its own process and flags, but starts at once.
 WARM = """
 import faulthandler, json, os, resource, runpy, sys, threading, time, traceback
 import matplotlib.pyplot, skimage.metrics, tensorflow, tensorflow_probability
@@ -30,7 +30,7 @@ import tfp_bruno.evaluation, tfp_bruno.phantoms, tfp_bruno.runs, tfp_bruno.train
 import tfp_bruno.reconstruction.atlas, tfp_bruno.reconstruction.study
 
 def end_if_idle():
-    # A command that waits for nothing uses no processor time, however slow the machine is.
+    # A command that hangs uses no processor time, however slow the machine is.
     used = -1.0
     while time.process_time() - used > 0.1:
         used = time.process_time()
@@ -41,7 +41,7 @@ def end_if_idle():
 def become(request):
     for name, descriptor in (('stdout', 1), ('stderr', 2)):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    # Seconds of processor time, not of a clock, which a busy machine would meet.
+    # Seconds of processor time, not of a clock, which a busy machine would exceed.
     resource.setrlimit(resource.RLIMIT_CPU, (1800, 1800))
     threading.Thread(target=end_if_idle, daemon=True).start()
     sys.argv = request['argv']
@@ -71,7 +71,7 @@ def _call(name, *flags):
 
 @pytest.fixture(scope='session')
 def call():
-    """Runs a binary in a fresh process: `call('train', '--steps=2')`."""
+    """Runs a command in a fresh process: `call('train', '--steps=2')`."""
     return _call
 
 
@@ -133,7 +133,7 @@ def write_blobs():
 
 @pytest.fixture(scope='session')
 def workplace(tmp_path_factory):
-    """One folder for everything that the calls of a session share."""
+    """The folder that the calls of a session share."""
     return tmp_path_factory.mktemp('workplace')
 
 
@@ -166,7 +166,7 @@ def run_dir(train_call):
 
 @pytest.fixture(scope='session')
 def phantom_frame(phantom_call, workplace):
-    """What a run of twelve slices of 16 x 16 knows of the world of the six subjects, as JSON."""
+    """The training frame of the six subjects for twelve slices of 16 x 16, as JSON."""
     contexts = {0: (), 4: (1, 4, 7, 10)}
     definition = dataclasses.replace(
         data.get_definition('fetal'), num_slices=12, image_size=16, context_slices=contexts
@@ -176,7 +176,7 @@ def phantom_frame(phantom_call, workplace):
 
 @pytest.fixture(scope='session')
 def make_tiny_run(phantom_call, phantom_frame):
-    """Writes the settings of a run on the six subjects whose model takes seconds; nothing is trained."""
+    """Writes the settings of a run on the six subjects with a tiny model; nothing is trained."""
 
     def make(folder, **training):
         contexts = {0: (), 4: (1, 4, 7, 10)}
@@ -204,7 +204,7 @@ def make_tiny_run(phantom_call, phantom_frame):
 
 @pytest.fixture(scope='session')
 def tiny_call(workplace, make_tiny_run, call_warm):
-    """The call that resumed a tiny run which had been interrupted before its first checkpoint, and the run."""
+    """The call that trained a tiny run, as if resumed before its first checkpoint, and the run."""
     run = make_tiny_run(workplace / 'tiny')
     return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
 

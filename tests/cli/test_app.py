@@ -1,8 +1,9 @@
-"""What a command starts TensorFlow with."""
+"""The start of a command: TensorFlow, and flags in messages."""
 
 import subprocess
 import sys
 
+import pytest
 from absl import flags
 
 from tfp_bruno.cli import app
@@ -15,17 +16,36 @@ print(tf.config.experimental.tensor_float_32_execution_enabled())
 """
 
 
-def test_float32_keeps_all_its_bits_on_gpus():
-    # In a process of its own: the setting is global, and on by default.
+@pytest.mark.slow
+def test_import_tensorflow_disables_tensor_float_32():
+    # In another process: the setting is global, and on by default.
     asked = subprocess.run([sys.executable, '-c', ASK], capture_output=True, text=True, check=True)
     assert asked.stdout == 'False\n'
     assert asked.stderr == ''
 
 
-def test_messages_name_the_flags_of_the_command():
+def test_with_flags_names_the_flags_of_the_command():
     flags.DEFINE_float('spacing_of_test', None, 'Side of a voxel.', flag_values=flags.FLAGS)
     try:
         given = app.with_flags('`spacing_of_test=2`: is too small; give a larger `spacing_of_test`, not `thickness`.')
     finally:
         delattr(flags.FLAGS, 'spacing_of_test')
     assert given == '--spacing_of_test=2: is too small; give a larger --spacing_of_test, not `thickness`.'
+
+
+@pytest.mark.parametrize(
+    ('name', 'flag'),
+    [
+        ('train', 'preset'),
+        ('atlas', 'modes'),
+        ('evaluate', 'contexts'),
+        ('reconstruct', 'scan_slices'),
+        ('phantom', 'subjects'),
+    ],
+)
+def test_help_shows_an_example_and_the_flags(call_warm, name, flag):
+    done = call_warm(name, '--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert f'bin/{name} --' in done.stdout
+    assert f'--{flag}' in done.stdout
+    assert '--output_dir' in done.stdout

@@ -1,4 +1,4 @@
-"""Every mistake of a user is one line on stderr, and leaves what exists as it was."""
+"""Every mistake of a user is one line on stderr, and changes no file."""
 
 import json
 import os
@@ -47,7 +47,7 @@ BAD_VOLUMES = {
 
 @pytest.fixture
 def occupied(tmp_path):
-    """A folder that holds a file of the user's; it must not change."""
+    """A folder that holds a file of the user, which must not change."""
     folder = tmp_path / 'occupied'
     folder.mkdir()
     (folder / 'notes.txt').write_text('mine')
@@ -69,7 +69,7 @@ def content_of(folder):
 
 
 @pytest.mark.parametrize('message', BAD_VOLUMES)
-def test_train_on_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path, message):
+def test_train_names_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path, message):
     BAD_VOLUMES[message](good_folder / 'sub-bad.nii.gz')
     before = content_of(good_folder)
     flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
@@ -79,7 +79,7 @@ def test_train_on_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path
 
 
 @pytest.mark.parametrize('message', [text for text in BAD_VOLUMES if 'single' not in text])
-def test_reconstruct_a_bad_scan(call_warm, assert_one_line, tmp_path, message):
+def test_reconstruct_names_a_bad_scan(call_warm, assert_one_line, tmp_path, message):
     scan = tmp_path / 'scan.nii.gz'
     BAD_VOLUMES[message](scan)
     (tmp_path / 'run').mkdir()
@@ -121,7 +121,7 @@ def make_data_folder(kind, folder):
         ),
     ],
 )
-def test_train_on_a_bad_folder(call_warm, assert_one_line, tmp_path, kind, message):
+def test_train_names_a_bad_folder(call_warm, assert_one_line, tmp_path, kind, message):
     folder = tmp_path / 'parent' / 'volumes' if kind == 'below a file' else tmp_path / 'volumes'
     make_data_folder(kind, folder)
     flags = [f'--data_dir={folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
@@ -129,7 +129,7 @@ def test_train_on_a_bad_folder(call_warm, assert_one_line, tmp_path, kind, messa
     assert not (tmp_path / 'run' / 'run.json').exists()
 
 
-def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blobs, tmp_path):
+def test_train_needs_three_subjects(call_warm, assert_one_line, write_blobs, tmp_path):
     for number in range(2):
         write_blobs(tmp_path / 'two' / f'sub-{number}.nii.gz', number)
     flags = [f'--data_dir={tmp_path / "two"}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
@@ -182,7 +182,7 @@ def test_fewer_subjects_than_a_split_needs(call_warm, assert_one_line, write_blo
     ],
     ids=' '.join,
 )
-def test_bad_flags_of_train(call_warm, assert_one_line, good_folder, tmp_path, flags, words):
+def test_train_names_a_bad_flag(call_warm, assert_one_line, good_folder, tmp_path, flags, words):
     given = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
     assert_one_line(call_warm('train', *given, *flags), 'train', *words)
     assert not (tmp_path / 'run' / 'run.json').exists()
@@ -200,6 +200,7 @@ def test_resume_needs_a_run(call_warm, assert_one_line, occupied, tmp_path):
     assert not (tmp_path / 'missing').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('flag', ['--batch_size=2', '--set=model.process=exchangeable', '--seed=3', '--preset=paper'])
 def test_resume_refuses_other_settings(call_warm, assert_one_line, make_tiny_run, tmp_path, flag):
     run = make_tiny_run(tmp_path / 'run')
@@ -207,7 +208,8 @@ def test_resume_refuses_other_settings(call_warm, assert_one_line, make_tiny_run
     assert_one_line(done, 'train', flag.split('=')[0], 'cannot change with --resume')
 
 
-def test_resume_of_a_damaged_run(call_warm, assert_one_line, make_tiny_run, tmp_path):
+@pytest.mark.slow
+def test_resume_names_the_damaged_file(call_warm, assert_one_line, make_tiny_run, tmp_path):
     run = make_tiny_run(tmp_path / 'run')
     run.split_file.unlink()
     done = call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={tmp_path / "cache"}')
@@ -227,11 +229,11 @@ def test_resume_of_a_damaged_run(call_warm, assert_one_line, make_tiny_run, tmp_
         ('atlas', ['--run_dir={run}']),
     ],
 )
-def test_an_output_folder_that_cannot_be_written(call_warm, assert_one_line, tmp_path, name, flags):
+def test_commands_name_an_unwritable_output_folder(call_warm, assert_one_line, tmp_path, name, flags):
     run, file = tmp_path / 'run', tmp_path / 'file'
     run.mkdir()
     file.write_text('mine')
-    # Permissions do not stop root; a file in the way stops everybody.
+    # Root ignores permissions, but not a file in the way.
     for output_dir in (file / 'out', file):
         done = call_warm(name, *[flag.format(run=run) for flag in flags], f'--output_dir={output_dir}')
         assert_one_line(done, name, output_dir)
@@ -246,14 +248,22 @@ def test_phantom_and_reconstruct_keep_an_occupied_folder(call_warm, assert_one_l
     assert_one_line(done, 'reconstruct', occupied, 'is not empty', '--overwrite')
 
 
-@pytest.mark.parametrize('kind', ['missing', 'empty', 'damaged', 'without weights'])
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'missing',
+        'empty',
+        pytest.param('damaged', marks=pytest.mark.slow),
+        pytest.param('without weights', marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize('name', ['evaluate', 'reconstruct'])
-def test_a_run_folder_that_is_none(call_warm, assert_one_line, make_tiny_run, write_blobs, tmp_path, name, kind):
+def test_commands_name_a_bad_run_folder(request, call_warm, assert_one_line, write_blobs, tmp_path, name, kind):
     folder = tmp_path / 'run'
     if kind == 'empty':
         folder.mkdir()
     elif kind != 'missing':
-        run = make_tiny_run(folder)
+        run = request.getfixturevalue('make_tiny_run')(folder)
         if kind == 'damaged':
             run.settings_file.write_text('{"format": 1}')
     scan = write_blobs(tmp_path / 'scan.nii.gz')
@@ -263,6 +273,7 @@ def test_a_run_folder_that_is_none(call_warm, assert_one_line, make_tiny_run, wr
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
@@ -284,7 +295,7 @@ def test_a_run_folder_that_is_none(call_warm, assert_one_line, make_tiny_run, wr
     ],
     ids=' '.join,
 )
-def test_bad_flags_of_reconstruct(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
+def test_reconstruct_names_a_bad_flag(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
     scan = write_blobs(tmp_path / 'scan.nii.gz')
     done = call_warm(
         'reconstruct', f'--run_dir={tiny_run}', f'--stack={scan}', f'--output_dir={tmp_path / "out"}', *flags
@@ -303,7 +314,7 @@ def save_slice(path, index=10, shape=(20, 20, 1), seed=0):
 
 
 def make_inputs(folder, write_blobs):
-    """Makes a scan, masks, folders of slices and studies; returns what flags call them."""
+    """Makes a scan, masks, folders of slices and studies; returns the values that flags are formatted with."""
     scan = write_blobs(folder / 'scan.nii.gz')
     save(folder / 'nothing.nii.gz', np.zeros((14, 19, 16)))
     save(folder / 'smaller.nii.gz', np.ones((14, 19, 15)))
@@ -321,6 +332,7 @@ def make_inputs(folder, write_blobs):
     return {'f': folder, 'scan': scan}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
@@ -330,7 +342,7 @@ def make_inputs(folder, write_blobs):
         (['--stack={scan}', '--slices=1', '--world_positions=2'], ['--world_positions', 'give one of them']),
         (['--stack={scan}', '--slices=1', '--slice_dir={f}/good'], ['--stack', '--slice_dir', 'exclude each other']),
         (['--stack={scan}', '--slices=1', '--bids_dir={f}'], ['--stack', '--bids_dir', 'exclude each other']),
-        (['--slices=1', '--slice_dir={f}/good'], ['--slices', '--slice_dir says where']),
+        (['--slices=1', '--slice_dir={f}/good'], ['--slices, --slice_dir: exclude each other']),
         (['--slices=', '--reference={scan}'], ['--reference', '--stack', '--slice_dir']),
         (['--stack={scan}', '--slices=1', '--reference={f}/flat.nii.gz'], ['flat.nii.gz', 'is a single slice']),
         (['--slices=', '--mask={scan}'], ['--mask', '--stack']),
@@ -362,7 +374,7 @@ def make_inputs(folder, write_blobs):
     ],
     ids=' '.join,
 )
-def test_more_bad_input_of_reconstruct(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
+def test_reconstruct_names_bad_input(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path, flags, words):
     names = make_inputs(tmp_path, write_blobs)
     before = content_of(tmp_path)
     given = [flag.format(**names) for flag in flags]
@@ -385,7 +397,7 @@ def test_more_bad_input_of_reconstruct(call_warm, assert_one_line, tiny_run, wri
     ],
     ids=' '.join,
 )
-def test_files_that_are_not_what_they_seem(call_warm, assert_one_line, write_blobs, tmp_path, flags, words):
+def test_reconstruct_names_a_misleading_file(call_warm, assert_one_line, write_blobs, tmp_path, flags, words):
     write_blobs(tmp_path / 'scan.nii.gz')
     (tmp_path / 'link.nii.gz').symlink_to('.git/annex/objects/nowhere')
     nibabel.save(nibabel.Nifti1Image(blobs().astype(np.float32), None), tmp_path / 'plain.nii.gz')
@@ -397,7 +409,7 @@ def test_files_that_are_not_what_they_seem(call_warm, assert_one_line, write_blo
         (tmp_path / 'twice').mkdir(exist_ok=True)
         save(tmp_path / 'twice' / name, blobs())
     given = [flag.format(f=tmp_path) for flag in flags]
-    # Before a model is loaded.
+    # Fails before the model is loaded.
     (tmp_path / 'run').mkdir()
     done = call_warm('reconstruct', f'--run_dir={tmp_path / "run"}', f'--output_dir={tmp_path / "out"}', *given)
     assert_one_line(done, 'reconstruct', *words)
@@ -405,11 +417,11 @@ def test_files_that_are_not_what_they_seem(call_warm, assert_one_line, write_blo
 
 
 @pytest.mark.parametrize('flag', ['--use_masks', '--assume_ras'])
-def test_train_reads_phantoms_in_one_way(call_warm, assert_one_line, tmp_path, flag):
+def test_reading_flags_need_a_data_folder(call_warm, assert_one_line, tmp_path, flag):
     assert_one_line(call_warm('train', f'--output_dir={tmp_path / "run"}', flag), 'train', flag, '--data_dir')
 
 
-def test_train_names_all_that_is_bad(call_warm, assert_one_line, good_folder, tmp_path):
+def test_train_names_every_bad_file(call_warm, assert_one_line, good_folder, tmp_path):
     flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
     done = call_warm('train', *flags, '--use_masks')
     assert_one_line(done, 'train', '4 of 4 files cannot be used', 'sub-0_mask', 'sub-3_mask')
@@ -425,7 +437,8 @@ def test_train_names_all_that_is_bad(call_warm, assert_one_line, good_folder, tm
     )
 
 
-def test_results_never_lie_on_what_they_come_from(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path):
+@pytest.mark.slow
+def test_output_folder_must_not_hold_the_input(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path):
     names = make_inputs(tmp_path, write_blobs)
     before = content_of(tmp_path)
     for flags in (
@@ -440,9 +453,8 @@ def test_results_never_lie_on_what_they_come_from(call_warm, assert_one_line, ti
     assert content_of(tmp_path) == before
 
 
-def test_a_frame_that_a_run_does_not_know_or_that_is_damaged(
-    call_warm, assert_one_line, tiny_run, write_blobs, tmp_path
-):
+@pytest.mark.slow
+def test_missing_or_damaged_frame_is_named(call_warm, assert_one_line, tiny_run, write_blobs, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / 'run')
     settings = json.loads((run / 'run.json').read_text())
     save_slice(tmp_path / 'good' / '0.nii.gz')
@@ -471,7 +483,7 @@ def test_a_frame_that_a_run_does_not_know_or_that_is_damaged(
         ),
     ],
 )
-def test_bad_dataset_files(call_warm, assert_one_line, good_folder, tmp_path, text, flags, words):
+def test_train_names_a_bad_dataset_file(call_warm, assert_one_line, good_folder, tmp_path, text, flags, words):
     if text is not None:
         (tmp_path / 'mine.toml').write_text(text)
     given = [f'--dataset_config={tmp_path / "mine.toml"}', f'--output_dir={tmp_path / "run"}']
@@ -480,12 +492,13 @@ def test_bad_dataset_files(call_warm, assert_one_line, good_folder, tmp_path, te
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_dataset_of_ones_own_has_no_phantoms(call_warm, assert_one_line, tmp_path):
+def test_phantoms_exist_for_named_datasets_only(call_warm, assert_one_line, tmp_path):
     (tmp_path / 'mine.toml').write_text('name = "x"\nfield_of_view = 90\nnum_slices = 9\nstack_share = 1')
     done = call_warm('train', f'--dataset_config={tmp_path / "mine.toml"}', f'--output_dir={tmp_path / "run"}')
     assert_one_line(done, 'train', '--data_dir: is missing')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
@@ -507,14 +520,14 @@ def test_a_dataset_of_ones_own_has_no_phantoms(call_warm, assert_one_line, tmp_p
     ],
     ids=' '.join,
 )
-def test_bad_flags_of_evaluate(call_warm, assert_one_line, tiny_run, workplace, tmp_path, flags, words):
+def test_evaluate_names_a_bad_flag(call_warm, assert_one_line, tiny_run, workplace, tmp_path, flags, words):
     given = [f'--run_dir={tiny_run}', f'--output_dir={tmp_path / "out"}', f'--cache_dir={workplace / "cache"}']
     assert_one_line(call_warm('evaluate', *given, *flags), 'evaluate', *words)
     assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('kind', ['one', 'one twice', 'missing', 'not evaluated'])
-def test_bad_runs_to_compare(call_warm, assert_one_line, tmp_path, kind):
+def test_compare_names_a_bad_run(call_warm, assert_one_line, tmp_path, kind):
     run = tmp_path / 'run'
     run.mkdir()
     given = {'one': f'{run}', 'one twice': f'{run},{run}/', 'missing': f'{tmp_path}/no,{run}'}.get(
@@ -543,7 +556,7 @@ def test_bad_runs_to_compare(call_warm, assert_one_line, tmp_path, kind):
         ('atlas', ['--run_dir=run', '--output_dir={folder}/out', '--temperature=-1'], ['temperature']),
     ],
 )
-def test_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags, words):
+def test_commands_name_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags, words):
     assert_one_line(call_warm(name, *[flag.format(folder=tmp_path) for flag in flags]), name, *words)
     assert not list(tmp_path.iterdir())
 
@@ -557,7 +570,7 @@ def test_missing_and_bad_flags(call_warm, assert_one_line, tmp_path, name, flags
         ('atlas', ['--run_dir=missing', '--output_dir=unused', '--temperature=nan']),
     ],
 )
-def test_mistakes_do_not_wait_for_tensorflow(name, flags, tmp_path):
+def test_mistakes_are_found_before_tensorflow_is_imported(name, flags, tmp_path):
     code = (
         f'import sys\nsys.argv = {[name, *flags]!r}\nfrom tfp_bruno.cli import {name}\n'
         f'try:\n    {name}.run()\nfinally:\n    assert "tensorflow" not in sys.modules\n'

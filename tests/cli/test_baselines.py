@@ -1,4 +1,4 @@
-"""The deep baselines with the binaries: train, resume, evaluate, reconstruct, compare."""
+"""The deep baselines with the commands: train, resume, evaluate, reconstruct, compare."""
 
 import json
 
@@ -9,6 +9,8 @@ from tfp_bruno import data
 from tfp_bruno.baselines import ConditionalVAESettings, GenerativeQueryNetworkSettings
 from tfp_bruno.runs import write_run
 from tfp_bruno.training import BoundSettings, TrainingSettings
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = {
     'gqn': GenerativeQueryNetworkSettings(
@@ -35,9 +37,7 @@ def trained(request, workplace, make_tiny_run, call_warm):
     return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
 
 
-def test_train_evaluate_reconstruct_and_compare(
-    trained, tiny_run, call_warm, workplace, write_blobs, assert_one_line, tmp_path
-):
+def test_commands_accept_a_baseline(trained, tiny_run, call_warm, workplace, write_blobs, assert_one_line, tmp_path):
     done, run = trained
     assert done.returncode == 0, done.stderr
     curve = [json.loads(line) for line in (run.folder / 'learning_curve.jsonl').read_text().splitlines()]
@@ -65,7 +65,7 @@ def test_train_evaluate_reconstruct_and_compare(
     assert_one_line(refused, 'reconstruct', '--temperature=0.8', 'has none')
 
 
-def test_a_new_run_has_the_settings_of_the_flags(call_warm, phantom_call, workplace, tmp_path):
+def test_train_writes_the_settings_of_the_flags(call_warm, phantom_call, workplace, tmp_path):
     flags = [f'--data_dir={phantom_call[1]}', f'--cache_dir={workplace / "cache"}', f'--output_dir={tmp_path / "run"}']
     flags += [
         '--steps=1',

@@ -1,4 +1,4 @@
-"""From nothing to a completed volume, with the four binaries."""
+"""From phantoms to a completed volume, with the commands."""
 
 import json
 import re
@@ -15,15 +15,17 @@ from tfp_bruno.evaluation.report import METHOD_LABELS
 from tfp_bruno.runs import read_run
 from tfp_bruno.settings import structure
 
+pytestmark = pytest.mark.slow
+
 
 def assert_quiet(done, *patterns):
-    """Checks that a call ended well and that every line of stderr is one that is meant for the user."""
+    """Checks that a call succeeded and that every line of stderr matches one of the patterns."""
     assert done.returncode == 0, done.stderr
     for line in done.stderr.splitlines():
         assert any(re.match(pattern, line) for pattern in patterns), line
 
 
-def test_phantom_makes_a_population(phantom_call):
+def test_phantom_writes_a_population(phantom_call):
     done, folder = phantom_call
     assert_quiet(done, r'fetal phantom: 6/6 subjects$')
     assert done.stdout == f'{folder}\n'
@@ -32,10 +34,10 @@ def test_phantom_makes_a_population(phantom_call):
     assert sorted(splits.values()) == ['test'] + ['train'] * 5
 
 
-def test_train_makes_a_run(train_call, phantom_call):
+def test_train_writes_a_run(train_call, phantom_call):
     done, folder = train_call
     assert_quiet(done, r'Data: ', r'Training has begun: step 1, ', r'step 2  ')
-    # What the data are comes first, and here they are synthetic.
+    # The first line describes the data, which are synthetic here.
     assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1].name}, 6 volumes.'
     assert done.stdout == f'{folder}\n'
     settings = json.loads((folder / 'run.json').read_text())
@@ -49,11 +51,11 @@ def test_train_makes_a_run(train_call, phantom_call):
     assert names == {'run.json', 'split.tsv', 'learning_curve.jsonl', 'weights', 'checkpoints', 'logs'}
 
 
-def test_train_resumes(tiny_call, call_warm, workplace, tmp_path):
+def test_train_resumes_a_moved_run(tiny_call, call_warm, workplace, tmp_path):
     interrupted, run = tiny_call
     assert_quiet(interrupted, r'Data: phantom', r'Training has begun: step 1, ', r'step 2  ')
     folder = shutil.copytree(run.folder, tmp_path / 'run')
-    # A run can be moved: its checkpoints are found relative to their folder.
+    # Checkpoints are found relative to their folder.
     done = call_warm('train', f'--output_dir={folder}', '--resume', '--steps=3', f'--cache_dir={workplace / "cache"}')
     assert_quiet(done, r'Data: phantom', r'Resumed at step 2\.$', r'Training has begun: step 3, ', r'step 3  ')
     assert 'Resumed at step 2.' in done.stderr
@@ -80,7 +82,7 @@ def test_evaluate_writes_its_report(tiny_run, call, workplace):
 
 @pytest.fixture(scope='module')
 def oblique_scan(phantom_call, workplace):
-    """A test subject in another place: its axes reordered and flipped in the file, and turned by 21 degrees."""
+    """A test subject at another place: its axes reordered and flipped in the file, and rotated by 21 degrees."""
     [name] = [n for n, split in data.read_split(phantom_call[1] / 'participants.tsv').items() if split == 'test']
     volume = data.read_volume(phantom_call[1] / name / 'anat' / f'{name}_T2w.nii.gz')
     turn = nibabel.affines.from_matvec(Rotation.from_rotvec([0.25, -0.15, 0.2]).as_matrix(), [12.0, -30.0, 45.0])
@@ -138,7 +140,7 @@ def test_reconstruct_without_slices_writes_the_atlas(tiny_run, call_warm, tmp_pa
 
 
 @pytest.mark.parametrize(('command', 'flags'), [('reconstruct', ['--slices=4']), ('atlas', ['--modes=0'])])
-def test_samples_without_temperature_are_the_mean(tiny_run, call_warm, phantom_call, tmp_path, command, flags):
+def test_samples_at_temperature_0_equal_the_mean(tiny_run, call_warm, phantom_call, tmp_path, command, flags):
     out = tmp_path / 'out'
     if command == 'reconstruct':
         flags = [*flags, f'--stack={phantom_call[1]}/sub-0001/anat/sub-0001_T2w.nii.gz', '--noreport']
@@ -147,14 +149,14 @@ def test_samples_without_temperature_are_the_mean(tiny_run, call_warm, phantom_c
     mean, sample, std = (
         nibabel.load(out / name).get_fdata() for name in ('mean.nii.gz', 'samples/sample_000.nii.gz', 'std.nii.gz')
     )
-    # What a sample of no deviation is decoded to, but for rounding.
+    # A sample without deviation is decoded to the mean, except for rounding.
     np.testing.assert_allclose(sample, mean, atol=1e-3 * mean.max())
     assert std.max() < 1e-3 * mean.max()
     sidecar = 'reconstruction.json' if command == 'reconstruct' else 'atlas.json'
     assert json.loads((out / sidecar).read_text())['temperature'] == 0
 
 
-def test_a_study_is_completed_and_completed_only_once(
+def test_study_completes_every_subject_once(
     tiny_run, call_warm, phantom_call, assert_contract, assert_one_line, tmp_path
 ):
     study, out = tmp_path / 'study', tmp_path / 'out'
@@ -167,7 +169,7 @@ def test_a_study_is_completed_and_completed_only_once(
     assert sorted(path.name for path in out.iterdir()) == ['dataset_description.json', 'report.html', 'sub-0001']
     assert_contract(out / 'sub-0001')
     before = (out / 'sub-0001' / 'mean.nii.gz').stat().st_mtime_ns
-    # One that fails does not stop the others.
+    # A subject that fails does not stop the others.
     (study / 'sub-0002' / 'anat' / 'sub-0002_T2w.nii.gz').write_bytes(b'no volume')
     all_of_them = call_warm('reconstruct', *flags, '--std_samples=2', '--noreport')
     assert all_of_them.returncode == 1
@@ -181,16 +183,16 @@ def test_a_study_is_completed_and_completed_only_once(
     page = (out / 'report.html').read_text()
     assert '2 completed, 1 of them before, 1 failed' in page
     assert 'href="sub-0001/report.html"' in page
-    # What was made with other settings is not taken for complete.
+    # A result of other settings does not count as complete.
     other = call_warm('reconstruct', *flags, '--participant_label=sub-0001', '--seed=1')
     assert 'was made with seed 0, not 1; set --overwrite' in other.stderr
     assert 'set --overwrite, or give another --output_dir' in (out / 'report.html').read_text()
     assert other.returncode == 1
-    nobody = call_warm('reconstruct', *flags, '--participant_label=0009')
-    assert_one_line(nobody, 'reconstruct', '--participant_label=0009')
+    unknown = call_warm('reconstruct', *flags, '--participant_label=0009')
+    assert_one_line(unknown, 'reconstruct', '--participant_label=0009')
 
 
-def test_single_slices_in_the_frame_of_the_training_data(tiny_run, call_warm, phantom_call, assert_contract, tmp_path):
+def test_single_slices_lie_in_the_training_frame(tiny_run, call_warm, phantom_call, assert_contract, tmp_path):
     scan = nibabel.load(phantom_call[1] / 'sub-0001' / 'anat' / 'sub-0001_T2w.nii.gz')
     middle, folder = scan.shape[2] // 2, tmp_path / 'slices'
     folder.mkdir()
@@ -214,7 +216,7 @@ def test_single_slices_in_the_frame_of_the_training_data(tiny_run, call_warm, ph
     assert sidecar['training']['frame']['slice_thickness_mm'] == pytest.approx(scan.header.get_zooms()[2], rel=1e-3)
 
 
-def test_the_atlas_has_modes_and_subjects(tiny_run, call_warm, assert_contract, tmp_path):
+def test_atlas_writes_modes_and_samples(tiny_run, call_warm, assert_contract, tmp_path):
     out = tmp_path / 'atlas'
     flags = ['--modes=1', '--num_samples=2', '--std_samples=3', '--spacing=4']
     done = call_warm('atlas', f'--run_dir={tiny_run}', *flags, f'--output_dir={out}')
@@ -232,8 +234,8 @@ def test_the_atlas_has_modes_and_subjects(tiny_run, call_warm, assert_contract, 
     assert 0 < shares[0] <= 1
 
 
-def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, assert_one_line, tmp_path):
-    # Brains in a body that only masks take away, in files without orientation.
+def test_run_reads_its_volumes_as_in_training(call_warm, phantom_call, assert_one_line, tmp_path):
+    # Brains in a body that only masks remove, in files without orientation.
     study = tmp_path / 'study'
     shutil.copytree(phantom_call[1], study)
     for path in sorted(study.rglob('*.nii.gz')):
@@ -257,7 +259,7 @@ def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, 
     evaluate = ['--contexts=2', '--num_samples=1', '--score_samples=1', '--max_subjects=1', '--nobaselines']
     done = call_warm('evaluate', f'--run_dir={run}', cache, *evaluate)
     assert_quiet(done, r'Evaluating on ', r'\d+ contexts: ')
-    # With the masks, the volumes are those of the phantom, whose background is 0.
+    # With the masks, the volumes equal the phantoms, whose background is 0.
     definition = read_run(run).definition
     masked = data.load_population(
         definition, study, tmp_path / 'cache', use_masks=info['use_masks'], assume_ras=info['assume_ras']
@@ -265,14 +267,14 @@ def test_a_run_reads_its_volumes_as_it_did_in_training(call_warm, phantom_call, 
     plain = data.load_population(definition, study, tmp_path / 'cache', assume_ras=True).images
     expected = data.load_population(definition, phantom_call[1], tmp_path / 'cache').images
     assert np.abs(masked - expected).mean() < 0.002 < 0.02 < np.abs(plain - expected).mean()
-    # Resumed and evaluated, the run asks for the masks again.
+    # When the run is resumed or evaluated, the masks are required again.
     next(study.glob('sub-*/anat/*_mask.nii.gz')).unlink()
     done = call_warm('train', f'--output_dir={run}', '--resume', '--steps=2', cache)
     assert_one_line(done, 'train', 'has no mask')
     assert_one_line(call_warm('evaluate', f'--run_dir={run}', cache, *evaluate), 'evaluate', 'has no mask')
 
 
-def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
+def test_train_accepts_another_anatomy(call_warm, phantom_call, tmp_path):
     config = tmp_path / 'coronal.toml'
     config.write_text(
         'name = "coronal-brain"\nfield_of_view = 150\nnum_slices = 16\nstack_share = 0.7\nplane = "coronal"\n'
@@ -304,21 +306,3 @@ def test_an_anatomy_of_ones_own_is_trained(call_warm, phantom_call, tmp_path):
     h, w = np.meshgrid(np.arange(16), np.arange(16), indexing='ij')
     points = nibabel.affines.apply_affine(stack.affine, np.stack([w, h, np.full_like(w, 11)], -1).reshape(-1, 3))
     assert np.corrcoef(sample_at(mean, points), stack.images[11].ravel())[0, 1] > 0.9
-
-
-@pytest.mark.parametrize(
-    ('name', 'flag'),
-    [
-        ('train', 'preset'),
-        ('atlas', 'modes'),
-        ('evaluate', 'contexts'),
-        ('reconstruct', 'scan_slices'),
-        ('phantom', 'subjects'),
-    ],
-)
-def test_help_shows_an_example_and_the_flags(call_warm, name, flag):
-    done = call_warm(name, '--help')
-    assert (done.returncode, done.stderr) == (0, '')
-    assert f'bin/{name} --' in done.stdout
-    assert f'--{flag}' in done.stdout
-    assert '--output_dir' in done.stdout

@@ -1,8 +1,10 @@
-"""The evaluation on other subjects than those of the run."""
+"""`bin/evaluate` on other volumes than the run's, and an experiment of the paper."""
 
 import json
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +19,7 @@ def other_volumes(phantom_call, workplace):
 
 def test_other_volumes_are_all_test_subjects(call_warm, tiny_run, workplace, phantom_call, other_volumes, tmp_path):
     moved, out = tmp_path / 'moved', tmp_path / 'out'
-    # Where the training subjects were, the baselines find them no longer; they are told.
+    # The training subjects have been moved; --train_data_dir gives their folder.
     moved.symlink_to(phantom_call[1])
     flags = [f'--data_dir={other_volumes}', f'--train_data_dir={moved}', f'--output_dir={out}', '--contexts=4']
     done = call_warm(
@@ -30,7 +32,7 @@ def test_other_volumes_are_all_test_subjects(call_warm, tiny_run, workplace, pha
     assert found['trained_on'] == 'phantoms'
 
 
-def test_an_experiment_of_the_paper_with_cooler_samples(call_warm, tiny_run, workplace, tmp_path):
+def test_experiment_of_the_paper_with_a_temperature(call_warm, tiny_run, workplace, tmp_path):
     flags = [
         '--experiment=exp2',
         '--temperature=0.5',

@@ -1,1 +1,1 @@
-"""The command line: flags, and what they start."""
+"""The commands of `bin/`, and their flags."""

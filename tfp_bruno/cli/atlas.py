@@ -12,8 +12,8 @@ import sys
 
 from absl import flags, logging
 
-from tfp_bruno.cli import app, models
-from tfp_bruno.errors import UserError
+from tfp_bruno.cli import app
+from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model
 from tfp_bruno.reconstruction import OutputSettings, check_output_dir
 from tfp_bruno.reconstruction.atlas import AtlasSettings, write_atlas
 
@@ -32,30 +32,23 @@ DEVIATIONS = flags.DEFINE_float(
 )
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
+TEMPERATURE = define_temperature()
 
-flags.adopt_module_key_flags(models)
 
-
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Writes the atlas.
-
-    Args:
-        argv: The command and its arguments that are not flags, of which there must be none.
 
     Raises:
         UserError: If a flag or a folder cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is not a flag; see --help.')
-    if not pathlib.Path(RUN_DIR.value).is_dir():
-        raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
+    check_run_dir(RUN_DIR.value)
     check_output_dir(OUTPUT_DIR.value, OVERWRITE.value)
-    model = models.load_model(RUN_DIR.value)
+    model = load_model(RUN_DIR.value, TEMPERATURE.value)
     from tfp_bruno.runs import prior_modes
 
     modes = prior_modes(model, MODES.value, DEVIATIONS.value) if MODES.value else None
     if MODES.value and modes is None:
-        logging.warning('%s: has no factors of the subject, and so no modes.', model.name)
+        logging.warning('%s: has no factors of the subject, therefore no modes.', model.name)
     settings = AtlasSettings(
         num_samples=NUM_SAMPLES.value,
         std_samples=STD_SAMPLES.value,

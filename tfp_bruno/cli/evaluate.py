@@ -18,8 +18,8 @@ import pathlib
 from absl import flags, logging
 
 from tfp_bruno import __version__, data
-from tfp_bruno.cli import app, models
-from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.cli import app
+from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model, load_volumes
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.errors import UserError
@@ -42,7 +42,9 @@ from tfp_bruno.evaluation import (
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
-DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of other volumes to evaluate on; default: those of the run.')
+DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, 'Folder of other volumes to evaluate on; default: the volumes of the run.'
+)
 TRAIN_DATA_DIR = flags.DEFINE_string(
     'train_data_dir', None, 'Folder of the volumes that the run was trained on, if they were moved.'
 )
@@ -51,7 +53,7 @@ EXPERIMENT = flags.DEFINE_enum(
     'experiment',
     None,
     sorted(EXPERIMENTS),
-    "Experiment of the paper, with its contexts and samples, beside the paper's scores.",
+    "Experiment of the paper: its contexts and number of samples; the table shows the paper's scores, too.",
 )
 CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all of the dataset definition.')
 NUM_SAMPLES = flags.DEFINE_integer(
@@ -60,33 +62,28 @@ NUM_SAMPLES = flags.DEFINE_integer(
 SCORE_SAMPLES = flags.DEFINE_integer(
     'score_samples',
     None,
-    'Number of these samples that are scored one by one; default: 10, all of them in an experiment.',
+    'Number of these samples that are also scored one by one; default: 10, in an experiment all of them.',
     lower_bound=1,
 )
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
 BASELINES = flags.DEFINE_bool(
-    'baselines', True, 'Whether the classical baselines complete the subjects, too, which takes some minutes.'
+    'baselines', True, 'Also complete the subjects with the classical baselines, which takes some minutes.'
 )
-CACHE_DIR = flags.DEFINE_string('cache_dir', None, 'Folder of the cache of volumes; default: that of the user.')
+CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
+TEMPERATURE = define_temperature()
 
-flags.adopt_module_key_flags(models)
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
 
 
-def main(argv: list[str]) -> None:
-    """Evaluates the run or compares the runs that the flags name.
-
-    Args:
-        argv: The command and its arguments that are not flags.
+def main() -> None:
+    """Evaluates a run, or compares several.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
     # absl checks that exactly one of the two is given.
     if COMPARE.value is not None:
         compare_runs([pathlib.Path(run) for run in COMPARE.value])
@@ -104,12 +101,11 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     counts = parse_counts(CONTEXTS.value)
-    if not run_dir.is_dir():
-        raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
+    check_run_dir(run_dir)
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
     check_writable(output_dir, 'output_dir')
-    model = models.load_model(run_dir)
+    model = load_model(run_dir, TEMPERATURE.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
     provenance = Provenance(
@@ -120,7 +116,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         run=str(run_dir),
         trained_on=model.info.data,
         version=__version__,
-        temperature=models.TEMPERATURE.value,
+        temperature=model.temperature,
         sampling=dict(model.sampling),
     )
     logging.info('Evaluating on %s.', test.description)
@@ -155,12 +151,9 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
     check_writable(output_dir, 'output_dir')
-    app.import_tensorflow()
-    from tfp_bruno.runs import load
-
-    models = [load(run_dir) for run_dir in run_dirs]
+    models = [load_model(run_dir) for run_dir in run_dirs]
     names = [model.name for model in models]
-    # Models of the same name are told apart by their folders.
+    # Models of the same name are labelled by their folders, too.
     labels = [
         name if names.count(name) == 1 else f'{name}, {run_dir}' for name, run_dir in zip(names, run_dirs, strict=True)
     ]
@@ -175,7 +168,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
-    """Returns the numbers of contexts that `--contexts` lists.
+    """Returns the numbers of contexts in `--contexts`.
 
     Args:
         texts: The elements of the flag; None if it was not given.
@@ -194,12 +187,12 @@ def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
 
 
 def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinition) -> None:
-    """Raises a UserError if the dataset does not define all these numbers of contexts; None stands for all it has."""
+    """Raises a UserError if the dataset lacks one of these numbers of contexts; None stands for all that it defines."""
     known = sorted(definition.context_slices)
     for count in counts or ():
         if count not in known:
             raise UserError(
-                f'--contexts={count}: {definition.name} does not define contexts of that number; give some of {known}.'
+                f'--contexts={count}: {definition.name} does not define that number of contexts; give some of {known}.'
             )
 
 
@@ -226,7 +219,7 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
-    """Returns whether `--data_dir` is the folder of the training data; None stands for the built-in phantoms."""
+    """Returns whether `--data_dir` is the folder of the training data, which is None for the built-in phantoms."""
     return train_dir is not None and os.path.realpath(data_dir) == os.path.realpath(train_dir)
 
 

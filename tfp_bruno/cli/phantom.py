@@ -14,7 +14,6 @@ from absl import flags
 from tfp_bruno import phantoms
 from tfp_bruno.cli import app
 from tfp_bruno.data.definitions import DEFINITIONS
-from tfp_bruno.errors import UserError
 
 DATASET = flags.DEFINE_enum('dataset', None, list(DEFINITIONS), 'Anatomy to generate.', required=True)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must not exist yet.', required=True)
@@ -23,17 +22,12 @@ SEED = flags.DEFINE_integer('seed', 0, 'Seed; the same seed gives the same volum
 JOBS = flags.DEFINE_integer('jobs', 2, 'Number of subjects generated in parallel.', lower_bound=1)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Generates the population that the flags describe.
-
-    Args:
-        argv: The command and its arguments that are not flags.
 
     Raises:
         UserError: If a flag or the folder cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: unexpected argument; every setting is a flag, see --help.')
     # Exiting, instead of being killed, removes the unfinished folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     phantoms.write_population(DATASET.value, OUTPUT_DIR.value, SUBJECTS.value, SEED.value, JOBS.value)

@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from tfp_bruno.cli import app, models
+from tfp_bruno.cli import app
+from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
@@ -99,21 +100,15 @@ ASSUME_RAS = flags.DEFINE_bool(
     'Read scans, masks and a reference without an orientation as RAS, centred on world 0; single slices must have one.',
 )
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
+TEMPERATURE = define_temperature()
 
-flags.adopt_module_key_flags(models)
 
-
-def main(argv: list[str]) -> None:
-    """Completes a volume, or those of a study.
-
-    Args:
-        argv: The command and its arguments that are not flags, of which there must be none.
+def main() -> None:
+    """Completes a volume, or the volumes of a study.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used, or a subject of a study failed.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is not a flag; see --help.')
     check_flags()
     settings = read_settings()
     if BIDS_DIR.value is not None:
@@ -138,20 +133,19 @@ def check_flags() -> None:
         raise UserError(f'--{given[0].name}, --{given[1].name}: exclude each other; leave one out.')
     selection = next((flag for flag in (SLICES, SCAN_SLICES, WORLD_POSITIONS) if flag.value is not None), None)
     if SLICE_DIR.value is not None and selection is not None:
-        raise UserError(f'--{selection.name}: --slice_dir says where its slices lie; leave one out.')
+        raise UserError(f'--{selection.name}, --slice_dir: exclude each other; leave one out.')
     for flag, other in ((MASK, STACK), (PARTICIPANT_LABEL, BIDS_DIR)):
         if flag.value is not None and other.value is None:
-            raise UserError(f'--{flag.name}: goes with --{other.name} only; give that, or leave it out.')
+            raise UserError(f'--{flag.name}: needs --{other.name}; give that, too, or leave it out.')
     if REFERENCE.value is not None and STACK.value is None and SLICE_DIR.value is None:
-        raise UserError('--reference: goes with --stack or --slice_dir only; give one of them, or leave it out.')
+        raise UserError('--reference: needs --stack or --slice_dir; give one of them, or leave it out.')
     if USE_MASKS.value and BIDS_DIR.value is None:
-        raise UserError('--use_masks: goes with --bids_dir only; give --mask for a single scan.')
-    if not pathlib.Path(RUN_DIR.value).is_dir():
-        raise UserError(f'{RUN_DIR.value}: there is no such run folder; give the --output_dir of bin/train.')
+        raise UserError('--use_masks: needs --bids_dir; give --mask for a single scan.')
+    check_run_dir(RUN_DIR.value)
 
 
 def read_settings() -> ReconstructionSettings:
-    """Returns the settings that the flags give."""
+    """Returns the settings of the completion from the flags."""
     return ReconstructionSettings(
         num_samples=NUM_SAMPLES.value,
         std_samples=STD_SAMPLES.value,
@@ -165,7 +159,7 @@ def read_settings() -> ReconstructionSettings:
 
 
 def read_selection() -> SliceSelection:
-    """Returns the slices of a scan that the flags give."""
+    """Returns the context slices of a scan from the flags."""
     return SliceSelection(
         parse_numbers('--slices', SLICES.value, int),
         parse_numbers('--scan_slices', SCAN_SLICES.value, int),
@@ -174,7 +168,7 @@ def read_selection() -> SliceSelection:
 
 
 def list_inputs() -> list[tuple[str, pathlib.Path]]:
-    """Returns (role, path) of each file that the flags name, see `describe_inputs`."""
+    """Returns role and path of each input file, see `describe_inputs`."""
     check_not_inside(STACK.value, SLICE_DIR.value, REFERENCE.value, MASK.value)
     named = (('scan', STACK.value), ('mask', MASK.value), ('reference', REFERENCE.value))
     files = [(role, pathlib.Path(path)) for role, path in named if path is not None]
@@ -188,7 +182,7 @@ def read_inputs() -> Callable[[CompletionModel], Contexts]:
     """Reads the slices, before any long work.
 
     Returns:
-        A function of a model that returns its Contexts.
+        A function that returns the contexts of a model.
 
     Raises:
         UserError: If a file is missing or cannot be used.
@@ -227,8 +221,8 @@ def check_not_inside(*inputs: str | None) -> None:
 
 
 def load_model_and_scorer(settings: ReconstructionSettings) -> tuple[CompletionModel, Scorer | None]:
-    """Returns the trained model and, if a report needs it, its scorer."""
-    model = models.load_model(RUN_DIR.value)
+    """Returns the trained model, and its scorer if a report needs one."""
+    model = load_model(RUN_DIR.value, TEMPERATURE.value)
     from tfp_bruno.runs import make_scorer
 
     settings.output.check_dataset(model.definition)
@@ -272,9 +266,9 @@ def parse_numbers(flag: str, texts: list[str] | None, kind: type) -> tuple | Non
     """Returns the numbers of a list flag; None if it was not given.
 
     Args:
-        flag: The name of the flag, for the error.
-        texts: Its elements; None if it was not given.
-        kind: int or float.
+        flag: Name of the flag, for the error.
+        texts: Elements of the flag; None if it was not given.
+        kind: Type of the numbers, int or float.
 
     Raises:
         UserError: If an element is not such a number, or not finite.

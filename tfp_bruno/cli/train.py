@@ -10,17 +10,21 @@ and bin/reconstruct as soon as the first checkpoint is written.
 import dataclasses
 import pathlib
 import textwrap
+import typing
 from typing import Any
 
 from absl import flags, logging
 
 from tfp_bruno import data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.populations import load_volumes
+from tfp_bruno.cli.loading import load_volumes
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data.atomic import check_writable
 from tfp_bruno.errors import UserError
 from tfp_bruno.settings import change, first_error, list_settings
+
+if typing.TYPE_CHECKING:
+    from tfp_bruno.runs import Run
 
 DATASET = flags.DEFINE_string('dataset', 'fetal', 'Anatomy: fetal, adni or thorax.')
 DATASET_CONFIG = flags.DEFINE_string(
@@ -30,8 +34,8 @@ DATA_DIR = flags.DEFINE_string('data_dir', None, 'Folder of NIfTI volumes, flat 
 USE_MASKS = flags.DEFINE_bool(
     'use_masks',
     False,
-    'Set everything outside of the masks to background. Each volume of --data_dir has one beside it: sub-01_mask, '
-    'sub-01_desc-brain_mask, case_01_mask.',
+    'Set everything outside of the masks to background. Each volume of --data_dir has a mask in its folder: '
+    'sub-01_mask, sub-01_desc-brain_mask, case_01_mask.',
 )
 ASSUME_RAS = flags.DEFINE_bool(
     'assume_ras', False, 'Take volumes and masks without an orientation as RAS, centred at world 0.'
@@ -60,26 +64,21 @@ DEVICES = flags.DEFINE_enum(
     'auto: all GPUs if there are several. all: every GPU, or every CPU device.',
 )
 
-# The settings that have a flag of their own.
+# Settings that have their own flag.
 _NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
-# The settings that the dataset decides.
+# Settings that follow from the dataset.
 _DECIDED = ('model.image_shape', 'model.num_slices')
-# What a resumed run can change, and flags that do not change it.
+# Settings that --resume may change, and the flags that it accepts.
 _LENGTH = ('steps', 'max_minutes', 'evaluate_every')
 _WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices')
 
 
-def main(argv: list[str]) -> None:
-    """Trains as the flags say.
-
-    Args:
-        argv: The command, and the arguments that are no flags.
+def main() -> None:
+    """Starts or resumes a training.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is no flag; see --help.')
     folder = pathlib.Path(OUTPUT_DIR.value)
     definition = _read_definition()
     _check_folder(folder)
@@ -87,7 +86,7 @@ def main(argv: list[str]) -> None:
         data.check_folder(DATA_DIR.value, USE_MASKS.value)
     elif not RESUME.value:
         _check_needs_data_dir(USE_MASKS, ASSUME_RAS)
-    # TensorFlow takes seconds to import: everything above fails, if it must, at once.
+    # TensorFlow takes seconds to import: the checks above do not wait for it.
     app.import_tensorflow()
     from tfp_bruno import runs
     from tfp_bruno.training import train_run
@@ -133,7 +132,7 @@ def describe_settings() -> str:
 
 
 def find_setting(flag: str) -> str | None:
-    """Returns how to change the setting that an unknown flag names; None if there is none."""
+    """Returns the assignment of the setting with the name of an unknown flag; None if there is no such setting."""
     app.import_tensorflow()
     model, training = _new_settings(_read_definition())
     names = [setting.name for setting in (*list_settings(training), *list_settings(model, 'model.'))]
@@ -142,18 +141,18 @@ def find_setting(flag: str) -> str | None:
 
 
 def _new_settings(definition: data.DatasetDefinition) -> tuple[Any, Any]:
-    """Returns the settings of the model and of its training that the flags ask for."""
+    """Returns the settings of the model and of its training from the flags."""
     from tfp_bruno.training import make_settings, read_preset
 
     preset = read_preset(MODEL.value, PRESET.value)
-    # By itself first, so that an error in the file names the file.
+    # The preset alone first, so that an error in a file names the file.
     settings = make_settings(MODEL.value, preset, definition, f'`preset={PRESET.value}`')
     assignments = [*SET.value, *_assignments(*_NAMED)]
     return make_settings(MODEL.value, change(preset, assignments), definition, '`set`') if assignments else settings
 
 
 def _new_info() -> RunInfo:
-    """Returns what the flags say of the training data."""
+    """Returns the description of the training data from the flags."""
     return RunInfo(
         data_dir=None if DATA_DIR.value is None else str(pathlib.Path(DATA_DIR.value).resolve()),
         data='',
@@ -166,8 +165,8 @@ def _new_info() -> RunInfo:
     )
 
 
-def _resumed(run):
-    """Returns a run with another length, if the flags ask for one; all other settings of a run stay."""
+def _resumed(run: 'Run') -> 'Run':
+    """Returns a run with the length that the flags give; its other settings are kept."""
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         if flag.present and flag.name not in _WITH_RESUME:
             raise UserError(f'--{flag.name}: cannot change with --resume; leave it out, or start another run.')
@@ -196,7 +195,7 @@ def _read_definition() -> data.DatasetDefinition:
     return data.read_definition(DATASET_CONFIG.value)
 
 
-def _check_needs_data_dir(*chosen) -> None:
+def _check_needs_data_dir(*chosen: flags.FlagHolder[bool]) -> None:
     for flag in chosen:
         if flag.value:
             raise UserError(f'--{flag.name}: needs --data_dir; leave it out for the built-in phantoms.')
@@ -205,7 +204,7 @@ def _check_needs_data_dir(*chosen) -> None:
 def _check_folder(folder: pathlib.Path) -> None:
     if RESUME.value:
         if not (folder / 'run.json').is_file():
-            raise UserError(f'--output_dir={folder}: holds no run to resume; leave --resume out to start one.')
+            raise UserError(f'--output_dir={folder}: holds no run to resume; leave out --resume to start one.')
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f'--output_dir={folder}: exists and is not empty; give another folder, or --resume.')
     check_writable(folder, 'output_dir')

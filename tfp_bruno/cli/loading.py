@@ -1,0 +1,86 @@
+"""Loads the trained model and the volumes that a command works on."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+from absl import flags
+
+from tfp_bruno.cli import app
+from tfp_bruno.contracts import CompletionModel, RunInfo
+from tfp_bruno.data import DatasetDefinition, Population, load_population
+from tfp_bruno.errors import UserError
+
+__all__ = ['check_run_dir', 'define_temperature', 'load_model', 'load_volumes']
+
+# absl counts a flag that a function of this module defines among the flags of the command that calls the function.
+flags.disclaim_key_flags()
+
+
+def define_temperature() -> flags.FlagHolder[float]:
+    """Defines the flag `--temperature` of a command that draws samples."""
+    return flags.DEFINE_float(
+        'temperature', 1.0, "Factor of the samples' deviations from the mean, in latent space.", lower_bound=0.0
+    )
+
+
+def check_run_dir(run_dir: str | os.PathLike) -> None:
+    """Raises a UserError if there is no folder at `--run_dir`."""
+    if not pathlib.Path(run_dir).is_dir():
+        raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
+
+
+def load_model(run_dir: str | os.PathLike, temperature: float = 1.0) -> CompletionModel:
+    """Imports TensorFlow and loads the trained model of a run.
+
+    TensorFlow takes seconds to import: check everything that does not need it before.
+
+    Args:
+        run_dir: Folder of the run.
+        temperature: Value of `--temperature`.
+
+    Raises:
+        UserError: If the run cannot be loaded, or its model has no temperature and the given one is not 1.
+    """
+    app.import_tensorflow()
+    from tfp_bruno.runs import load
+
+    return load(run_dir).with_temperature(temperature)
+
+
+def load_volumes(
+    definition: DatasetDefinition,
+    info: RunInfo,
+    data_dir: str | os.PathLike | None,
+    cache_dir: str | os.PathLike | None,
+    splits: Mapping[str, str] | None = None,
+    needs_split: bool = True,
+) -> Population:
+    """Loads a population in the way that a run reads its volumes.
+
+    Args:
+        definition: The dataset.
+        info: The training data of the run: seed, masks and orientation.
+        data_dir: Folder of the volumes; None for the built-in phantoms of the dataset.
+        cache_dir: Folder of the cache; None for the cache of the user.
+        splits: Split of each subject by name; None to split them.
+        needs_split: Whether subjects of a folder without a split are split; if not, all are test subjects.
+
+    Raises:
+        UserError: As `tfp_bruno.data.load_population`.
+    """
+    if data_dir is None:
+        # Imported here, since the phantoms take time to import.
+        from tfp_bruno.phantoms import load_phantoms
+
+        return load_phantoms(definition, info.phantom_subjects, cache_dir, seed=info.seed, splits=splits)
+    return load_population(
+        definition,
+        data_dir,
+        cache_dir,
+        seed=info.seed,
+        splits=splits,
+        needs_split=needs_split,
+        use_masks=info.use_masks,
+        assume_ras=info.assume_ras,
+    )
