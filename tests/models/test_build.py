@@ -131,6 +131,7 @@ def test_kernel_decays_with_the_distance_between_slices(flow_settings):
     np.testing.assert_allclose(matrix, np.exp(-distance / 2.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_seed_determines_the_weights(settings):
     weights = [[variable.numpy() for variable in build_model(settings, 4, seed).variables] for seed in (1, 1, 2)]
     for first, same in zip(*weights[:2], strict=True):
@@ -138,6 +139,7 @@ def test_seed_determines_the_weights(settings):
     assert any(np.any(first != other) for first, other in zip(weights[0], weights[2], strict=True))
 
 
+@pytest.mark.slow
 def test_seed_determines_the_weights_whatever_was_seeded_before(settings):
     weights = []
     for before in (3, 4):
@@ -147,6 +149,7 @@ def test_seed_determines_the_weights_whatever_was_seeded_before(settings):
         np.testing.assert_array_equal(first, same)
 
 
+@pytest.mark.slow
 def test_checkpoint_round_trip(settings, randomise, tmp_path):
     # Permutations and signs of the 1 x 1 convolutions, which depend on the seed, are stored with the weights.
     model, other = randomise(build_model(settings, 4, seed=1)), build_model(settings, 4, seed=2)
@@ -156,6 +159,7 @@ def test_checkpoint_round_trip(settings, randomise, tmp_path):
     np.testing.assert_array_equal(other.log_prob(images, **KWARGS), model.log_prob(images, **KWARGS))
 
 
+@pytest.mark.slow
 def test_copies_with_other_numbers_of_slices_share_weights(settings, randomise):
     model = randomise(build_model(settings, 4))
     images = model.sample(seed=(1, 2), **KWARGS)

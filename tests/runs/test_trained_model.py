@@ -85,6 +85,7 @@ def test_predict_matches_mean_image_of_the_model(loaded):
     np.testing.assert_allclose(found, np.clip(expected, 0, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_log_prob_matches_the_model(loaded):
     bruno, poses = loaded.model.bruno, np.eye(12, dtype=np.float32)
     slices = [3, 0, 8, 11, 5]
