@@ -13,7 +13,7 @@ DEMO_START ?= --set=model.factors=400 --set=start_volumes=2500
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test damage lint format clean
+.PHONY: help install demo test test-fast coverage damage lint format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,6 +44,12 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 
 test: $(VENV)/.installed-tests lint  ## Run lint and the whole test suite
 	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that take no training (3 minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+coverage: $(VENV)/.installed-tests  ## Run the whole test suite and list the lines that it does not reach
+	$(BIN)/python -m pytest --cov=tfp_bruno --cov-report=term-missing:skip-covered
 
 damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random, and 204 from unusual ones
 	$(BIN)/python benchmarks/damaged_files.py --files=500
