@@ -1,4 +1,4 @@
-# Everything that a developer or a first-time user runs; `make help` lists it.
+# Everything that a developer or a first-time user runs; `make help` lists the targets.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,7 @@ DEMO_START ?= --set=model.factors=400 --set=start_volumes=2500
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test damage lint format clean
+.PHONY: help install demo test test-fast coverage damage lint format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,17 +45,23 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 test: $(VENV)/.installed-tests lint  ## Run lint and the whole test suite
 	$(BIN)/python -m pytest
 
-damage: $(VENV)/.installed  ## Complete 500 volumes from files that were damaged at random, and 204 from unusual ones
+test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that are not marked slow (3 minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+coverage: $(VENV)/.installed-tests  ## Run the whole test suite and list the lines that it does not run
+	$(BIN)/python -m pytest --cov=tfp_bruno --cov-report=term-missing:skip-covered
+
+damage: $(VENV)/.installed  ## Complete volumes from 500 files damaged at random and 204 unusual ones
 	$(BIN)/python benchmarks/damaged_files.py --files=500
 	$(BIN)/python benchmarks/unusual_files.py --files=204
 
-lint: $(VENV)/.installed-tests  ## Run ruff, mypy and the allowed imports
+lint: $(VENV)/.installed-tests  ## Run ruff and mypy, and check the allowed imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-format: $(VENV)/.installed-tests  ## Let ruff mend what it can
+format: $(VENV)/.installed-tests  ## Let ruff correct what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

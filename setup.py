@@ -17,6 +17,7 @@ TESTS = [
     'nbclient>=0.10',
     'nbformat>=5.10',
     'pytest>=8.0',
+    'pytest-cov>=6.0',
     'ruff>=0.12,<0.18',
 ]
 NOTEBOOKS = ['ipykernel>=6.29', 'jupyterlab>=4.2', 'nbclient>=0.10', 'nbformat>=5.10']

@@ -20,7 +20,7 @@ from tfp_bruno.distributions._pose_dependence import PoseDependence
 from tfp_bruno.distributions._shapes import TensorLike, broadcast_batch, eye_like, mix_steps, zero_missing
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import fit_factor_moments
-from tfp_bruno.distributions.one_hot import PoseTable, slice_kernel
+from tfp_bruno.distributions.kernels import PoseTable, slice_kernel
 
 __all__ = ['FactorProcess']
 

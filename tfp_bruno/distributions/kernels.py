@@ -1,4 +1,4 @@
-"""Means, loadings and kernels over one-hot poses, which encode the number of a slice."""
+"""Kernels over poses, and tables of values at poses that are one-hot: the number of a slice."""
 
 from __future__ import annotations
 
