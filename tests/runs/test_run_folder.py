@@ -6,7 +6,8 @@ import json
 import pytest
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs import read_run
+from tfp_bruno.runs import lock_run, read_run
+from tfp_bruno.runs.run_folder import LOCK_NAME
 from tfp_bruno.version import __version__
 
 
@@ -104,3 +105,21 @@ def test_a_run_of_format_4_is_read(make_run, law, df):
     values['model'] |= {'law': law, 'df': 20.0}
     run.settings_file.write_text(json.dumps(values))
     assert read_run(run.folder).model == dataclasses.replace(run.model, df=df)
+
+
+def test_lock_run_refuses_a_second_training(tmp_path):
+    with lock_run(tmp_path), pytest.raises(UserError, match='another training writes to it'), lock_run(tmp_path):
+        pass
+    with lock_run(tmp_path):
+        pass
+
+
+def test_lock_run_leaves_nothing(tmp_path):
+    with lock_run(tmp_path / 'new' / 'run'):
+        assert (tmp_path / 'new' / 'run' / LOCK_NAME).exists()
+    assert not (tmp_path / 'new' / 'run').exists()
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'run.json').write_text('{}')
+    with lock_run(tmp_path / 'run'):
+        pass
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['run.json']

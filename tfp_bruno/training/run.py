@@ -1,25 +1,27 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
-import dataclasses
-import json
 import pathlib
+import signal
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 from tqdm import tqdm
 
-from tfp_bruno.data.atomic import write_text
 from tfp_bruno.data.encoding import one_hot_poses
-from tfp_bruno.errors import UserError
-from tfp_bruno.training.learning_curve import HeldOut
-from tfp_bruno.training.sequences import make_sequences, with_plain_batches
+from tfp_bruno.errors import UserError, warn
+from tfp_bruno.training.checkpoints import Checkpoints
+from tfp_bruno.training.learning_curve import HeldOut, LearningCurve
+from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.start import settings_of_start, starting_volumes
 from tfp_bruno.training.start_cache import StartCache
+from tfp_bruno.training.stopping import TrainingStoppedError, catch_signals
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = ['choose_strategy', 'train_run']
+
+_MOST_ROLLBACKS = 5
 
 
 def choose_strategy(devices):
@@ -31,17 +33,21 @@ def choose_strategy(devices):
     return tf.distribute.get_strategy()
 
 
-def train_run(run, population, devices='auto', cache_dir=None):
-    """Trains the model of a run, from its newest checkpoint if there is one, and writes its weights.
+def train_run(run, population, devices='auto', cache_dir=None, on_nan='halt'):
+    """Trains the model of a run, from its newest state that can be restored, and writes its weights.
 
     Args:
         run: A `tfp_bruno.runs.Run` whose settings are on disk.
         population: `tfp_bruno.data.Population` with both splits.
         devices: 'auto', 'one' or 'all', see `choose_strategy`.
-        cache_dir: Folder in which what a model starts from is kept for the next run. Default value: `None`, nowhere.
+        cache_dir: Folder in which what a model starts from is kept for the next run. None for nowhere.
+        on_nan: What to do if loss or weights are no longer finite: 'halt', or 'rollback' to the last state that was
+            saved, with half the learning rate, a few times.
 
     Raises:
-        UserError: if the loss is no longer finite, or a batch cannot be divided among the devices.
+        UserError: If loss or weights are no longer finite, no state can be restored although the run has a learning
+            curve, or a batch cannot be divided among the devices.
+        TrainingStoppedError: If a signal ended the training; its state is saved.
     """
     settings = run.training
     strategy = choose_strategy(devices)
@@ -55,16 +61,41 @@ def train_run(run, population, devices='auto', cache_dir=None):
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
     spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     trainer = Trainer(run.model, settings, strategy)
-    manager = tf.train.CheckpointManager(trainer.checkpoint, str(run.checkpoints), max_to_keep=2)
-    if manager.latest_checkpoint:
-        _restore(trainer, manager.latest_checkpoint)
-        logging.info('Resumed at step %d.', int(trainer.step))
+    checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
+    step = checkpoints.restore(trainer.restore)
+    curve = LearningCurve(run.learning_curve)
+    if step is not None:
+        curve.cut(step)
+        logging.info('Resumed at step %d.', step)
+    elif curve.last_step() > 0:
+        raise UserError(
+            f'{run.checkpoints}: holds no state, although the run has a learning curve to step {curve.last_step()}; '
+            'put the folder back, or train again in another folder.'
+        )
     else:
         _start(trainer, run, train, spacing, poses, cache_dir)
-    sequences = _sequences(train, settings, spacing, int(trainer.step))
     held_out = HeldOut(test, settings, spacing)
-    with tf.summary.create_file_writer(str(run.logs)).as_default():
-        _loop(run, trainer, sequences, held_out, manager)
+    with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
+        for rollbacks in range(_MOST_ROLLBACKS + 1):
+            try:
+                _loop(
+                    run, trainer, _sequences(train, settings, spacing, int(trainer.step)), held_out, checkpoints, stop
+                )
+                return
+            except FloatingPointError as error:
+                if on_nan == 'halt' or rollbacks == _MOST_ROLLBACKS or not checkpoints.steps():
+                    raise UserError(_not_finite(run, error, checkpoints.steps())) from error
+                step = checkpoints.restore(trainer.restore)
+                trainer.rate_factor *= 0.5
+                curve.cut(step or 0)
+                warn(f'{run.folder}: {error}; back to step {step} with {trainer.rate_factor:g} of the learning rate.')
+
+
+def _not_finite(run, error, steps):
+    """Returns the message of a training that cannot go on."""
+    if not steps:
+        return f'{run.folder}: {error}, before a state was saved; train again with a smaller learning_rate.'
+    return f'{run.folder}: {error}; the state of step {steps[-1]} is kept: set a smaller `learning_rate`, and `resume`.'
 
 
 def _start(trainer, run, images, spacing, poses, cache_dir):
@@ -91,66 +122,70 @@ def _start(trainer, run, images, spacing, poses, cache_dir):
 
 def _sequences(images, settings, spacing, step):
     """Returns the batches of a run from a step on."""
-
-    def make(augmentation, seed):
-        sizes = settings.sequence_length, settings.batch_size
-        return make_sequences(images, *sizes, spacing, augmentation, seed, settings.common_slices)
-
-    seed = settings.seed + step
-    sequences = make(settings.augmentation, seed)
-    every = make_task(settings).prior_every
-    if not every:
-        return sequences
-    plain = make(dataclasses.replace(settings.augmentation, probability=0.0), seed + 1)
-    return with_plain_batches(sequences, plain, every, step)
-
-
-def _restore(trainer, path):
-    try:
-        trainer.restore(path)
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        raise UserError(
-            f'{path}: cannot be restored ({str(error).splitlines()[0]:.100}); remove it to resume an earlier one.'
-        ) from error
+    return make_sequences(
+        images,
+        settings.sequence_length,
+        settings.batch_size,
+        spacing,
+        settings.augmentation,
+        settings.seed,
+        settings.common_slices,
+        plain_every=make_task(settings).prior_every,
+        first_step=step,
+    )
 
 
-def _loop(run, trainer, sequences, held_out, manager):
+def _loop(run, trainer, sequences, held_out, checkpoints, stop):
     settings = trainer.settings
-    recent, step = [], int(trainer.step)
+    recent: list[dict[str, float]] = []
+    step = int(trainer.step)
     first = step + 1
+
+    def save():
+        point = _measure(trainer, held_out, _means(recent))
+        # Before anything is written: what is on disk stays good.
+        trainer.check_finite()
+        if not np.all(np.isfinite(list(point.values()))):
+            raise FloatingPointError(f'the held-out loss is not finite after step {step}')
+        _record(run, trainer, point)
+        checkpoints.save(step)
+        recent.clear()
+
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
-        try:
-            for step, parts in trainer.train(sequences):
-                recent.append({name: float(part) for name, part in parts.items()})
-                if step == first:
-                    logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
-                bar.update()
-                if step % settings.evaluate_every == 0:
-                    _record(run, trainer, held_out, _means(recent))
-                    manager.save(step)
-                    recent = []
-        except FloatingPointError as error:
-            raise UserError(f'{run.folder}: {error}; set a smaller learning_rate in run.json, and `resume`.') from error
+        for step, parts in trainer.train(sequences):
+            recent.append({name: float(part) for name, part in parts.items()})
+            if step == first:
+                logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
+            bar.update()
+            if step % settings.evaluate_every == 0 or stop.signal_number is not None:
+                save()
+            if stop.signal_number is not None:
+                name = signal.Signals(stop.signal_number).name
+                raise TrainingStoppedError(
+                    f'{name}: stopped after step {step}; its state is saved, continue with --resume.',
+                    stop.signal_number,
+                )
     if recent:
-        _record(run, trainer, held_out, _means(recent))
-        manager.save(step)
+        save()
 
 
 def _means(records):
     return {name: float(np.mean([record[name] for record in records])) for name in records[0]}
 
 
-def _record(run, trainer, held_out, training):
+def _measure(trainer, held_out, training):
+    """Returns one point of the learning curve."""
+    point = {f'train/{name}': value for name, value in training.items()}
+    return point | {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
+
+
+def _record(run, trainer, point):
     """Writes one point of the learning curve, and the weights that belong to it."""
     step = int(trainer.step)
-    point = {f'train/{name}': value for name, value in training.items()}
-    point |= {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
     for name, value in point.items():
         tf.summary.scalar(name, value, step=step)
     line = '  '.join(f'{name} {value:.4f}' for name, value in point.items())
     logging.info('step %d  %.1f min  %s', step, float(trainer.seconds) / 60.0, line)
-    curve = run.folder / 'learning_curve.jsonl'
-    earlier = curve.read_text(encoding='utf-8') if curve.exists() else ''
-    write_text(curve, earlier + json.dumps({'step': step, 'seconds': float(trainer.seconds), **point}) + '\n')
+    LearningCurve(run.learning_curve).append({'step': step, 'seconds': float(trainer.seconds), **point})
     # TensorFlow writes a checkpoint under temporary names and renames it.
     tf.train.Checkpoint(variables=list(trainer.averaged_model.variables)).write(str(run.weights))

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfp_bruno.data.encoding import add_level_noise, to_level_middle
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['dequantise', 'make_sequences', 'with_plain_batches']
+__all__ = ['dequantise', 'make_sequences']
 
 
 def dequantise(images, seed=None):
@@ -24,8 +24,13 @@ def dequantise(images, seed=None):
     return add_level_noise(images, tf.random.stateless_uniform(tf.shape(images), seed))
 
 
-def make_sequences(images, sequence_length, batch_size, spacing, augmentation, seed, common_slices=False):
+def make_sequences(
+    images, sequence_length, batch_size, spacing, augmentation, seed, common_slices=False, plain_every=0, first_step=0
+):
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
+
+    The batch of a step depends on the seed and the step alone, so a resumed training sees the batches of one that was
+    not interrupted.
 
     Args:
         images: float32 array `[S, K, H, W]` in [0, 1]; one that is memory-mapped is read subject by subject.
@@ -33,8 +38,10 @@ def make_sequences(images, sequence_length, batch_size, spacing, augmentation, s
         batch_size: `int`, number of sequences in a batch.
         spacing: Three floats, distance between voxels along (K, H, W), mm.
         augmentation: `AugmentationSettings`.
-        seed: `int`. The same seed gives the same sequences.
+        seed: `int`.
         common_slices: Whether all sequences of a batch are drawn at the same positions.
+        plain_every: The batches of multiples of this step are not augmented; 0 for none.
+        first_step: Step of the first batch.
 
     Returns:
         A `tf.data.Dataset` of pairs: float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses
@@ -44,17 +51,21 @@ def make_sequences(images, sequence_length, batch_size, spacing, augmentation, s
     read = _reader(images)
 
     @tf.autograph.experimental.do_not_convert
-    def draw(index, random):
-        seeds = tf.unstack(tf.random.split(tf.cast(random, tf.int32), 5))
+    def draw(index):
+        step = index // batch_size
+        seeds = tf.unstack(tf.random.split(_seed_of(seed, index), 5))
         if common_slices:
-            seeds[1] = tf.cast([seed, index // batch_size], tf.int32)
+            seeds[1] = _seed_of(seed + 1, step)
         subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)
         order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
         slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
         volume = read(subject)
         if augmentation.probability > 0:
+            is_augmented = tf.random.stateless_uniform([], seeds[2]) < augmentation.probability
+            if plain_every:
+                is_augmented &= step % plain_every != 0
             drawn = tf.cond(
-                tf.random.stateless_uniform([], seeds[2]) < augmentation.probability,
+                is_augmented,
                 lambda: augment_slices(volume, slices, spacing, augmentation, seeds[3]),
                 lambda: tf.gather(volume, slices),
             )
@@ -63,22 +74,14 @@ def make_sequences(images, sequence_length, batch_size, spacing, augmentation, s
         drawn = tf.ensure_shape(drawn, [sequence_length, *images.shape[2:]])
         return dequantise(drawn, seeds[4])[..., None], tf.one_hot(slices, num_slices)
 
-    sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
-    sequences = sequences.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    sequences = tf.data.Dataset.counter(first_step * batch_size)
+    sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
 
 
-def with_plain_batches(augmented, plain, every, step):
-    """Returns batches of augmented volumes, but for those of every so many steps: these are of volumes as they are.
-
-    Args:
-        augmented: `tf.data.Dataset` of batches.
-        plain: Another one.
-        every: `int`, above 0.
-        step: `int`, number of the first batch's step: those of multiples of `every` are plain.
-    """
-    choice = tf.data.Dataset.counter(step).map(lambda number: tf.cast(number % every == 0, tf.int64))
-    return tf.data.Dataset.choose_from_datasets([augmented, plain], choice)
+def _seed_of(seed, index):
+    """Returns the stateless seed of an index."""
+    return tf.random.fold_in(tf.constant([seed % 2**31, seed // 2**31 % 2**31], tf.int32), tf.cast(index, tf.int32))
 
 
 def _reader(images):

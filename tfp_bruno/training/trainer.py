@@ -21,6 +21,7 @@ class Trainer:
         averaged_model: A second model with the moving averages of the weights, which evaluation and reconstruction use.
         step: `tf.Variable`, number of steps taken.
         seconds: `tf.Variable`, time that the loop has taken, over all resumptions.
+        rate_factor: Factor of the learning rate of the settings.
     """
 
     def __init__(self, model_settings, settings, strategy=None):
@@ -32,6 +33,7 @@ class Trainer:
             strategy: A `tf.distribute.Strategy`. Default value: `None`, the current one.
         """
         self.settings = settings
+        self.rate_factor = 1.0
         self.strategy = strategy or tf.distribute.get_strategy()
         self._task = make_task(settings)
         # Outside the scope: a mirrored variable cannot be read as a number.
@@ -70,7 +72,7 @@ class Trainer:
 
     def restore(self, path):
         """Restores the state that `checkpoint` saved under a path."""
-        self.checkpoint.restore(path).assert_existing_objects_matched()
+        self.checkpoint.read(path).assert_existing_objects_matched()
         for variable, average in zip(self.model.variables, self.averaged_model.variables, strict=True):
             if not variable.trainable:
                 variable.assign(average)
@@ -82,9 +84,9 @@ class Trainer:
 
     # Nothing in a step needs AutoGraph, whose conversion would take half the time of the first step.
     @tf.function(autograph=False)
-    def _train_step(self, images, poses, schedule, decay):
+    def _train_step(self, images, poses, schedule, decay, seed):
         self._optimizer.learning_rate.assign(schedule['learning_rate'])
-        parts = self.strategy.run(self._replica_step, args=(images, poses, schedule))
+        parts = self.strategy.run(self._replica_step, args=(images, poses, schedule, seed))
         for average, variable in zip(self.averaged_model.trainable_variables, self._variables, strict=True):
             average.assign_sub((1.0 - decay) * (average - variable))
         self.step.assign_add(1)
@@ -92,14 +94,19 @@ class Trainer:
             name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, part, axis=None) for name, part in parts.items()
         }
 
-    def _replica_step(self, images, poses, schedule):
-        parts, gradients = accumulated_gradients(
-            self._task.draw_loss(self.model, schedule), self._variables, (images, poses), self.settings.micro_batches
-        )
+    def _replica_step(self, images, poses, schedule, seed):
+        loss = self._task.draw_loss(self.model, schedule, seed)
+        parts, gradients = accumulated_gradients(loss, self._variables, (images, poses), self.settings.micro_batches)
         # The optimiser adds up the replicas'.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         return parts
+
+    def check_finite(self):
+        """Raises a `FloatingPointError` if a weight is no longer finite."""
+        for variable in (*self._variables, *self.averaged_model.trainable_variables):
+            if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+                raise FloatingPointError(f'the weights are not finite after step {int(self.step)}')
 
     def progress(self):
         """Returns the share of the run that is done: of the steps, or of the time where that is nearer to its end."""
@@ -126,10 +133,13 @@ class Trainer:
             began = time.monotonic()
             images, poses = next(iterator)
             schedule = self._task.schedule(self.progress(), step)
+            schedule['learning_rate'] *= self.rate_factor
             schedule = {name: tf.constant(value, tf.float32) for name, value in schedule.items()}
             # The average forgets the untrained weights first: its memory grows with the run.
             decay = min(self.settings.average_decay, (1.0 + step) / (10.0 + step))
-            parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32))
+            # All randomness of a step follows from the seed and the step.
+            seed = tf.constant([self.settings.seed % 2**31, step], tf.int32)
+            parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32), seed)
             if not math.isfinite(float(parts['loss'])):
                 raise FloatingPointError(f'the loss is not finite at step {step}')
             step += 1
