@@ -13,7 +13,7 @@ DEMO_START ?= --set=model.factors=400 --set=start_volumes=2500
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast coverage damage lint format clean
+.PHONY: help install demo test test-fast coverage faults damage lint format clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -50,6 +50,9 @@ test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that are not
 
 coverage: $(VENV)/.installed-tests  ## Run the whole test suite and list the lines that it does not run
 	$(BIN)/python -m pytest --cov=tfp_bruno --cov-report=term-missing:skip-covered
+
+faults: $(VENV)/.installed  ## Kill 20 trainings at random moments, resume them and compare their weights
+	$(BIN)/python benchmarks/killed_trainings.py --kills=20
 
 damage: $(VENV)/.installed  ## Complete volumes from 500 files damaged at random and 204 unusual ones
 	$(BIN)/python benchmarks/damaged_files.py --files=500

@@ -11,6 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from tfp_bruno.runs import lock_run
+
 AFFINE = np.diag([8.0, 8.0, 8.0, 1.0])
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -191,6 +193,16 @@ def test_train_names_a_bad_flag(call_warm, assert_one_line, good_folder, tmp_pat
 def test_train_keeps_an_occupied_folder(call_warm, assert_one_line, good_folder, occupied):
     done = call_warm('train', f'--data_dir={good_folder}', f'--output_dir={occupied}')
     assert_one_line(done, 'train', f'--output_dir={occupied}', 'is not empty', '--resume')
+
+
+def test_second_training_in_a_folder_is_refused(call_warm, assert_one_line, make_tiny_run, good_folder, tmp_path):
+    run = make_tiny_run(tmp_path / 'run')
+    with lock_run(run.folder):
+        done = call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={tmp_path / "cache"}')
+        assert_one_line(done, 'train', run.folder, 'another training writes to it')
+    with lock_run(tmp_path / 'new'):
+        done = call_warm('train', f'--data_dir={good_folder}', f'--output_dir={tmp_path / "new"}')
+        assert_one_line(done, 'train', tmp_path / 'new', 'another training writes to it')
 
 
 def test_resume_needs_a_run(call_warm, assert_one_line, occupied, tmp_path):

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs import load, read_run
+from tfp_bruno.runs import load, lock_run, read_run
+from tfp_bruno.runs.run_folder import LOCK_NAME
 from tfp_bruno.version import __version__
 
 
@@ -136,3 +137,21 @@ def test_weights_of_another_model_are_named(make_run, make_weights):
     with pytest.raises(UserError) as caught:
         load(other.folder)
     assert_one_line(caught, str(other.weights), 'cannot be restored')
+
+
+def test_lock_run_refuses_a_second_training(tmp_path):
+    with lock_run(tmp_path), pytest.raises(UserError, match='another training writes to it'), lock_run(tmp_path):
+        pass
+    with lock_run(tmp_path):
+        pass
+
+
+def test_lock_run_leaves_nothing(tmp_path):
+    with lock_run(tmp_path / 'new' / 'run'):
+        assert (tmp_path / 'new' / 'run' / LOCK_NAME).exists()
+    assert not (tmp_path / 'new' / 'run').exists()
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'run.json').write_text('{}')
+    with lock_run(tmp_path / 'run'):
+        pass
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['run.json']

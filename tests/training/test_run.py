@@ -1,7 +1,10 @@
 """A run on disk: the files that training writes, and its errors."""
 
+import contextlib
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,9 +12,15 @@ import tensorflow as tf
 
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.runs import Run, load, read_run, write_run
-from tfp_bruno.training import train_run
+from tfp_bruno.training import (
+    AugmentationSettings,
+    ObjectiveSettings,
+    Trainer,
+    TrainingStoppedError,
+    train_run,
+)
 from tfp_bruno.training.run import choose_strategy
 
 
@@ -96,15 +105,128 @@ def test_infinite_loss_is_an_error(make_run, population, tmp_path):
     assert not run.weights.parent.exists()
 
 
-def test_damaged_checkpoint_is_named(make_run, population, tmp_path):
+def states_of(run):
+    return sorted(int(path.stem.partition('-')[2]) for path in run.checkpoints.glob('*.index'))
+
+
+def weights_of(run):
+    reader = tf.train.load_checkpoint(str(run.checkpoints / f'ckpt-{states_of(run)[-1]}'))
+    names = [name for name in reader.get_variable_to_shape_map() if 'seconds' not in name and 'OBJECT' not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def resumed(run, **changes):
+    longer = dataclasses.replace(run, training=dataclasses.replace(run.training, **changes))
+    write_run(longer)
+    return longer
+
+
+@contextlib.contextmanager
+def signal_after(monkeypatch, last):
+    """Sends SIGTERM to the training in the block after a step."""
+    train = Trainer.train
+
+    def interrupt(trainer, sequences):
+        for step, parts in train(trainer, sequences):
+            if step == last:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield step, parts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, 'train', interrupt)
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('process', ['factor', 'exchangeable'])
+def test_a_resumed_training_is_that_of_an_uninterrupted_one(make_run, population, tmp_path, monkeypatch, process):
+    augmentation = AugmentationSettings(probability=0.5)
+    objective = ObjectiveSettings(joint=0.5, conditional=1.0, prior_every=3)
+    settings = {'process': process, 'augmentation': augmentation, 'objective': objective, 'evaluate_every': 4}
+    whole = make_run(tmp_path / 'whole', steps=7, **settings)
+    train_run(whole, population)
+    parts = make_run(tmp_path / 'parts', steps=7, **settings)
+    with pytest.raises(TrainingStoppedError), signal_after(monkeypatch, 4):
+        train_run(parts, population)
+    train_run(parts, population)
+    ours, theirs = weights_of(parts), weights_of(whole)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    assert [point['step'] for point in curve_of(parts)] == [4, 7]
+
+
+@pytest.mark.slow
+def test_resume_after_a_kill_between_curve_and_state(make_run, population, tmp_path):
     run = make_run(tmp_path)
-    run.checkpoints.mkdir()
-    tf.train.Checkpoint(step=tf.Variable(0)).save(str(run.checkpoints / 'ckpt'))
-    for part in run.checkpoints.glob('ckpt-1.*'):
-        part.write_bytes(part.read_bytes()[:3])
+    train_run(run, population)
+    for path in run.checkpoints.glob('ckpt-3.*'):
+        path.unlink()
+    train_run(run, population)
+    assert [point['step'] for point in curve_of(run)] == [2, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('damage', ['list', 'newest'])
+def test_resume_with_damaged_states(make_run, population, tmp_path, damage):
+    run = make_run(tmp_path)
+    train_run(run, population)
+    if damage == 'list':
+        (run.checkpoints / 'checkpoint').write_text('garbage')
+    else:
+        [path] = run.checkpoints.glob('ckpt-3.data*')
+        path.write_bytes(path.read_bytes()[:100])
+    with collect_warnings() as warnings:
+        train_run(resumed(run, steps=4), population)
+    assert [point['step'] for point in curve_of(run)][-1] == 4
+    assert len(warnings) == (damage == 'newest')
+
+
+@pytest.mark.slow
+def test_resume_without_states_never_starts_again(make_run, population, tmp_path):
+    run = make_run(tmp_path)
+    train_run(run, population)
+    before = curve_of(run)
+    for path in run.checkpoints.iterdir():
+        path.unlink()
     with pytest.raises(UserError) as caught:
+        train_run(resumed(run, steps=4), population)
+    assert_one_line(caught, str(run.checkpoints), 'learning curve to step 3')
+    assert curve_of(run) == before
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_finite_are_not_saved(make_run, population, tmp_path):
+    run = make_run(tmp_path, steps=2, evaluate_every=2)
+    train_run(run, population)
+    good = run.weights.with_name('model.index').read_bytes(), weights_of(run)
+    with pytest.raises(UserError) as caught:
+        train_run(resumed(run, steps=3, learning_rate=1e30), population)
+    assert_one_line(caught, 'not finite', 'that of step 2 is kept', 'learning_rate')
+    assert run.weights.with_name('model.index').read_bytes() == good[0]
+    assert states_of(run) == [2]
+    json.loads(run.learning_curve.read_text().splitlines()[-1], parse_constant=pytest.fail)
+
+
+@pytest.mark.slow
+def test_rollback_halves_the_learning_rate(make_run, population, tmp_path):
+    run = make_run(tmp_path, steps=2, evaluate_every=1)
+    train_run(run, population)
+    with collect_warnings() as warnings, pytest.raises(UserError, match='not finite'):
+        train_run(resumed(run, steps=5, learning_rate=1e30), population, on_nan='rollback')
+    assert 'back to step 2 with 0.5 of the learning rate' in warnings[0]
+    assert 'back to step 2 with 0.25 of the learning rate' in warnings[1]
+
+
+@pytest.mark.slow
+def test_a_signal_saves_the_state_and_ends_the_training(make_run, population, tmp_path, monkeypatch):
+    run = make_run(tmp_path, steps=50, evaluate_every=100)
+    stopped = pytest.raises(TrainingStoppedError, match='SIGTERM: stopped after step 2')
+    with stopped as caught, signal_after(monkeypatch, 2):
         train_run(run, population)
-    assert_one_line(caught, 'ckpt-1', 'cannot be restored')
+    assert caught.value.signal_number == signal.SIGTERM
+    assert states_of(run) == [2]
+    assert [point['step'] for point in curve_of(run)] == [2]
 
 
 def test_one_device_has_the_default_strategy():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.training import AugmentationSettings
-from tfp_bruno.training.sequences import make_sequences, with_plain_batches
+from tfp_bruno.training.sequences import make_sequences
 
 SUBJECTS, SLICES, SIZE = 3, 12, 8
 
@@ -101,7 +101,21 @@ def test_memory_mapped_images_give_the_same_sequences(images, tmp_path, probabil
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_plain_batches_replace_augmented_ones_at_regular_steps():
-    augmented, plain = (tf.data.Dataset.from_tensors(name).repeat() for name in ('augmented', 'plain'))
-    found = [name.decode() for name in with_plain_batches(augmented, plain, 3, 5).take(6).as_numpy_iterator()]
-    assert found == ['augmented', 'plain', 'augmented', 'augmented', 'plain', 'augmented']
+def test_plain_batches_at_multiples_of_a_step(images):
+    only = AugmentationSettings(1.0, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)
+    x, poses = draw(images[2:], only, batches=6, plain_every=3, first_step=5)
+    found = (x[:, :, 4, 4, 0] * 256 - 0.5) / 255
+    augmented = np.abs(found - images[2, poses.argmax(-1), 4, 4]).max(-1) > 0.02
+    # Steps 5 to 10, of which 6 and 9 are plain. A contrast of nearly 1 changes nothing that can be seen.
+    shares = augmented.reshape(6, 6).mean(1)
+    assert (shares[[1, 4]] == 0).all()
+    assert (shares[[0, 2, 3, 5]] > 0.5).all()
+
+
+@pytest.mark.parametrize('common_slices', [False, True])
+def test_batches_of_a_step_do_not_depend_on_the_first_step(images, common_slices):
+    settings = {'augmentation': AugmentationSettings(0.5), 'common_slices': common_slices, 'plain_every': 2}
+    whole = draw(images, seed=2**40 + 3, batches=5, **settings)
+    rest = draw(images, seed=2**40 + 3, batches=2, first_step=3, **settings)
+    for ours, theirs in zip(rest, whole, strict=True):
+        np.testing.assert_array_equal(ours, theirs[3 * 6 :])

@@ -14,8 +14,8 @@ def test_number_of_contexts_follows_its_distribution(power, most, length, every,
     monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: contexts)
     objective = ObjectiveSettings(max_contexts=most, context_power=power, prior_every=every)
     task = tasks.LikelihoodTask(TrainingSettings(objective=objective, sequence_length=length))
-    draw = tf.function(lambda: task.draw_loss(None, {'is_prior': 0.0})(None, None))
-    drawn = np.array([int(draw()) for _ in range(2000)])
+    draw = tf.function(lambda step: task.draw_loss(None, {'is_prior': 0.0}, tf.stack([0, step]))(None, None))
+    drawn = np.array([int(draw(tf.constant(step))) for step in range(2000)])
     least = 1 if every else 0
     numbers = min(most, length - 1) + 1 - least
     # u^power < (k + 1) / numbers where u < ((k + 1) / numbers)^(1 / power).
@@ -23,7 +23,7 @@ def test_number_of_contexts_follows_its_distribution(power, most, length, every,
     found = np.bincount(drawn - least, minlength=numbers) / len(drawn)
     assert len(found) == numbers
     np.testing.assert_allclose(found, expected, atol=0.045)
-    assert int(task.draw_loss(None, {'is_prior': 1.0})(None, None)) == 0
+    assert int(task.draw_loss(None, {'is_prior': 1.0}, [0, 0])(None, None)) == 0
 
 
 def test_prior_every_sets_the_steps_without_contexts():
@@ -37,7 +37,7 @@ def test_common_slices_pass_one_set_of_poses(monkeypatch):
     monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: poses)
     task = tasks.LikelihoodTask(TrainingSettings(common_slices=True))
     poses = np.broadcast_to(np.eye(9, dtype=np.float32), (4, 9, 9))
-    np.testing.assert_array_equal(task.draw_loss(None, {'is_prior': 0.0})(None, poses), np.eye(9))
+    np.testing.assert_array_equal(task.draw_loss(None, {'is_prior': 0.0}, [0, 0])(None, poses), np.eye(9))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ and bin/reconstruct as soon as the first checkpoint is written.
 
 import dataclasses
 import pathlib
+import sys
 import textwrap
 import typing
 from typing import Any
@@ -63,14 +64,20 @@ DEVICES = flags.DEFINE_enum(
     ['auto', 'one', 'all'],
     'auto: all GPUs if there are several. all: every GPU, or every CPU device.',
 )
+ON_NAN = flags.DEFINE_enum(
+    'on_nan',
+    'halt',
+    ['halt', 'rollback'],
+    'If the loss is no longer finite: end, or go back to the last checkpoint with half the learning rate.',
+)
 
 # Settings that have their own flag.
 _NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
 # Settings that follow from the dataset.
 _DECIDED = ('model.image_shape', 'model.num_slices')
 # Settings that --resume may change, and the flags that it accepts.
-_LENGTH = ('steps', 'max_minutes', 'evaluate_every')
-_WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices')
+_LENGTH = ('steps', 'max_minutes', 'evaluate_every', 'learning_rate')
+_WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices', 'on_nan')
 
 
 def main() -> None:
@@ -89,17 +96,30 @@ def main() -> None:
     # TensorFlow takes seconds to import: the checks above do not wait for it.
     app.import_tensorflow()
     from tfp_bruno import runs
-    from tfp_bruno.training import train_run
+    from tfp_bruno.training import TrainingStoppedError, train_run
+
+    with runs.lock_run(folder):
+        # Again: another training may have begun there since.
+        _check_folder(folder)
+        run, population = _prepare(folder, definition)
+        try:
+            cache_dir = CACHE_DIR.value or data.default_cache_dir()
+            train_run(run, population, DEVICES.value, cache_dir, ON_NAN.value)
+        except TrainingStoppedError as stop:
+            print(f'bin/train: {app.with_flags(str(stop))}', file=sys.stderr)
+            sys.exit(128 + stop.signal_number)
+    print(folder)
+
+
+def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[Any, data.Population]:
+    """Returns the run, new or as it was left, with its settings on disk, and its volumes."""
+    from tfp_bruno import runs
 
     if RESUME.value:
         run = _resumed(runs.read_run(folder))
-        population = load_volumes(
-            run.definition,
-            run.info,
-            DATA_DIR.value or run.info.data_dir,
-            CACHE_DIR.value,
-            data.read_split(run.split_file),
-        )
+        splits = data.read_split(run.split_file)
+        data_dir = DATA_DIR.value or run.info.data_dir
+        population = load_volumes(run.definition, run.info, data_dir, CACHE_DIR.value, splits)
     else:
         model, training = _new_settings(definition)
         info = _new_info()
@@ -107,11 +127,11 @@ def main() -> None:
         frame = None if population.frame is None else population.frame.to_json()
         info = dataclasses.replace(info, data=population.description, is_phantom=population.is_phantom, frame=frame)
         run = runs.Run(folder, definition, model, training, info)
-        runs.write_run(run)
         data.write_split(run.split_file, population.splits_by_name)
+        # Last: a folder with settings is a run that can be resumed.
+        runs.write_run(run)
     logging.info('Data: %s.', population.description)
-    train_run(run, population, DEVICES.value, CACHE_DIR.value or data.default_cache_dir())
-    print(folder)
+    return run, population
 
 
 def describe_settings() -> str:
@@ -201,11 +221,16 @@ def _check_needs_data_dir(*chosen: flags.FlagHolder[bool]) -> None:
             raise UserError(f'--{flag.name}: needs --data_dir; leave it out for the built-in phantoms.')
 
 
+def _is_unused(folder: pathlib.Path) -> bool:
+    """Whether a folder holds nothing, or only what a run left that ended before its settings were written."""
+    return {path.name for path in folder.iterdir()} <= {'.lock', 'split.tsv'}
+
+
 def _check_folder(folder: pathlib.Path) -> None:
     if RESUME.value:
         if not (folder / 'run.json').is_file():
             raise UserError(f'--output_dir={folder}: holds no run to resume; leave out --resume to start one.')
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or not _is_unused(folder)):
         raise UserError(f'--output_dir={folder}: exists and is not empty; give another folder, or --resume.')
     check_writable(folder, 'output_dir')
 

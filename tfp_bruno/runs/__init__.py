@@ -2,7 +2,7 @@
 
 from tfp_bruno.runs.kinds import KINDS
 from tfp_bruno.runs.prior import prior_modes
-from tfp_bruno.runs.run_folder import Run, load, read_run, write_run
+from tfp_bruno.runs.run_folder import Run, load, lock_run, read_run, write_run
 from tfp_bruno.runs.slice_scores import SliceScorer, make_scorer
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
@@ -19,6 +19,7 @@ __all__ = [
     'TrainedModel',
     'TrainingSettings',
     'load',
+    'lock_run',
     'make_scorer',
     'prior_modes',
     'read_run',

@@ -1,11 +1,14 @@
 """The folder of a training run: its files, its settings, and the trained model in it."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import tensorflow as tf
 
 from tfp_bruno.contracts import CompletionModel, RunInfo
@@ -17,8 +20,10 @@ from tfp_bruno.runs.training_settings import TrainingSettings
 from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
-__all__ = ['Run', 'load', 'read_run', 'write_run']
+__all__ = ['LOCK_NAME', 'Run', 'load', 'lock_run', 'read_run', 'write_run']
 
+# A lock that the operating system releases when its process ends, however it ends.
+LOCK_NAME = '.lock'
 _FORMAT = 5
 
 
@@ -66,9 +71,44 @@ class Run:
         return self.folder / 'checkpoints'
 
     @property
+    def learning_curve(self) -> pathlib.Path:
+        """The learning curve, one line of JSON for each point."""
+        return self.folder / 'learning_curve.jsonl'
+
+    @property
     def logs(self) -> pathlib.Path:
         """Folder of the TensorBoard logs."""
         return self.folder / 'logs'
+
+
+@contextlib.contextmanager
+def lock_run(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps others from training in the folder of a run; a folder that stays empty is removed.
+
+    Args:
+        folder: The folder, made if it is missing.
+
+    Raises:
+        UserError: If another process trains there, or the folder cannot be written.
+    """
+    path = folder / LOCK_NAME
+    lock = filelock.FileLock(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UserError(
+            f'{folder}: another training writes to it; wait until it has ended, or give another folder.'
+        ) from error
+    except OSError as error:
+        raise UserError(f'{folder}: cannot be written ({error.strerror}); give a folder you can write.') from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def write_run(run: Run) -> None:

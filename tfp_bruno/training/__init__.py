@@ -3,6 +3,7 @@
 from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings, ObjectiveSettings, TrainingSettings
 from tfp_bruno.training.presets import make_settings, preset_names, read_preset
 from tfp_bruno.training.run import train_run
+from tfp_bruno.training.stopping import TrainingStoppedError
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'ObjectiveSettings',
     'Trainer',
     'TrainingSettings',
+    'TrainingStoppedError',
     'make_settings',
     'preset_names',
     'read_preset',

@@ -1,9 +1,8 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
-import dataclasses
-import json
 import os
 import pathlib
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,12 +12,14 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.data import Population
-from tfp_bruno.data.atomic import write_text
 from tfp_bruno.data.encoding import one_hot_poses
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.runs import AugmentationSettings, Run, TrainingSettings
-from tfp_bruno.training.sequences import make_sequences, with_plain_batches
+from tfp_bruno.training.checkpoints import Checkpoints
+from tfp_bruno.training.learning_curve import LearningCurve
+from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.start import StartCache, settings_of_start, starting_volumes
+from tfp_bruno.training.stopping import StopRequest, TrainingStoppedError, catch_signals
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
@@ -26,22 +27,30 @@ __all__ = ['HeldOut', 'choose_strategy', 'train_run']
 
 _HELD_OUT_BATCHES = 6
 _HELD_OUT_SEED = 12345
+_MOST_ROLLBACKS = 5
 
 
 def train_run(
-    run: Run, population: Population, devices: str = 'auto', cache_dir: str | os.PathLike | None = None
+    run: Run,
+    population: Population,
+    devices: str = 'auto',
+    cache_dir: str | os.PathLike | None = None,
+    on_nan: str = 'halt',
 ) -> None:
-    """Trains the model of a run, from its newest checkpoint if there is one, and writes its weights.
+    """Trains the model of a run, from its newest checkpoint that can be restored, and writes its weights.
 
     Args:
         run: A run whose settings are on disk.
         population: The subjects, with both splits.
         devices: See `choose_strategy`.
         cache_dir: Folder in which the closed-form start is kept for the next run; `None` keeps none.
+        on_nan: What to do if loss or weights are no longer finite: 'halt', or 'rollback' to the last checkpoint with
+            half the learning rate, five times at most.
 
     Raises:
-        UserError: If the loss is no longer finite, a checkpoint is damaged, or a batch cannot be divided among the
-            devices.
+        UserError: If loss or weights are no longer finite, the run has a learning curve but no checkpoint that can be
+            restored, or a batch cannot be divided among the devices.
+        TrainingStoppedError: If a signal ended the training; its state is saved.
     """
     settings = run.training
     strategy = choose_strategy(devices)
@@ -55,16 +64,40 @@ def train_run(
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
     spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     trainer = Trainer(run.model, settings, strategy)
-    manager = tf.train.CheckpointManager(trainer.checkpoint, str(run.checkpoints), max_to_keep=2)
-    if manager.latest_checkpoint:
-        _restore(trainer, manager.latest_checkpoint)
-        logging.info('Resumed at step %d.', int(trainer.step))
+    checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
+    step = checkpoints.restore(trainer.restore)
+    curve = LearningCurve(run.learning_curve)
+    if step is not None:
+        curve.cut(step)
+        logging.info('Resumed at step %d.', step)
+    elif curve.last_step() > 0:
+        raise UserError(
+            f'{run.checkpoints}: holds no checkpoint, although the run has a learning curve to step '
+            f'{curve.last_step()}; put the folder back, or train again in another folder.'
+        )
     else:
         _start(trainer, run, train, spacing, poses, cache_dir)
-    sequences = _sequences(train, settings, spacing, int(trainer.step))
     held_out = HeldOut(test, settings, spacing)
-    with tf.summary.create_file_writer(str(run.logs)).as_default():
-        _loop(run, trainer, sequences, held_out, manager)
+    with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
+        for rollbacks in range(_MOST_ROLLBACKS + 1):
+            try:
+                sequences = _sequences(train, settings, spacing, int(trainer.step))
+                _loop(run, trainer, sequences, held_out, checkpoints, stop)
+                return
+            except FloatingPointError as error:
+                if on_nan == 'halt' or rollbacks == _MOST_ROLLBACKS or not checkpoints.steps():
+                    raise UserError(_not_finite(run, error, checkpoints.steps())) from error
+                step = checkpoints.restore(trainer.restore)
+                trainer.rate_factor *= 0.5
+                curve.cut(step or 0)
+                warn(f'{run.folder}: {error}; back to step {step} with {trainer.rate_factor:g} of the learning rate.')
+
+
+def _not_finite(run: Run, error: FloatingPointError, steps: Sequence[int]) -> str:
+    """Returns the message of a training that cannot go on."""
+    if not steps:
+        return f'{run.folder}: {error}, before a checkpoint; train again with a smaller learning_rate.'
+    return f'{run.folder}: {error}; that of step {steps[-1]} is kept: set a smaller `learning_rate`, and `resume`.'
 
 
 def choose_strategy(devices: str) -> tf.distribute.Strategy:
@@ -138,27 +171,17 @@ def _start(
 
 def _sequences(images: np.ndarray, settings: TrainingSettings, spacing: Sequence[float], step: int) -> tf.data.Dataset:
     """Returns the batches of a run from a step on."""
-
-    def make(augmentation: AugmentationSettings, seed: int) -> tf.data.Dataset:
-        sizes = settings.sequence_length, settings.batch_size
-        return make_sequences(images, *sizes, spacing, augmentation, seed, settings.common_slices)
-
-    seed = settings.seed + step
-    sequences = make(settings.augmentation, seed)
-    every = make_task(settings).prior_every
-    if not every:
-        return sequences
-    plain = make(dataclasses.replace(settings.augmentation, probability=0.0), seed + 1)
-    return with_plain_batches(sequences, plain, every, step)
-
-
-def _restore(trainer: Trainer, path: str) -> None:
-    try:
-        trainer.restore(path)
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        raise UserError(
-            f'{path}: cannot be restored ({str(error).splitlines()[0]:.100}); remove it to resume an earlier one.'
-        ) from error
+    return make_sequences(
+        images,
+        settings.sequence_length,
+        settings.batch_size,
+        spacing,
+        settings.augmentation,
+        settings.seed,
+        settings.common_slices,
+        plain_every=make_task(settings).prior_every,
+        first_step=step,
+    )
 
 
 def _loop(
@@ -166,47 +189,57 @@ def _loop(
     trainer: Trainer,
     sequences: tf.data.Dataset,
     held_out: HeldOut,
-    manager: tf.train.CheckpointManager,
+    checkpoints: Checkpoints,
+    stop: StopRequest,
 ) -> None:
     settings = trainer.settings
     recent: list[dict[str, float]] = []
     step = int(trainer.step)
     first = step + 1
+
+    def save() -> None:
+        point = _measure(trainer, held_out, _means(recent))
+        # Before anything is written, so that the files stay good.
+        trainer.check_finite()
+        if not np.all(np.isfinite(list(point.values()))):
+            raise FloatingPointError(f'the held-out loss is not finite after step {step}')
+        _record(run, trainer, point)
+        checkpoints.save(step)
+        recent.clear()
+
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
-        try:
-            for step, parts in trainer.train(sequences):
-                recent.append({name: float(part) for name, part in parts.items()})
-                if step == first:
-                    logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
-                bar.update()
-                if step % settings.evaluate_every == 0:
-                    _record(run, trainer, held_out, _means(recent))
-                    manager.save(step)
-                    recent = []
-        except FloatingPointError as error:
-            raise UserError(
-                f'{run.folder}: {error}; set a smaller `learning_rate` in run.json, and `resume`.'
-            ) from error
+        for step, parts in trainer.train(sequences):
+            recent.append({name: float(part) for name, part in parts.items()})
+            if step == first:
+                logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
+            bar.update()
+            if step % settings.evaluate_every == 0 or stop.signal_number is not None:
+                save()
+            if stop.signal_number is not None:
+                name = signal.Signals(stop.signal_number).name
+                message = f'{name}: stopped after step {step}; the state is saved, `resume` continues it.'
+                raise TrainingStoppedError(message, stop.signal_number)
     if recent:
-        _record(run, trainer, held_out, _means(recent))
-        manager.save(step)
+        save()
 
 
 def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([record[name] for record in records])) for name in records[0]}
 
 
-def _record(run: Run, trainer: Trainer, held_out: HeldOut, training: Mapping[str, float]) -> None:
+def _measure(trainer: Trainer, held_out: HeldOut, training: Mapping[str, float]) -> dict[str, float]:
+    """Returns one point of the learning curve."""
+    point = {f'train/{name}': value for name, value in training.items()}
+    return point | {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
+
+
+def _record(run: Run, trainer: Trainer, point: Mapping[str, float]) -> None:
     """Writes one point of the learning curve, and the weights that belong to it."""
     step = int(trainer.step)
-    point = {f'train/{name}': value for name, value in training.items()}
-    point |= {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
     for name, value in point.items():
         tf.summary.scalar(name, value, step=step)
     line = '  '.join(f'{name} {value:.4f}' for name, value in point.items())
     logging.info('step %d  %.1f min  %s', step, float(trainer.seconds) / 60.0, line)
-    curve = run.folder / 'learning_curve.jsonl'
-    earlier = curve.read_text(encoding='utf-8') if curve.exists() else ''
-    write_text(curve, earlier + json.dumps({'step': step, 'seconds': float(trainer.seconds), **point}) + '\n')
+    LearningCurve(run.learning_curve).append({'step': step, 'seconds': float(trainer.seconds), **point})
     # TensorFlow writes a checkpoint under temporary names and renames it.
     tf.train.Checkpoint(variables=list(trainer.averaged_model.variables)).write(str(run.weights))

@@ -9,7 +9,7 @@ from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.runs import AugmentationSettings
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['make_sequences', 'with_plain_batches']
+__all__ = ['make_sequences']
 
 
 def make_sequences(
@@ -20,10 +20,13 @@ def make_sequences(
     augmentation: AugmentationSettings,
     seed: int,
     common_slices: bool = False,
+    plain_every: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
-    Intensities have uniform noise within one of 256 grey levels, so that their density is bounded.
+    Intensities have uniform noise within one of 256 grey levels, so that their density is bounded. The batch of a step
+    depends on the seed and the step alone, so a resumed training sees the batches of an uninterrupted one.
 
     Args:
         images: float32 `[S, K, H, W]` in [0, 1]; a memory-mapped array is read subject by subject.
@@ -31,8 +34,10 @@ def make_sequences(
         batch_size: Number of sequences in a batch.
         spacing: Distance between voxels along (K, H, W), mm.
         augmentation: Strengths and frequency of the augmentation.
-        seed: The same seed gives the same sequences.
+        seed: Seed of all sequences.
         common_slices: Whether all sequences of a batch are drawn at the same positions.
+        plain_every: Batches of steps that are multiples of it are not augmented; 0 for none.
+        first_step: Step of the first batch.
 
     Returns:
         Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses `[batch_size, M, K]`.
@@ -41,17 +46,21 @@ def make_sequences(
     read = _reader(images)
 
     @tf.autograph.experimental.do_not_convert
-    def draw(index: tf.Tensor, random: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        seeds = tf.unstack(tf.random.split(tf.cast(random, tf.int32), 5))
+    def draw(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        step = index // batch_size
+        seeds = tf.unstack(tf.random.split(_seed_of(seed, index), 5))
         if common_slices:
-            seeds[1] = tf.cast([seed, index // batch_size], tf.int32)
+            seeds[1] = _seed_of(seed + 1, step)
         subject = tf.random.stateless_uniform([], seeds[0], maxval=num_subjects, dtype=tf.int32)
         order = tf.argsort(tf.random.stateless_uniform([num_slices], seeds[1]))
         slices = tf.ensure_shape(order[:sequence_length], [sequence_length])
         volume = read(subject)
         if augmentation.probability > 0:
+            is_augmented = tf.random.stateless_uniform([], seeds[2]) < augmentation.probability
+            if plain_every:
+                is_augmented &= step % plain_every != 0
             drawn = tf.cond(
-                tf.random.stateless_uniform([], seeds[2]) < augmentation.probability,
+                is_augmented,
                 lambda: augment_slices(volume, slices, spacing, augmentation, seeds[3]),
                 lambda: tf.gather(volume, slices),
             )
@@ -61,22 +70,14 @@ def make_sequences(
         noisy = add_level_noise(drawn, tf.random.stateless_uniform(tf.shape(drawn), seeds[4]))
         return noisy[..., None], tf.one_hot(slices, num_slices)
 
-    sequences = tf.data.Dataset.random(seed=seed).batch(2, drop_remainder=True)
-    sequences = sequences.enumerate().map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    sequences = tf.data.Dataset.counter(first_step * batch_size)
+    sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
 
 
-def with_plain_batches(augmented: tf.data.Dataset, plain: tf.data.Dataset, every: int, step: int) -> tf.data.Dataset:
-    """Returns batches of augmented volumes, with plain batches at regular steps.
-
-    Args:
-        augmented: Batches.
-        plain: Batches of volumes that are not augmented.
-        every: Steps that are multiples of it take plain batches; above 0.
-        step: Step of the first batch.
-    """
-    choice = tf.data.Dataset.counter(step).map(lambda number: tf.cast(number % every == 0, tf.int64))
-    return tf.data.Dataset.choose_from_datasets([augmented, plain], choice)
+def _seed_of(seed: int, index: tf.Tensor) -> tf.Tensor:
+    """Returns the stateless seed of an index."""
+    return tf.random.fold_in(tf.constant([seed % 2**31, seed // 2**31 % 2**31], tf.int32), tf.cast(index, tf.int32))
 
 
 def _reader(images: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -67,17 +67,18 @@ class LikelihoodTask:
         is_prior = self.prior_every > 0 and step % self.prior_every == 0
         return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
 
-    def draw_loss(self, model: ConditionalBruno, schedule: dict[str, tf.Tensor]) -> Loss:
+    def draw_loss(self, model: ConditionalBruno, schedule: dict[str, tf.Tensor], seed: tf.Tensor) -> Loss:
         """Draws the number of contexts of a step, and returns its loss.
 
         Args:
             model: The model.
             schedule: Scalars, see `schedule`.
+            seed: Stateless seed of the step, int32 `[2]`.
         """
         objective = self.settings.objective
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
         least = 1 if objective.prior_every else 0
-        drawn = tf.random.uniform([]) ** objective.context_power
+        drawn = tf.random.stateless_uniform([], seed) ** objective.context_power
         num_contexts = tf.minimum(least + tf.cast((most + 1.0 - least) * drawn, tf.int32), most)
         num_contexts = tf.where(schedule['is_prior'] > 0.0, 0, num_contexts)
 
@@ -124,16 +125,16 @@ class BoundTask:
         )
         return {'learning_rate': rate, 'pixel_std': pixel_std_at(progress, step, objective)}
 
-    def draw_loss(self, model: ContextModel, schedule: dict[str, tf.Tensor]) -> Loss:
+    def draw_loss(self, model: ContextModel, schedule: dict[str, tf.Tensor], seed: tf.Tensor) -> Loss:
         """Draws the seed of the latent variables; the loss draws a number of contexts for each sequence."""
         objective = self.settings.objective
-        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+        latent_seed, number_seed = tf.unstack(tf.random.split(seed))
 
         def loss(images: tf.Tensor, poses: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-            number = tf.random.uniform(
-                tf.shape(images)[:1], objective.min_contexts, objective.max_contexts + 1, tf.int32
+            number = tf.random.stateless_uniform(
+                tf.shape(images)[:1], number_seed, objective.min_contexts, objective.max_contexts + 1, tf.int32
             )
-            return bound_loss(model, images, poses, objective.max_contexts, number, schedule['pixel_std'], seed)
+            return bound_loss(model, images, poses, objective.max_contexts, number, schedule['pixel_std'], latent_seed)
 
         return loss
 

@@ -25,6 +25,7 @@ class Trainer:
         step: Number of steps taken, a variable.
         seconds: Time that the loop has taken, over all resumptions, a variable.
         checkpoint: The state of the training, a `tf.train.Checkpoint`.
+        rate_factor: Factor of the learning rate of the settings.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Trainer:
             strategy: Devices of the training; `None`: the current strategy.
         """
         self.settings = settings
+        self.rate_factor = 1.0
         self.strategy = strategy or tf.distribute.get_strategy()
         self._task: Any = make_task(settings)
         # Outside the scope: a mirrored variable cannot be read as a number.
@@ -82,7 +84,7 @@ class Trainer:
 
     def restore(self, path: str) -> None:
         """Restores the state that `checkpoint` saved under a path."""
-        self.checkpoint.restore(path).assert_existing_objects_matched()
+        self.checkpoint.read(path).assert_existing_objects_matched()
         for variable, average in zip(self.model.variables, self.averaged_model.variables, strict=True):
             if not variable.trainable:
                 variable.assign(average)
@@ -95,10 +97,10 @@ class Trainer:
     # Nothing in a step needs AutoGraph, whose conversion would take half the time of the first step.
     @tf.function(autograph=False)
     def _train_step(
-        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], decay: tf.Tensor
+        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], decay: tf.Tensor, seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         self._optimizer.learning_rate.assign(schedule['learning_rate'])
-        parts = self.strategy.run(self._replica_step, args=(images, poses, schedule))
+        parts = self.strategy.run(self._replica_step, args=(images, poses, schedule, seed))
         for average, variable in zip(self.averaged_model.trainable_variables, self._variables, strict=True):
             average.assign_sub((1.0 - decay) * (average - variable))
         self.step.assign_add(1)
@@ -107,15 +109,20 @@ class Trainer:
         }
 
     def _replica_step(
-        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor]
+        self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        parts, gradients = accumulated_gradients(
-            self._task.draw_loss(self.model, schedule), self._variables, (images, poses), self.settings.micro_batches
-        )
+        loss = self._task.draw_loss(self.model, schedule, seed)
+        parts, gradients = accumulated_gradients(loss, self._variables, (images, poses), self.settings.micro_batches)
         # The optimiser adds up the gradients of the replicas.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
         return parts
+
+    def check_finite(self) -> None:
+        """Raises a `FloatingPointError` if a weight is no longer finite."""
+        for variable in (*self._variables, *self.averaged_model.trainable_variables):
+            if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+                raise FloatingPointError(f'the weights are not finite after step {int(self.step)}')
 
     def progress(self) -> float:
         """Returns the share of the run that is done, by steps or by time, whichever is larger."""
@@ -142,10 +149,13 @@ class Trainer:
             began = time.monotonic()
             images, poses = next(iterator)
             schedule = self._task.schedule(self.progress(), step)
+            schedule['learning_rate'] *= self.rate_factor
             schedule = {name: tf.constant(value, tf.float32) for name, value in schedule.items()}
             # Averages over few steps at first, so that the untrained weights are soon forgotten.
             decay = min(self.settings.average_decay, (1.0 + step) / (10.0 + step))
-            parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32))
+            # All randomness of a step follows from the seed and the step.
+            seed = tf.constant([self.settings.seed % 2**31, step], tf.int32)
+            parts = self._train_step(images, poses, schedule, tf.constant(decay, tf.float32), seed)
             if not math.isfinite(float(parts['loss'])):
                 raise FloatingPointError(f'the loss is not finite at step {step}')
             step += 1

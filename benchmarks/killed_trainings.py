@@ -1,0 +1,122 @@
+"""Kills trainings at random moments: each must resume to the weights of a training that was not interrupted.
+
+    python benchmarks/killed_trainings.py --kills=20
+
+A small training on phantoms is run once to its end. Then others with the same seed are killed (SIGKILL) once or twice,
+at any moment from the start of the process on, resumed, and their last states are compared bit by bit.
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tfp_bruno.cli import app
+from tfp_bruno.errors import UserError
+
+KILLS = flags.DEFINE_integer('kills', 20, 'Number of trainings that are killed.', lower_bound=1)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the moments.', lower_bound=0)
+
+STEPS = 150
+DATASET = 'name = "small"\nfield_of_view = 160\nnum_slices = 16\nstack_share = 0.65\nimage_size = 16\n'
+SETTINGS = (
+    'evaluate_every=3',
+    'sequence_length=5',
+    'start_volumes=0',
+    'model.factors=4',
+    'model.flow.couplings=[1]',
+    'model.flow.filters=[8]',
+    'model.flow.dense_units=16',
+    'model.flow.first_squeeze=2',
+)
+
+
+def main(argv):
+    """Prints what became of each training.
+
+    Args:
+        argv: The command, and the arguments that are no flags.
+
+    Raises:
+        UserError: If a training was not resumed to the same weights.
+    """
+    if len(argv) > 1:
+        raise UserError(f'{argv[1]}: is not a flag; see --help.')
+    app.import_tensorflow()
+    rng = np.random.default_rng(SEED.value)
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        population, dataset = scratch / 'population', scratch / 'small.toml'
+        dataset.write_text(DATASET)
+        _call('phantom', '--dataset=fetal', f'--output_dir={population}', '--subjects=8')
+        flags_of = [f'--data_dir={population}', f'--cache_dir={scratch / "cache"}']
+        new = [f'--dataset_config={dataset}', f'--steps={STEPS}', '--max_minutes=0', '--batch_size=2']
+        new += [f'--set={setting}' for setting in SETTINGS]
+        began = time.monotonic()
+        whole = scratch / 'whole'
+        _call('train', *flags_of, *new, f'--output_dir={whole}')
+        seconds = time.monotonic() - began
+        expected = _state(whole)
+        good = 0
+        for number in range(KILLS.value):
+            run = scratch / 'run'
+            moments = rng.uniform(0.0, seconds, rng.integers(1, 3))
+            lines = [_killed(moment, flags_of, new, run) for moment in moments]
+            done = _start(flags_of, new, run)
+            error = done.communicate()[1].decode()
+            same = done.returncode == 0 and _same(_state(run), expected)
+            good += same
+            verdict = 'same weights' if same else f'OTHER WEIGHTS (status {done.returncode}): {error.splitlines()[-1:]}'
+            print(f'{number + 1}: killed at {", ".join(lines)}: {verdict}', flush=True)
+            shutil.rmtree(run)
+    print(f'{good} of {KILLS.value} trainings have the weights of the uninterrupted one.')
+    if good < KILLS.value:
+        raise UserError(f'{KILLS.value - good} trainings were not resumed to the same weights; see above.')
+
+
+def _start(flags_of, new, run):
+    """Starts the training of a run, or resumes it."""
+    own = ['--resume'] if (run / 'run.json').exists() else new
+    command = [sys.executable, ROOT / 'bin' / 'train', *flags_of, *own, f'--output_dir={run}']
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _killed(moment, flags_of, new, run):
+    """Kills a training at a moment; returns the moment and the step that its states had reached."""
+    process = _start(flags_of, new, run)
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    process.communicate()
+    steps = [int(path.stem.partition('-')[2]) for path in (run / 'checkpoints').glob('ckpt-*.index')]
+    return f'{moment:.1f} s (state of step {max(steps, default=0)})'
+
+
+def _call(name, *arguments):
+    subprocess.run([sys.executable, ROOT / 'bin' / name, *arguments], check=True, capture_output=True)
+
+
+def _state(run):
+    """Returns the tensors of the last state of a run, but for the time that it took."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(run / 'checkpoints' / f'ckpt-{STEPS}'))
+    names = [name for name in reader.get_variable_to_shape_map() if not name.startswith(('seconds', '_CHECKPOINTABLE'))]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def _same(ours, theirs):
+    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+if __name__ == '__main__':
+    app.run_main(main)
