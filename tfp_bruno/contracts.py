@@ -35,6 +35,7 @@ class RunInfo:
         frame: World frame of the volumes, see `tfp_bruno.data.TrainingFrame.to_json`; None if unknown.
         split_file: Path of the split of the subjects.
         version: Version of this library.
+        weights: Hash of the weights; empty before the first checkpoint.
     """
 
     data_dir: str | None
@@ -48,6 +49,7 @@ class RunInfo:
     frame: dict[str, Any] | None = None
     split_file: str = ''
     version: str = ''
+    weights: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

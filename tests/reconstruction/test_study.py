@@ -1,5 +1,6 @@
 """A study continues after a failed subject, completes none twice, and predicts subjects together."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -126,6 +127,10 @@ def test_reconstruct_study_refuses_a_subject_made_with_other_settings(tmp_path, 
     (outcome,) = reconstruct_study(model, subjects, tmp_path / 'out', SETTINGS)
     assert 'was made with temperature 1.0, not 0.8' in outcome.error
     model.temperature = 1.0
+    trained_further = copy.copy(model)
+    trained_further.info = dataclasses.replace(model.info, weights='of another step')
+    (outcome,) = reconstruct_study(trained_further, subjects, tmp_path / 'out', SETTINGS)
+    assert 'was made by another model, or before it was trained further' in outcome.error
     sidecar = tmp_path / 'out' / 'sub-1' / 'reconstruction.json'
     before = json.loads(sidecar.read_text())
     del before['temperature']

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+import tensorflow as tf
 
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs import load, lock_run, read_run
@@ -137,6 +138,19 @@ def test_weights_of_another_model_are_named(make_run, make_weights):
     with pytest.raises(UserError) as caught:
         load(other.folder)
     assert_one_line(caught, str(other.weights), 'cannot be restored')
+
+
+def test_read_run_fingerprints_the_weights(make_run, make_weights):
+    run = make_run()
+    assert read_run(run.folder).info.weights == ''
+    make_weights(run)
+    before = read_run(run.folder).info.weights
+    variable = tf.Variable(1.0)
+    tf.train.Checkpoint(variable=variable).write(str(run.weights))
+    first = read_run(run.folder).info.weights
+    variable.assign(2.0)
+    tf.train.Checkpoint(variable=variable).write(str(run.weights))
+    assert len({before, first, read_run(run.folder).info.weights, ''}) == 4
 
 
 def test_lock_run_refuses_a_second_training(tmp_path):

@@ -45,17 +45,18 @@ def describe_versions() -> dict[str, str | None]:
 
 
 def check_same_completion(
-    sidecar: pathlib.Path, expected: Mapping[str, Any], inputs: Sequence[Mapping[str, str]]
+    sidecar: pathlib.Path, expected: Mapping[str, Any], inputs: Sequence[Mapping[str, str]], weights: str = ''
 ) -> None:
-    """Checks that a complete volume was made from the same files, with the same settings.
+    """Checks that a complete volume was made from the same files, by the same model, with the same settings.
 
     Args:
         sidecar: The sidecar of the volume.
         expected: Entries that the sidecar must have; of 'intensity', its kind.
         inputs: The input files as they are now, see `describe_inputs`.
+        weights: Hash of the weights of the model; empty if it has none.
 
     Raises:
-        UserError: If the sidecar is damaged, or a file or setting differs.
+        UserError: If the sidecar is damaged, or a file, the model or a setting differs.
     """
     folder = sidecar.parent
     try:
@@ -63,9 +64,12 @@ def check_same_completion(
         # Sidecars of older versions do not record a temperature.
         made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
         made_of = {item['role']: item['sha256'] for item in before.get('inputs', ())}
+        made_by = before['training'].get('weights', '')
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{sidecar}: is damaged ({error!r:.80}); remove its folder, or set `overwrite`.') from error
     _check_same_inputs(made_of, inputs, folder)
+    if made_by != weights:
+        raise UserError(f'{folder}: was made by another model, or before it was trained further; {_MEND}')
     for name, value in expected.items():
         if made_with.get(name) != value:
             raise UserError(f'{folder}: was made with {name} {made_with.get(name)}, not {value}; {_MEND}')

@@ -200,7 +200,7 @@ def _read(
             'intensity': settings.reconstruction.output.intensity,
             'selection': settings.selection.to_json(),
         }
-        check_same_completion(sidecar, expected, inputs)
+        check_same_completion(sidecar, expected, inputs, model.info.weights)
         return Outcome(subject, folder, 'complete before')
     with collect_warnings() as warnings:
         scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)

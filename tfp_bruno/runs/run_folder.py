@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -114,8 +115,8 @@ def lock_run(folder: pathlib.Path) -> Iterator[None]:
 def write_run(run: Run) -> None:
     """Writes the settings of a run into its folder."""
     info = dataclasses.asdict(run.info)
-    # Not stored: `read_run` finds the split in the folder, which can be moved.
-    del info['split_file']
+    # Not stored: `read_run` finds them in the folder, which can be moved, and whose weights change.
+    del info['split_file'], info['weights']
     values = {
         'format': _FORMAT,
         'kind': run.kind,
@@ -159,7 +160,7 @@ def read_run(folder: str | os.PathLike) -> Run:
             structure(DatasetDefinition, dataset, str(path), 'dataset', complete=True),
             structure(kind.settings, model, str(path), 'model', complete=True),
             structure(kind.training, training, str(path), 'training', complete=True),
-            structure(RunInfo, {**info, 'split_file': str(folder / 'split.tsv')}, str(path), 'info'),
+            structure(RunInfo, {**info, **_info_of_folder(folder)}, str(path), 'info'),
         )
     except UserError as error:
         raise UserError(f'{error} The file is damaged; train the run again.') from error
@@ -188,6 +189,14 @@ def load(run_dir: str | os.PathLike) -> CompletionModel:
             f'{run.weights}: cannot be restored ({reason}); resume the training, or start it again.'
         ) from error
     return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, run.info)
+
+
+def _info_of_folder(folder: pathlib.Path) -> dict[str, str]:
+    """Returns the entries of `RunInfo` that follow from the folder."""
+    # The index of a TensorFlow checkpoint holds a checksum of every tensor.
+    index = folder / 'weights' / 'model.index'
+    weights = hashlib.sha256(index.read_bytes()).hexdigest() if index.is_file() else ''
+    return {'split_file': str(folder / 'split.tsv'), 'weights': weights}
 
 
 def _from_format_4(values: dict[str, Any]) -> dict[str, Any]:
