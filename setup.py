@@ -40,6 +40,7 @@ setup(
         'Jinja2>=3.1',
         'absl-py>=2.1',
         'annotated-types>=0.6',
+        'joblib>=1.3',
         'matplotlib>=3.8',
         'nibabel>=5.2',
         'numpy>=1.26',

@@ -17,6 +17,8 @@ METHODS = [
     'linear',
     'components',
     'kriged_components',
+    'deformed_neighbours',
+    'deformed_components',
 ]
 
 
