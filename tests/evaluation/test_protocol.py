@@ -61,6 +61,20 @@ def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, p
     assert [cell.strip() for cell in row.split('|')[5:7]] == ['-', '-']
 
 
+@pytest.mark.slow
+def test_slow_baselines_complete_alike_in_other_processes(train, test, monkeypatch):
+    contexts = [(8,), (5, 10)]
+    slow = {name: protocol._make_baselines(train.images)[name] for name in protocol._SLOW_BASELINES}
+    here = list(protocol._complete_slowly(slow, test.images[:2], contexts))
+    monkeypatch.setattr(protocol, '_VOXELS_FOR_PROCESSES', 0)
+    there = list(protocol._complete_slowly(slow, test.images[:2], contexts))
+    assert len(here) == len(there) == 4
+    for one, other in zip(here, there, strict=True):
+        assert list(one) == list(other) == list(slow)
+        for name in slow:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_sample_average_is_over_all_samples_and_samples_over_the_first(model, train, test, definition):
     test = dataclasses.replace(test, images=test.images[:1], names=test.names[:1], splits=test.splits[:1])
     found = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)

@@ -1,12 +1,9 @@
 """Training subjects that resemble the contexts, deformed to them: their average, and their principal components.
 
 The frame of the subject (size and place of its anatomy) is inferred from the contexts. Every training subject is
-brought to it, and those nearest to the contexts are deformed to them: by optical flow (iterative Lucas-Kanade, Le Besnerais and
-Champagnat 2005) in the plane of each context; between contexts the displacement is interpolated.
+brought to that frame, and those nearest to the contexts are deformed to them: in the plane of each context by optical
+flow (iterative Lucas-Kanade, Le Besnerais and Champagnat 2005), the displacement being interpolated between contexts.
 """
-
-from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,35 +15,19 @@ from tfp_bruno.baselines.frames import Frame, FrameFinder, resample
 from tfp_bruno.baselines.principal_components import Components
 from tfp_bruno.baselines.simple import interpolation_weights
 
-# Chosen on training subjects of templates that were left out, see docs/baselines.md: how many neighbours are deformed,
-# and how many of them are kept for the components and for the average; optical flow; components and kriging.
-CANDIDATES = 60
-NEIGHBOURS = 60
+# Chosen on training subjects of templates that were left out, see docs/baselines.md: the number of neighbours, and
+# of those that are averaged; half the window and the iterations of the optical flow; the standard deviation of what the
+# components leave, and the length scale of its kriging, in slices.
+NEIGHBOURS = 100
 AVERAGED = 8
-RADIUS = 7
+RADIUS = 5
 WARPS = 3
-NOISE = 0.3
-LENGTH = 8.0
+NOISE = 0.2
+LENGTH = 4.0
 
-_REACH = 3
+# The longest displacement along an axis, as a share of the image, and the largest grey level of a dark image.
 _FARTHEST = 0.25
 _DARK = 0.05
-# Between equally good depths, the nearer is taken.
-_TIE = 1e-6
-
-
-class _Query(NamedTuple):
-    """The contexts of one subject and its frame.
-
-    Attributes:
-        images: `[n, H, W]`, float32.
-        slices: `[n]`, ascending.
-        frame: The frame of the subject.
-    """
-
-    images: np.ndarray
-    slices: np.ndarray
-    frame: Frame
 
 
 class NeighbourPopulation:
@@ -72,10 +53,9 @@ class NeighbourPopulation:
 
     def mean(self) -> np.ndarray:
         """Returns the mean `[K, H, W]` of the training subjects, all brought to their mean frame."""
-        axes = [np.arange(size) for size in self.stack_shape]
-        total = np.zeros(self.stack_shape)
+        every, total = np.arange(self.stack_shape[0]), np.zeros(self.stack_shape)
         for subject in range(len(self._train_images)):
-            total += self._align(subject, self._finder.mean_frame, axes[0])
+            total += self._align(subject, self._finder.mean_frame, every)
         return (total / len(self._train_images)).astype(np.float32)
 
     def deform(self, context_images: np.ndarray, context_slices: np.ndarray) -> np.ndarray:
@@ -94,50 +74,45 @@ class NeighbourPopulation:
         slices = context_slices[order]
         key = images.tobytes() + slices.tobytes()
         if self._latest is None or self._latest[0] != key:
-            self._latest = key, self._deform(_Query(images, slices, self._finder.find(images, slices)))
+            self._latest = key, self._deform(images, slices)
         return self._latest[1]
 
-    def _deform(self, query: _Query) -> np.ndarray:
-        aligned = (self._align(subject, query.frame, query.slices) for subject in range(len(self._train_images)))
-        candidates = _least_error(aligned, query.images)[:CANDIDATES]
-        fields = {subject: self._displacement(subject, query) for subject in candidates}
-        at_contexts = (self._sample(subject, query, query.slices, field) for subject, field in fields.items())
-        chosen = candidates[_least_error(at_contexts, query.images)[:NEIGHBOURS]]
-        every = np.arange(self.stack_shape[0])
-        weights = interpolation_weights(query.slices, every).astype(np.float32)
-        return np.stack([self._sample(s, query, every, np.einsum('kn,cnhw->ckhw', weights, fields[s])) for s in chosen])
+    def _deform(self, images: np.ndarray, slices: np.ndarray) -> np.ndarray:
+        frame, every = self._finder.find(images, slices), np.arange(self.stack_shape[0])
+        aligned = np.stack([self._align(subject, frame, slices) for subject in range(len(self._train_images))])
+        neighbours = _nearest(aligned, images)[:NEIGHBOURS]
+        fields = [_displacement(images, aligned[subject]) for subject in neighbours]
+        weights = interpolation_weights(slices, every).astype(np.float32)
+        deformed = np.stack(
+            [
+                self._sample(subject, np.tensordot(field, weights, ([1], [1])).transpose(0, 3, 1, 2), frame, every)
+                for subject, field in zip(neighbours, fields, strict=True)
+            ]
+        )
+        return deformed[_nearest(deformed[:, slices], images)]
 
     def _align(self, subject: int, frame: Frame, slices: np.ndarray) -> np.ndarray:
-        """Returns slices `[n, H, W]` of a training subject that was brought to a frame."""
-        axes = (slices, *(np.arange(size) for size in self.stack_shape[1:]))
-        own = self._finder.frames[subject]
-        return resample(self._train_images[subject], [frame.to(own, axis, i) for i, axis in enumerate(axes)])
+        """Returns slices `[Q, H, W]` of a training subject that is brought to a frame."""
+        points = [frame.to(self._finder.frames[subject], axis, i) for i, axis in enumerate(self._axes(slices))]
+        return resample(self._train_images[subject], points)
 
-    def _displacement(self, subject: int, query: _Query) -> np.ndarray:
-        """Returns the displacement `[3, n, H, W]`, in voxels, from each context to its match in a training subject.
+    def _sample(self, subject: int, field: np.ndarray, frame: Frame, slices: np.ndarray) -> np.ndarray:
+        """Returns slices `[Q, H, W]` of a training subject that is brought to a frame and displaced in their plane.
 
-        The match is the slice with the least squared error among those near the context; optical flow takes the context
-        to it. Dark slices are not displaced in their plane.
+        Args:
+            subject: Number of the training subject.
+            field: `[2, Q, H, W]`, displacement along H and W in the frame, in pixels.
+            frame: The frame.
+            slices: `[Q]`.
         """
-        offsets = np.arange(-_REACH, _REACH + 1)
-        field = np.zeros((3, *query.images.shape), np.float32)
-        farthest = _FARTHEST * min(self.stack_shape[1:])
-        for n, (image, position) in enumerate(zip(query.images, query.slices, strict=True)):
-            near = self._align(subject, query.frame, position + offsets)
-            errors = np.mean(np.square(near - image), axis=(1, 2)) + _TIE * np.abs(offsets)
-            match = np.argmin(errors)
-            field[0, n] = offsets[match]
-            if min(image.max(), near[match].max()) > _DARK:
-                flow = optical_flow_ilk(image, near[match], radius=RADIUS, gaussian=True, num_warp=WARPS)
-                field[1:, n] = np.clip(np.nan_to_num(flow), -farthest, farthest)
-        return field
+        depth, rows, columns = np.ix_(*self._axes(slices))
+        moved = (depth + np.zeros_like(field[0]), rows + field[0], columns + field[1])
+        points = [frame.to(self._finder.frames[subject], axis, i) for i, axis in enumerate(moved)]
+        # One interpolation for frame and displacement together keeps the volume sharp.
+        return ndimage.map_coordinates(self._train_images[subject], points, np.float32, order=1)
 
-    def _sample(self, subject: int, query: _Query, slices: np.ndarray, field: np.ndarray) -> np.ndarray:
-        """Returns slices `[Q, H, W]` of a training subject, displaced by `[3, Q, H, W]` and brought to the frame."""
-        axes = np.ix_(slices, *(np.arange(size) for size in self.stack_shape[1:]))
-        own = self._finder.frames[subject]
-        points = [query.frame.to(own, axis + moved, i) for i, (axis, moved) in enumerate(zip(axes, field, strict=True))]
-        return ndimage.map_coordinates(self._train_images[subject], np.stack(points), np.float32, order=1)
+    def _axes(self, slices: np.ndarray) -> tuple[np.ndarray, ...]:
+        return slices, *(np.arange(size) for size in self.stack_shape[1:])
 
 
 class DeformedNeighbours(Baseline):
@@ -164,20 +139,37 @@ class DeformedNeighbours(Baseline):
 
 
 class DeformedComponents(DeformedNeighbours):
-    """Predicts the conditional mean of principal components of more deformed neighbours, plus the kriged residual.
+    """Predicts by a Gaussian with mean and covariance of the deformed neighbours, and adds the kriged residual.
 
-    The components are those of the neighbours of one subject; see `KrigedComponents` for the rest.
+    All principal components of the neighbours count, so the neighbours' deviations from their mean stand for them; the
+    rest is as in `KrigedComponents`.
     """
 
     def _complete(self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray) -> np.ndarray:
+        deformed = self._population.deform(context_images, context_slices)
+        mean = deformed.mean(axis=0)
+        components = Components(mean, (deformed - mean) / np.float32(np.sqrt(max(1, len(deformed) - 1))))
         order = np.argsort(context_slices)
-        slices, images = context_slices[order], context_images[order]
-        components = Components.fit(self._population.deform(images, slices))
-        errors = (images - components.mean[slices])[None]
-        scores = components.scores(errors, slices, len(components.loadings), NOISE)
-        return components.mean[query_slices] + components.predict(scores, errors, slices, query_slices, LENGTH)[0]
+        slices = context_slices[order]
+        errors = (context_images[order] - mean[slices])[None]
+        scores = components.scores(errors, slices, len(deformed), NOISE)
+        return mean[query_slices] + components.predict(scores, errors, slices, query_slices, LENGTH)[0]
 
 
-def _least_error(volumes: Iterable[np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Returns the order of volumes `[n, H, W]`, which may be an iterator, by squared error, the least first."""
+def _nearest(volumes: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Returns the order of volumes `[m, n, H, W]` by their squared error at images `[n, H, W]`, the least first."""
     return np.argsort([np.mean(np.square(volume - images)) for volume in volumes], kind='stable')
+
+
+def _displacement(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the displacement `[2, n, H, W]`, in pixels, from images `[n, H, W]` to the same places in others.
+
+    Dark images are not displaced.
+    """
+    field = np.zeros((2, *images.shape), np.float32)
+    farthest = _FARTHEST * min(images.shape[1:])
+    for n, (image, other) in enumerate(zip(images, others, strict=True)):
+        if min(image.max(), other.max()) > _DARK:
+            flow = optical_flow_ilk(image, other, radius=RADIUS, gaussian=True, num_warp=WARPS)
+            field[:, n] = np.clip(np.nan_to_num(flow), -farthest, farthest)
+    return field
