@@ -13,7 +13,7 @@ from skimage.registration import optical_flow_ilk
 from tfp_bruno.baselines.base import Baseline, check_training_images
 from tfp_bruno.baselines.frames import Frame, FrameFinder, resample
 from tfp_bruno.baselines.principal_components import Components
-from tfp_bruno.baselines.simple import interpolation_weights
+from tfp_bruno.baselines.simple import interpolation_weights, mean_over_subjects
 
 # Chosen on training subjects of templates that were left out, see docs/baselines.md: the number of neighbours, and
 # of those that are averaged; half the window and the iterations of the optical flow; the standard deviation of what the
@@ -34,6 +34,7 @@ class NeighbourPopulation:
     """The training subjects, brought to the frame of a subject and deformed to its contexts.
 
     Attributes:
+        mean: `[K, H, W]`, the mean of the training subjects as they are.
         stack_shape: `(K, H, W)`.
     """
 
@@ -48,15 +49,9 @@ class NeighbourPopulation:
         """
         self._train_images = check_training_images(train_images)
         self.stack_shape = self._train_images.shape[1:]
+        self.mean = mean_over_subjects(self._train_images)
         self._finder = FrameFinder(self._train_images)
         self._latest: tuple[bytes, np.ndarray] | None = None
-
-    def mean(self) -> np.ndarray:
-        """Returns the mean `[K, H, W]` of the training subjects, all brought to their mean frame."""
-        every, total = np.arange(self.stack_shape[0]), np.zeros(self.stack_shape)
-        for subject in range(len(self._train_images)):
-            total += self._align(subject, self._finder.mean_frame, every)
-        return (total / len(self._train_images)).astype(np.float32)
 
     def deform(self, context_images: np.ndarray, context_slices: np.ndarray) -> np.ndarray:
         """Returns the nearest training subjects, deformed to context slices.
@@ -118,18 +113,17 @@ class NeighbourPopulation:
 class DeformedNeighbours(Baseline):
     """Predicts the average of the training subjects nearest to the contexts, deformed to them.
 
-    Without contexts it predicts the mean of the training subjects in their mean frame.
+    Without contexts it predicts the mean of the training subjects.
     """
 
     def __init__(self, population: NeighbourPopulation) -> None:
         """Predicts with the training subjects of a population."""
         super().__init__(population.stack_shape)
         self._population = population
-        self._mean = population.mean()
 
     def _predict(self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray) -> np.ndarray:
         if not len(context_slices):
-            return np.repeat(self._mean[None, query_slices], len(context_images), axis=0)
+            return np.repeat(self._population.mean[None, query_slices], len(context_images), axis=0)
         completed = [self._complete(images, context_slices, query_slices) for images in context_images]
         return np.clip(completed, 0.0, 1.0).reshape(-1, len(query_slices), *self.stack_shape[1:])
 
