@@ -68,9 +68,10 @@ class NeighbourPopulation:
         images = np.ascontiguousarray(context_images[order], np.float32)
         slices = context_slices[order]
         key = images.tobytes() + slices.tobytes()
-        if self._latest is None or self._latest[0] != key:
-            self._latest = key, self._deform(images, slices)
-        return self._latest[1]
+        latest = self._latest
+        if latest is None or latest[0] != key:
+            self._latest = latest = key, self._deform(images, slices)
+        return latest[1]
 
     def _deform(self, images: np.ndarray, slices: np.ndarray) -> np.ndarray:
         frame, every = self._finder.find(images, slices), np.arange(self.stack_shape[0])

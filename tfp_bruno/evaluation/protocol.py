@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import joblib
@@ -25,11 +25,11 @@ NUM_EXAMPLE_SAMPLES = 6
 
 _IMAGES_PER_CALL = 2000
 _THREADS = 2
-# The baselines that take seconds for each subject run in processes of their own, beside the model; a small task does
-# not wait until they have started.
+# The baselines that take seconds for each subject run in processes of their own, beside the model, unless there are so
+# few voxels that the processes would take longer to start.
 _SLOW_BASELINES = ('deformed_neighbours', 'deformed_components')
 _PROCESSES = 2
-_VOXELS_FOR_PROCESSES = 5_000_000
+_VOXELS_FOR_PROCESSES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,6 @@ def evaluate(
     classical = _make_baselines(train.images) if with_baselines else {}
     slow = {name: classical.pop(name) for name in _SLOW_BASELINES if name in classical}
     completer = _Completer(model, classical, num_samples, seed)
-    slowly_completed = _complete_slowly(slow, test.images, [contexts[count] for count in counts])
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
     scores, errors, curves = {}, {}, {}
     examples: list[Example] = []
@@ -144,9 +143,10 @@ def evaluate(
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
         for count in counts:
             outcomes, calibrations[count] = [], []
-            for subject, truth in enumerate(test.images):
+            slowly_completed = _complete_slowly(slow, test.images, contexts[count])
+            for subject, (truth, others) in enumerate(zip(test.images, slowly_completed, strict=True)):
                 completions, samples = completer.complete(subject, truth, contexts[count])
-                completions |= next(slowly_completed)
+                completions |= others
                 calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count]))
                 outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
@@ -233,24 +233,23 @@ def _make_baselines(train_images: np.ndarray) -> dict[str, Predictor]:
 
 
 def _complete_slowly(
-    slow: Mapping[str, Predictor], images: np.ndarray, contexts: Sequence[Sequence[int]]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Completes every subject from all contexts, in processes of their own if that is worth their start.
+    slow: Mapping[str, Predictor], images: np.ndarray, context_slices: Sequence[int]
+) -> Iterable[dict[str, np.ndarray]]:
+    """Completes every subject, in processes of their own if that is worth their start.
 
     Args:
         slow: Baselines by name.
         images: `[S, K, H, W]`.
-        contexts: Slice numbers of the contexts, for each number of contexts.
+        context_slices: Slice numbers of the contexts.
 
     Returns:
-        `[K, H, W]` of each baseline by name; all subjects with the first contexts, then those with the next.
+        `[K, H, W]` of each baseline by name, for each subject.
     """
-    tasks = [_make_query(truth, slices) for slices in contexts for truth in images]
     if not slow:
-        return iter([{} for _ in tasks])
-    worthwhile = len(contexts) * images.size >= _VOXELS_FOR_PROCESSES
-    parallel = joblib.Parallel(_PROCESSES if worthwhile else 1, return_as='generator')
-    return parallel(joblib.delayed(_predict_all)(slow, query) for query in tasks)
+        return [{} for _ in images]
+    processes = _PROCESSES if images.size >= _VOXELS_FOR_PROCESSES else 1
+    parallel = joblib.Parallel(processes, return_as='generator')
+    return parallel(joblib.delayed(_predict_all)(slow, _make_query(truth, context_slices)) for truth in images)
 
 
 def _predict_all(predictors: Mapping[str, Predictor], query: _Query) -> dict[str, np.ndarray]:
