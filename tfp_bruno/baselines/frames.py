@@ -6,6 +6,7 @@ measured; of a subject of which only context slices are known they are inferred,
 prior and the likelihood of a few principal components of the training subjects.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,11 +113,10 @@ class FrameFinder:
             return self.mean_frame
         images = self._coarse(context_images).reshape(-1).astype(np.float64)
         spread = np.sqrt(np.diag(self._root @ self._root.T))
-        starts = []
-        for size in _START_SIZES:
-            for place in _START_PLACES:
-                start = np.array([size, size, size, place, 0.0, 0.0]) * spread
-                starts.append(np.linalg.solve(self._root, start))
+        starts = [
+            np.linalg.solve(self._root, spread * [size, size, size, place, 0.0, 0.0])
+            for size, place in itertools.product(_START_SIZES, _START_PLACES)
+        ]
         arguments = (images, context_slices)
         starts = sorted(starts, key=lambda start: self._loss(start, *arguments))[:_SEARCHES]
         found = [optimize.minimize(self._loss, start, arguments, 'L-BFGS-B', options=_OPTIONS) for start in starts]
