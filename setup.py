@@ -42,6 +42,7 @@ setup(
         'absl-py>=2.1',
         'annotated-types>=0.6',
         'filelock>=3.12',
+        'joblib>=1.3',
         'matplotlib>=3.8',
         'nibabel>=5.2',
         'numpy>=1.26',

@@ -12,6 +12,8 @@ from tfp_bruno.runs import TrainedBaseline, TrainedModel
 
 METHODS = ('predict', 'sample', 'log_prob', 'with_temperature')
 PREDICTORS = (
+    baselines.DeformedComponents,
+    baselines.DeformedNeighbours,
     baselines.KrigedComponents,
     baselines.LinearInterpolation,
     baselines.NearestSubject,

@@ -61,7 +61,7 @@ def test_write_comparison_writes_scores_table_and_plots(runs, train, test, tmp_p
     text = paths['comparison.md'].read_text()
     assert text.startswith('# SYNTHETIC PHANTOM')
     assert '≤ 8.000 bits per dimension' in text
-    assert sum(line.startswith('|') for line in text.splitlines()) == 2 + 5 * (2 * 2 + 5)
+    assert sum(line.startswith('|') for line in text.splitlines()) == 2 + 5 * (2 * 2 + 7)
     assert len({len(line) for line in format_table(runs)}) == 1
     for name in ('completions.png', 'ssim_over_slices.png'):
         height, width = image.imread(paths[name]).shape[:2]

@@ -46,7 +46,7 @@ def test_draw_completions_shows_slices_and_frames_contexts(evaluation):
         'truth',
         'mean image',
         *(f'sample {n}' for n in range(1, 7)),
-        'principal components,\nkriged residual',
+        'components of deformed\nneighbours',
         'linear interpolation',
     ]
     picture = axes.images[0]

@@ -17,6 +17,8 @@ METHODS = [
     'linear',
     'components',
     'kriged_components',
+    'deformed_neighbours',
+    'deformed_components',
 ]
 
 
@@ -57,6 +59,19 @@ def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, p
     plots.draw_completions(found.examples, report.METHOD_LABELS, '')
     row = experiments.format_experiment(experiments.EXPERIMENTS['exp2'], found, provenance).splitlines()[-3]
     assert [cell.strip() for cell in row.split('|')[5:7]] == ['-', '-']
+
+
+@pytest.mark.slow
+def test_slow_baselines_complete_alike_in_other_processes(train, test, monkeypatch):
+    slow = {name: protocol._make_baselines(train.images)[name] for name in protocol._SLOW_BASELINES}
+    here = list(protocol._complete_slowly(slow, test.images, (5, 10)))
+    monkeypatch.setattr(protocol, '_VOXELS_FOR_PROCESSES', 0)
+    there = list(protocol._complete_slowly(slow, test.images, (5, 10)))
+    assert len(here) == len(there) == 4
+    for one, other in zip(here, there, strict=True):
+        assert list(one) == list(other) == list(slow)
+        for name in slow:
+            np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_sample_average_is_over_all_samples_and_samples_over_the_first(model, train, test, definition):

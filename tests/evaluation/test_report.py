@@ -72,7 +72,7 @@ def test_format_markdown_mentions_subjects_that_were_trained_on(evaluation, prov
 
 def test_format_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
     lines = [line for line in format_summary(evaluation, provenance).splitlines() if line.startswith('|')]
-    scores, calibration = lines[: 2 + 5 * 8], lines[2 + 5 * 8 :]
+    scores, calibration = lines[: 2 + 5 * 10], lines[2 + 5 * 10 :]
     assert len(calibration) == 2 + 5
     assert 'CRPS' in calibration[0]
     assert len({len(line) for line in scores}) == len({len(line) for line in calibration}) == 1

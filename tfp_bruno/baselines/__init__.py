@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfp_bruno.baselines.deformed_neighbours import DeformedComponents, DeformedNeighbours, NeighbourPopulation
 from tfp_bruno.baselines.principal_components import ComponentPopulation, KrigedComponents, PrincipalComponents
 from tfp_bruno.baselines.simple import LinearInterpolation, NearestSubject, TrainingMean
 
@@ -9,9 +10,12 @@ _DEEP = ('ConditionalVAE', 'ConditionalVAESettings', 'GenerativeQueryNetwork', '
 
 __all__ = [
     'ComponentPopulation',
+    'DeformedComponents',
+    'DeformedNeighbours',
     'KrigedComponents',
     'LinearInterpolation',
     'NearestSubject',
+    'NeighbourPopulation',
     'PrincipalComponents',
     'TrainingMean',
     *_DEEP,

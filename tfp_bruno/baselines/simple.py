@@ -19,7 +19,7 @@ class TrainingMean(Baseline):
         """
         train_images = check_training_images(train_images)
         super().__init__(train_images.shape[1:])
-        self._mean = _mean_over_subjects(train_images)
+        self._mean = mean_over_subjects(train_images)
 
     def _predict(self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray) -> np.ndarray:
         return np.repeat(self._mean[None, query_slices], len(context_images), axis=0)
@@ -43,7 +43,7 @@ class NearestSubject(Baseline):
         """
         self._train_images = check_training_images(train_images)
         super().__init__(self._train_images.shape[1:])
-        self._most_typical = _nearest(self._train_images, _mean_over_subjects(self._train_images))
+        self._most_typical = _nearest(self._train_images, mean_over_subjects(self._train_images))
 
     def _predict(self, context_images: np.ndarray, context_slices: np.ndarray, query_slices: np.ndarray) -> np.ndarray:
         if len(context_slices):
@@ -97,7 +97,8 @@ def interpolation_weights(context_slices: np.ndarray, query_slices: np.ndarray) 
     return weights
 
 
-def _mean_over_subjects(images: np.ndarray) -> np.ndarray:
+def mean_over_subjects(images: np.ndarray) -> np.ndarray:
+    """Returns the mean of stacks `[S, K, H, W]` in double precision, as float32 `[K, H, W]`."""
     return images.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 

@@ -15,7 +15,7 @@ from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation, Example
 
 NUM_COLUMNS = 12
 CONTEXT_COLOUR = '#ffb000'
-BASELINE_STYLES = {'kriged_components': '-.', 'linear': '--', 'training_mean': ':'}
+BASELINE_STYLES = {'deformed_components': '-', 'kriged_components': '-.', 'linear': '--', 'training_mean': ':'}
 
 _DPI = 150
 _GAP = 2
@@ -71,7 +71,7 @@ def draw_ssim_of_runs(
         The figure, on an Agg canvas.
     """
     styles = [{**_MODEL_STYLE, 'color': colour} for colour in color_sequences['tab10'][:num_models]]
-    styles += [{**_MODEL_STYLE, **_BASELINE_STYLE, 'ls': line} for line in ('--', ':', '-.')]
+    styles += [{**_MODEL_STYLE, **_BASELINE_STYLE, 'ls': line} for line in BASELINE_STYLES.values()]
     marked = {'ms': 5, 'markevery': list(context_slices)}
     named = (
         (curve, {**style, **marked, 'label': label})
@@ -170,7 +170,7 @@ def _example_rows(example: Example, labels: Mapping[str, str]) -> list[tuple[str
     samples = [(f'sample {number}', sample) for number, sample in enumerate(example.samples, 1)]
     mean, *baselines = (
         (textwrap.fill(labels[name].replace('model, ', ''), _LABEL_WIDTH), example.completions[name])
-        for name in ('mean_image', 'kriged_components', 'linear')
+        for name in ('mean_image', 'deformed_components', 'linear')
         if name in example.completions
     )
     return [('truth', example.truth), mean, *samples, *baselines]

@@ -4,9 +4,10 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 from absl import logging
 from tqdm import tqdm
@@ -24,6 +25,11 @@ NUM_EXAMPLE_SAMPLES = 6
 
 _IMAGES_PER_CALL = 2000
 _THREADS = 2
+# The baselines that take seconds for each subject run in processes of their own, beside the model, unless there are so
+# few voxels that the processes would take longer to start.
+_SLOW_BASELINES = ('deformed_neighbours', 'deformed_components')
+_PROCESSES = 2
+_VOXELS_FOR_PROCESSES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +133,7 @@ def evaluate(
             raise ValueError(f'`{name}={number}`: must be at least 1.')
     score_samples = min(score_samples, num_samples)
     classical = _make_baselines(train.images) if with_baselines else {}
+    slow = {name: classical.pop(name) for name in _SLOW_BASELINES if name in classical}
     completer = _Completer(model, classical, num_samples, seed)
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
     scores, errors, curves = {}, {}, {}
@@ -136,8 +143,10 @@ def evaluate(
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
         for count in counts:
             outcomes, calibrations[count] = [], []
-            for subject, truth in enumerate(test.images):
+            slowly_completed = _complete_slowly(slow, test.images, contexts[count])
+            for subject, (truth, others) in enumerate(zip(test.images, slowly_completed, strict=True)):
                 completions, samples = completer.complete(subject, truth, contexts[count])
+                completions |= others
                 calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count]))
                 outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
@@ -174,6 +183,11 @@ class _Query(NamedTuple):
     query_slices: np.ndarray
 
 
+def _make_query(truth: np.ndarray, context_slices: Sequence[int]) -> _Query:
+    contexts = np.asarray(context_slices, dtype=int)
+    return _Query(truth[None, contexts], contexts, np.arange(len(truth)))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Completer:
     """Completes the stack of one subject by every method."""
@@ -187,14 +201,12 @@ class _Completer:
         self, subject: int, truth: np.ndarray, context_slices: Sequence[int]
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Returns `[K, H, W]` of each method by name, and the samples `[N, K, H, W]`."""
-        contexts = np.asarray(context_slices, dtype=int)
-        query = _Query(truth[None, contexts], contexts, np.arange(len(truth)))
+        query = _make_query(truth, context_slices)
         completions = {'mean_image': np.asarray(self.model.predict(*query))[0]}
         # Each subject and number of contexts has a random stream of its own: leaving some out does not change others.
-        samples = self._sample(query, (self.seed, len(contexts), subject))
+        samples = self._sample(query, (self.seed, len(context_slices), subject))
         completions['sample_average'] = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
-        completions |= {name: baseline.predict(*query)[0] for name, baseline in self.baselines.items()}
-        return completions, samples
+        return completions | _predict_all(self.baselines, query), samples
 
     def _sample(self, query: _Query, entropy: tuple[int, ...]) -> np.ndarray:
         """Returns the samples `[N, K, H, W]`."""
@@ -208,13 +220,41 @@ class _Completer:
 
 def _make_baselines(train_images: np.ndarray) -> dict[str, Predictor]:
     population = baselines.ComponentPopulation(train_images)
+    neighbours = baselines.NeighbourPopulation(train_images)
     return {
         'training_mean': baselines.TrainingMean(train_images),
         'nearest_subject': baselines.NearestSubject(train_images),
         'linear': baselines.LinearInterpolation(train_images),
         'components': baselines.PrincipalComponents(population),
         'kriged_components': baselines.KrigedComponents(population),
+        'deformed_neighbours': baselines.DeformedNeighbours(neighbours),
+        'deformed_components': baselines.DeformedComponents(neighbours),
     }
+
+
+def _complete_slowly(
+    slow: Mapping[str, Predictor], images: np.ndarray, context_slices: Sequence[int]
+) -> Iterable[dict[str, np.ndarray]]:
+    """Completes every subject, in processes of their own if that is worth their start.
+
+    Args:
+        slow: Baselines by name.
+        images: `[S, K, H, W]`.
+        context_slices: Slice numbers of the contexts.
+
+    Returns:
+        `[K, H, W]` of each baseline by name, for each subject.
+    """
+    if not slow:
+        return [{} for _ in images]
+    processes = _PROCESSES if images.size >= _VOXELS_FOR_PROCESSES else 1
+    parallel = joblib.Parallel(processes, return_as='generator')
+    return parallel(joblib.delayed(_predict_all)(slow, _make_query(truth, context_slices)) for truth in images)
+
+
+def _predict_all(predictors: Mapping[str, Predictor], query: _Query) -> dict[str, np.ndarray]:
+    """Returns the completion `[K, H, W]` of one subject by each predictor."""
+    return {name: predictor.predict(*query)[0] for name, predictor in predictors.items()}
 
 
 def _score(

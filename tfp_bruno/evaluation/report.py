@@ -23,6 +23,8 @@ METHOD_LABELS = {
     'linear': 'linear interpolation',
     'components': 'principal components',
     'kriged_components': 'principal components, kriged residual',
+    'deformed_neighbours': 'deformed neighbours',
+    'deformed_components': 'components of deformed neighbours',
 }
 MASK_SCORES = {'mask_ssim': 'in-mask SSIM', 'mask_cc': 'in-mask CC', 'sharpness': 'sharpness'}
 SLICE_SCORES = {'ssim': 'SSIM', 'cc': 'CC', 'psnr': 'PSNR'}
@@ -190,6 +192,15 @@ def _conventions(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
             'conditional Gaussian of principal components of whole volumes, rank and noise chosen on training subjects',
         ),
         ('kriged_components', 'the same, plus the residual of the contexts, kriged over slice position'),
+        (
+            'deformed_neighbours',
+            'the average of the training subjects nearest to the contexts, brought to the size and place of the '
+            'subject and deformed to its contexts',
+        ),
+        (
+            'deformed_components',
+            'conditional Gaussian of principal components of more such subjects, plus the kriged residual',
+        ),
         (
             'ssim',
             '11 x 11 Gaussian of sigma 1.5, data range 1, per slice without its border of 5 pixels, then over slices',
