@@ -18,6 +18,7 @@ TESTS = [
     'nbformat>=5.10',
     'pytest>=8.0',
     'pytest-cov>=6.0',
+    'pytest-xdist>=3.5',
     'ruff>=0.12,<0.18',
 ]
 NOTEBOOKS = ['ipykernel>=6.29', 'jupyterlab>=4.2', 'nbclient>=0.10', 'nbformat>=5.10']

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow
+
 SEEN, WANTED, BATCH = [4, 0, 1], [2, 5], 3
 
 

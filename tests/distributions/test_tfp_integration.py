@@ -6,6 +6,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
+pytestmark = pytest.mark.slow
+
 SEEN, WANTED = (1, 4), (0, 2)
 FAMILIES = ('Exchangeable', 'Pose', 'Factor')
 
