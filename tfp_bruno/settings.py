@@ -207,7 +207,7 @@ def first_error(found: ValueError, values: Any, name: str = '') -> str:
         # The location also holds the tag of a class among several, which the values do not.
         if (isinstance(value, list) and isinstance(part, int)) or (isinstance(value, dict) and part in value):
             path.append(str(part))
-            value = value[part]  # type: ignore[index]
+            value = value[part]  # type: ignore[index]  # The line above checks it; a checker does not see that.
         elif part is error['loc'][-1]:
             path.append(str(part))
     name = '.'.join(path)

@@ -144,6 +144,7 @@ class TrainingSettings(Generic[Objective]):
     average_decay: Share = 0.998
     evaluate_every: Count = 100
     seed: WholeNumber = 0
+    # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
     start: StartSettings = dataclasses.field(default_factory=StartSettings)
