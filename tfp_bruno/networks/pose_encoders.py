@@ -8,10 +8,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tfp_bruno.networks.grids import Grid
+
 __all__ = [
     'DensePoseEncoder',
     'FourierPoseEncoder',
     'OneHotPoseEncoder',
+    'PlacePoseEncoder',
     'VectorPoseEncoder',
     'fourier_features',
     'linear_features',
@@ -90,6 +93,40 @@ class OneHotPoseEncoder(_TwoLayerEncoder):
         slices = np.arange(features.shape[-1])
         weights = np.exp(-0.5 * ((slices[:, None] - slices) / self.width) ** 2)
         return features @ tf.constant(weights / np.linalg.norm(weights, axis=-1, keepdims=True), features.dtype)
+
+
+class PlacePoseEncoder(OneHotPoseEncoder):
+    """Encodes poses `[N, P]` of slices that lie anywhere in a canonical volume of K planes.
+
+    #### Mathematical Details
+
+    ```none
+    features_j(v) = mean over the slice's corners and centre, at depth d, of max(0, 1 - |d - j|),   j = 0 ... K - 1
+    ```
+
+    followed by the network of `OneHotPoseEncoder`, which it equals where the slice is a plane of the volume. Depths
+    outside the volume count as those of its first or last plane.
+    """
+
+    def __init__(self, units: int, grid: Grid, num_slices: int, width: float = 0.0, **kwargs: Any) -> None:
+        """Constructs the layer.
+
+        Args:
+            units: Number of features.
+            grid: Grid of the poses.
+            num_slices: K.
+            width: Standard deviation, in slices, of the weights of neighbours.
+            **kwargs: Keyword arguments of `tf_keras.layers.Layer`.
+        """
+        super().__init__(units, width, **kwargs)
+        self.grid = grid
+        self.num_slices = num_slices
+
+    def features(self, pose: tf.Tensor) -> tf.Tensor:
+        """Returns the weights `[N, K]` of the planes at poses `[N, P]`."""
+        depth = tf.clip_by_value(self.grid.landmarks(pose)[..., 0], 0.0, self.num_slices - 1.0)
+        distance = tf.abs(depth[..., tf.newaxis] - tf.range(self.num_slices, dtype=depth.dtype))
+        return tf.reduce_mean(tf.maximum(1.0 - distance, 0.0), axis=-2)
 
 
 class VectorPoseEncoder(_TwoLayerEncoder):
