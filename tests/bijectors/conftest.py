@@ -14,7 +14,9 @@ from tfp_bruno.bijectors import (
     ConditionalAffine,
     ConditionalChain,
     ConditionalRealNVP,
+    ConditionalVolumeAffine,
     FactorOut,
+    FixedRotation,
     GlowSettings,
     ImageLogit,
     InvertibleConvolution,
@@ -28,6 +30,8 @@ from tfp_bruno.networks import (
     ConvolutionalConditioner,
     DenseConditioner,
     FourierPoseEncoder,
+    PlacePoseEncoder,
+    PlaneGrid,
     WeightNormConvolutionalConditioner,
     WeightNormDenseConditioner,
 )
@@ -75,6 +79,18 @@ def _flow_of_positions(dtype):
     )
 
 
+def _flow_of_places(dtype):
+    grid = PlaneGrid(CONDITION_SIZE, (4, 4))
+    return ConditionalRealNVP(
+        (4, 4, 1),
+        CONDITION_SIZE,
+        SETTINGS,
+        lambda: PlacePoseEncoder(5, grid, CONDITION_SIZE, dtype=dtype),
+        pixel_latents=True,
+        dtype=dtype,
+    )
+
+
 def _chain(dtype):
     return ConditionalChain([InvertibleConvolution((2, 2, 4), MATRIX, dtype=dtype), _coupling(dtype)], CONDITION_SIZE)
 
@@ -84,6 +100,10 @@ MAKERS = {
     'image_logit': lambda dtype: ImageLogit((2, 3, 2), 0.2, dtype=dtype),
     'invertible_convolution': lambda dtype: InvertibleConvolution((2, 3, 4), MATRIX, dtype=dtype),
     'conditional_affine': lambda dtype: ConditionalAffine((2, 3, 2), CONDITION_SIZE, dtype=dtype),
+    'conditional_volume_affine': lambda dtype: ConditionalVolumeAffine(
+        (2, 3, 2), PlaneGrid(CONDITION_SIZE, (2, 3)), 2, dtype=dtype
+    ),
+    'fixed_rotation': lambda dtype: FixedRotation((2, 3, 4), np.linalg.qr(MATRIX)[0], dtype=dtype),
     'convolutional_coupling': _coupling,
     'swapped_coupling': lambda dtype: _coupling(dtype, swap=True),
     'dense_coupling': lambda dtype: _coupling(dtype, dense=True),
@@ -96,6 +116,7 @@ MAKERS = {
     ),
     'real_nvp_flow': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, REAL_NVP, dtype=dtype),
     'flow_of_positions': _flow_of_positions,
+    'flow_of_places': _flow_of_places,
     'conditional_real_nvp': lambda dtype: ConditionalRealNVP((4, 4, 1), CONDITION_SIZE, SETTINGS, dtype=dtype),
 }
 

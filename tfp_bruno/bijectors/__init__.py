@@ -17,7 +17,9 @@ from tfp_bruno.bijectors.glow import GlowSettings
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution
 from tfp_bruno.bijectors.logit import ImageLogit
 from tfp_bruno.bijectors.multi_scale import FactorOut, Squeeze
+from tfp_bruno.bijectors.pixel_order import FixedRotation
 from tfp_bruno.bijectors.real_nvp import RealNVPSettings
+from tfp_bruno.bijectors.volume_affine import ConditionalVolumeAffine
 
 __all__ = [
     'ARCHITECTURES',
@@ -28,7 +30,9 @@ __all__ = [
     'ConditionalBijector',
     'ConditionalChain',
     'ConditionalRealNVP',
+    'ConditionalVolumeAffine',
     'FactorOut',
+    'FixedRotation',
     'GlowSettings',
     'ImageLogit',
     'InvertibleConvolution',

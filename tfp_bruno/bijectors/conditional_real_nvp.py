@@ -17,8 +17,10 @@ from tfp_bruno.bijectors.coupling import Coupling, MakeConditioner
 from tfp_bruno.bijectors.glow import GlowSettings, build_glow
 from tfp_bruno.bijectors.logit import ImageLogit
 from tfp_bruno.bijectors.multi_scale import FactorOut
+from tfp_bruno.bijectors.pixel_order import initial_rotation
 from tfp_bruno.bijectors.real_nvp import RealNVPSettings, build_real_nvp
 from tfp_bruno.bijectors.shapes import TensorLike
+from tfp_bruno.bijectors.volume_affine import ConditionalVolumeAffine
 from tfp_bruno.networks import linear_features
 
 __all__ = ['ARCHITECTURES', 'ConditionalRealNVP']
@@ -46,6 +48,10 @@ class ConditionalRealNVP(ConditionalBijector):
     real_nvp: (3 couplings by checkerboard, squeeze, 3 by channel) at each scale but the last, half of the channels
               factored out between scales -> 4 by checkerboard -> dense couplings of every other number
     ```
+
+    Where the pose encoder has a `grid` (`tfp_bruno.networks.PlacePoseEncoder`), the affine map is sampled from volumes.
+    With `pixel_latents` a fixed rotation follows the core: the core of an untrained flow is then the identity, and
+    number d of a latent vector belongs to pixel d.
 
     `real_nvp` is the flow of Conditional BRUNO [3], by default without the affine map. Inverse and log-determinant
     `log |det dx/dy|` are exact. Couplings start as the identity.
@@ -87,6 +93,7 @@ class ConditionalRealNVP(ConditionalBijector):
         make_conditioner: MakeConditioner | None = None,
         network_dtype: Any = None,
         seed: int = 0,
+        pixel_latents: bool = False,
         dtype: tf.DType = tf.float32,
         validate_args: bool = False,
         name: str = 'conditional_real_nvp',
@@ -106,13 +113,15 @@ class ConditionalRealNVP(ConditionalBijector):
             network_dtype: Dtype or tf_keras policy of the networks inside the couplings, such as `'mixed_bfloat16'`;
                 log-determinants and the values that are inverted stay in `dtype`. `None` for `dtype`.
             seed: Seed of the initial rotations of the 1 x 1 convolutions.
+            pixel_latents: Whether the inverse of the core's initial rotation gives latent vectors the order of the
+                pixels; for `'glow'`.
             dtype: Dtype of the images.
             validate_args: Whether values are checked at run time.
             name: Name of the operations.
 
         Raises:
-            ValueError: If the image cannot be divided as often as the settings need, the settings are unknown, or an
-                argument has the wrong type.
+            ValueError: If the image cannot be divided as often as the settings need, the settings are unknown or do
+                not go with `pixel_latents`, or an argument has the wrong type.
         """
         parameters = dict(locals())
         shape = check_event_shape(image_shape, 'image_shape', rank=3)
@@ -128,8 +137,7 @@ class ConditionalRealNVP(ConditionalBijector):
             ImageLogit(shape, settings.alpha, dtype=dtype, validate_args=validate_args)
         ]
         if settings.pose_affine:
-            features_size = linear_features(self._encoder, no_pose).shape[-1]
-            image_side.append(ConditionalAffine(shape, features_size, dtype=dtype))
+            image_side.append(_affine_map(self._encoder, shape, no_pose, dtype))
         self._image_side = ConditionalChain(image_side)
         self._core = _BUILDERS[type(settings)](
             shape,
@@ -140,6 +148,7 @@ class ConditionalRealNVP(ConditionalBijector):
             dtype,
             _check_network_dtype(network_dtype) or dtype,
         )
+        self._pixel_order = _pixel_order(self._core, settings) if pixel_latents else None
         self._latent_shape = self._core._event_shape_of_x
         super().__init__(
             (int(np.prod(shape)),),
@@ -156,6 +165,11 @@ class ConditionalRealNVP(ConditionalBijector):
         """The settings of the architecture."""
         return self._settings
 
+    @property
+    def pixel_latents(self) -> bool:
+        """Whether latent vectors have the order of the pixels."""
+        return self._pixel_order is not None
+
     def logit(self, images: TensorLike) -> tf.Tensor:
         """Returns the logits `[N, H, W, C]` of images `[N, H, W, C]` in [0, 1], the first step from image to latent."""
         return self._image_side.bijectors[0].inverse(images)
@@ -166,15 +180,19 @@ class ConditionalRealNVP(ConditionalBijector):
         Args:
             mean: Mean logits at each of K poses, of shape `[K, H, W, C]`.
             scale: Standard deviations of the logits, of shape `[K, H, W, C]`, positive.
-            poses: Shape `[K, P]`.
+            poses: Shape `[K, P]`; without effect where the affine map is sampled from volumes: mean and scale are then
+                those of the canonical volume.
 
         Raises:
             ValueError: If the flow has no affine map.
         """
         if not self._settings.pose_affine:
             raise ValueError(f'{self.name} has no affine map to fit; construct it with `pose_affine=True`.')
-        features = linear_features(self._encoder, tf.cast(poses, self.dtype))
-        self._image_side.bijectors[1].initialize(mean, scale, features)
+        affine = self._image_side.bijectors[1]
+        if isinstance(affine, ConditionalVolumeAffine):
+            affine.initialize(mean, scale)
+        else:
+            affine.initialize(mean, scale, linear_features(self._encoder, tf.cast(poses, self.dtype)))
 
     def without_couplings(self, value: TensorLike) -> tf.Tensor:
         """Maps standardised logits to latent vectors with the identity in place of every coupling, as before training.
@@ -185,17 +203,30 @@ class ConditionalRealNVP(ConditionalBijector):
         Returns:
             Shape `[N, D]`: an affine function of the value, which is a rotation until `initialize_from_data`.
         """
-        latents = _invert_without_couplings(self._core, tf.convert_to_tensor(value))
+        return self._flattened(_invert_without_couplings(self._core, tf.convert_to_tensor(value)))
+
+    def _flattened(self, latents: tf.Tensor) -> tf.Tensor:
+        """Returns the latent vectors `[N, D]` of events on the latent side of the core."""
+        if self._pixel_order is not None:
+            latents, _ = self._pixel_order._forward_and_log_det(latents, None)
         return tf.reshape(latents, [-1, *self._event_shape_of_x])
+
+    def _unflattened(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the events on the latent side of the core of latent vectors `[N, D]`."""
+        if self._pixel_order is None:
+            return tf.reshape(x, [-1, *self._latent_shape])
+        return self._pixel_order._inverse_and_log_det(tf.reshape(x, [-1, *self._event_shape_of_y]), None)[0]
 
     def _features_and_code(self, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the condition of the affine map, and the condition of the couplings."""
         code = tf.cast(self._encoder(condition), self.dtype)
+        if hasattr(self._encoder, 'grid'):
+            return condition, code
         return tf.cast(linear_features(self._encoder, condition), self.dtype), code
 
     def _forward_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         features, code = self._features_and_code(condition)
-        y, core_log_det = self._core._forward_and_log_det(tf.reshape(x, [-1, *self._latent_shape]), code)
+        y, core_log_det = self._core._forward_and_log_det(self._unflattened(x), code)
         y, image_log_det = self._image_side._forward_and_log_det(y, features)
         return y, core_log_det + image_log_det
 
@@ -203,13 +234,12 @@ class ConditionalRealNVP(ConditionalBijector):
         features, code = self._features_and_code(condition)
         x, image_log_det = self._image_side._inverse_and_log_det(y, features)
         x, core_log_det = self._core._inverse_and_log_det(x, code)
-        return tf.reshape(x, [-1, *self._event_shape_of_x]), core_log_det + image_log_det
+        return self._flattened(x), core_log_det + image_log_det
 
     def _fit_and_invert(self, y: tf.Tensor, condition: tf.Tensor | None, overwrite: bool) -> tf.Tensor:
         features, code = self._features_and_code(condition)
         x, _ = self._image_side._inverse_and_log_det(y, features)
-        x = self._core._fit_and_invert(x, code, overwrite)
-        return tf.reshape(x, [-1, *self._event_shape_of_x])
+        return self._flattened(self._core._fit_and_invert(x, code, overwrite))
 
 
 def _make_encoder(
@@ -220,6 +250,21 @@ def _make_encoder(
     signature = '() -> layer from poses [N, P] to features [N, U]'
     check_callable(make_pose_encoder, 'make_pose_encoder', signature)
     return check_callable(make_pose_encoder(), 'make_pose_encoder()', '(pose) -> features')
+
+
+def _affine_map(encoder: Any, shape: tuple[int, ...], no_pose: tf.Tensor, dtype: tf.DType) -> ConditionalBijector:
+    if hasattr(encoder, 'grid'):
+        return ConditionalVolumeAffine(shape, encoder.grid, encoder.num_slices, dtype=dtype)
+    return ConditionalAffine(shape, linear_features(encoder, no_pose).shape[-1], dtype=dtype)
+
+
+def _pixel_order(core: ConditionalChain, settings: GlowSettings | RealNVPSettings) -> ConditionalChain:
+    if not isinstance(settings, GlowSettings):
+        raise ValueError(
+            f"`pixel_latents` needs the architecture 'glow', whose core starts from a rotation, not "
+            f'{settings.architecture!r}.'
+        )
+    return initial_rotation(core)
 
 
 def _make_generator(seed: int) -> np.random.Generator:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, shown
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['InvertibleConvolution']
+__all__ = ['InvertibleConvolution', 'mix_channels']
 
 
 class InvertibleConvolution(ConditionalBijector):
@@ -97,11 +97,11 @@ class InvertibleConvolution(ConditionalBijector):
         inverse_lower = tf.linalg.triangular_solve(lower, identity, lower=True)
         inverse_upper = tf.linalg.triangular_solve(upper, identity, lower=False)
         inverse = inverse_upper @ inverse_lower @ tf.transpose(self._permutation)
-        return _mix_channels(x, inverse), -self._log_det(x)
+        return mix_channels(x, inverse), -self._log_det(x)
 
     def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         lower, upper = self._factors()
-        return _mix_channels(y, self._permutation @ lower @ upper), self._log_det(y)
+        return mix_channels(y, self._permutation @ lower @ upper), self._log_det(y)
 
 
 def _as_matrix(initial_matrix: ArrayLike, channels: int) -> np.ndarray:
@@ -117,6 +117,7 @@ def _as_matrix(initial_matrix: ArrayLike, channels: int) -> np.ndarray:
     return matrix
 
 
-def _mix_channels(value: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+def mix_channels(value: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """Multiplies the last axis of a value by a matrix `[C, C]`."""
     flat = tf.reshape(value, [-1, matrix.shape[0]]) @ matrix
     return tf.ensure_shape(tf.reshape(flat, tf.shape(value)), value.shape)
