@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.math import psd_kernels
 
 from tfp_bruno.distributions._shapes import TensorLike
 
-__all__ = ['SLICE_KERNELS', 'PoseTable', 'slice_kernel']
+__all__ = ['SLICE_KERNELS', 'PoseTable', 'pose_kernel', 'slice_kernel']
 
 SLICE_KERNELS = {
     'exponential': psd_kernels.MaternOneHalf,
@@ -47,6 +49,32 @@ class _Positions(tfp.experimental.AutoCompositeTensor):
         # Not `tf.matmul`: TensorFlow 2.21 writes past the end of a product of `[B, 1, n, K]` and a matrix on CPUs with
         # AVX-512.
         return tf.reduce_sum(poses * tf.range(self.num_slices, dtype=poses.dtype), -1, keepdims=True)
+
+
+@tfp.experimental.auto_composite_tensor
+class _Features(tfp.experimental.AutoCompositeTensor):
+    """A callable, for `FeatureTransformed`, from poses `[..., P]` to features `[..., F]`."""
+
+    def __init__(self, features: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        self.features = features
+
+    def __call__(self, poses: tf.Tensor, feature_ndims: int, example_ndims: int) -> tf.Tensor:
+        del feature_ndims, example_ndims
+        return self.features(poses)
+
+
+def pose_kernel(
+    length_scale: TensorLike, features: Callable[[tf.Tensor], tf.Tensor], family: str = 'exponential'
+) -> psd_kernels.FeatureTransformed:
+    """Returns a kernel between poses `[P]` that falls off with the distance of their features.
+
+    Args:
+        length_scale: Scalar, or `[G]` for G groups of dimensions.
+        features: Callable from poses `[..., P]` to features `[..., F]`, for example `tfp_bruno.networks.Landmarks`,
+            whose distance is that of slices. Kernels whose callables are equal cause no new trace.
+        family: Name of a kernel in `SLICE_KERNELS`, see `slice_kernel`.
+    """
+    return psd_kernels.FeatureTransformed(SLICE_KERNELS[family](length_scale=length_scale), _Features(features))
 
 
 def slice_kernel(
