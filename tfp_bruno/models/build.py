@@ -1,6 +1,7 @@
 """Builds a trainable `ConditionalBruno` from settings."""
 
 import dataclasses
+import functools
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,15 +21,20 @@ from tfp_bruno.distributions import (
     FactorStudentTProcess,
     PoseGaussianProcess,
     PoseStudentTProcess,
+    pose_kernel,
     slice_kernel,
 )
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
+from tfp_bruno.models.pose_settings import AffinePoses, DisplacedPoses, OneHotPoses
+from tfp_bruno.models.volume_loadings import VolumeLoadings
+from tfp_bruno.networks import Grid, Landmarks, PlacePoseEncoder
 from tfp_bruno.settings import STRICT, TAG, Count, Fraction, Positive
 
 __all__ = ['ModelSettings', 'build_model']
 
 FlowSettings = Annotated[GlowSettings | RealNVPSettings, Field(discriminator=TAG)]
+PoseSettings = Annotated[OneHotPoses | AffinePoses | DisplacedPoses, Field(discriminator=TAG)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,10 +43,11 @@ class ModelSettings:
 
     Attributes:
         image_shape: `(H, W, C)`.
-        num_slices: K, the size of the one-hot pose.
+        num_slices: K, the size of the one-hot pose, or the number of planes of the canonical volume.
         process: 'factor' (factors of the subject), 'pose' (neighbouring slices resemble each other), 'exchangeable'
             (the process of the paper), or 'average', whose predictive mean is the plain average of the contexts.
         flow: Architecture and sizes of the flow.
+        pose: What a pose is: the number of a slice, or its place in a canonical volume.
         network_dtype: 'float32', or the tf_keras policy of the networks inside the flow, such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
@@ -60,6 +67,7 @@ class ModelSettings:
     num_slices: Count
     process: Literal['average', 'exchangeable', 'pose', 'factor'] = 'factor'
     flow: FlowSettings = dataclasses.field(default_factory=GlowSettings)
+    pose: PoseSettings = dataclasses.field(default_factory=OneHotPoses)
     network_dtype: Literal['float32', 'mixed_bfloat16', 'mixed_float16'] = 'float32'
     factors: Count = 80
     kernel: str = 'exponential'
@@ -82,6 +90,23 @@ class ModelSettings:
                 f'`process` factor starts from principal components, which the {self.flow.architecture} flow takes '
                 'only with `pose_affine=True`; choose exchangeable or pose.'
             )
+        is_place = not isinstance(self.pose, OneHotPoses)
+        if is_place and (self.process, self.flow.architecture, self.image_shape[2]) != ('factor', 'glow', 1):
+            raise ValueError(
+                f'`pose` {self.pose.architecture} needs `process` factor, `flow` glow and images of one channel, got '
+                f'{self.process}, {self.flow.architecture} and {self.image_shape[2]}; choose `pose` one_hot otherwise.'
+            )
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid of poses; None where they are one-hot."""
+        return self.pose.grid(self.image_shape[:2])
+
+    @property
+    def pose_size(self) -> int:
+        """Size of a pose."""
+        grid = self.grid
+        return self.num_slices if grid is None else grid.pose_size
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -108,13 +133,27 @@ def build_model(
     """
     tf_keras.utils.set_random_seed(seed)
     flow = ConditionalRealNVP(
-        settings.image_shape, settings.num_slices, settings.flow, network_dtype=settings.network_dtype, seed=seed
+        settings.image_shape,
+        settings.pose_size,
+        settings.flow,
+        network_dtype=settings.network_dtype,
+        seed=seed,
+        **_place_arguments(settings),
     )
     if share_weights_with is not None and not share_weights_with.distribution.trainable_variables:
         process = share_weights_with.distribution
     else:
         process = _PROCESSES[settings.process](settings, int(np.prod(settings.image_shape)), num_steps)
     return ConditionalBruno(process, flow)
+
+
+def _place_arguments(settings: ModelSettings) -> dict[str, Any]:
+    """Returns the arguments of a flow of slices in a canonical volume; none where poses are one-hot."""
+    grid, flow = settings.grid, settings.flow
+    if grid is None or not isinstance(flow, GlowSettings):
+        return {}
+    make_pose_encoder = functools.partial(PlacePoseEncoder, flow.pose_units, grid, settings.num_slices, flow.pose_width)
+    return {'make_pose_encoder': make_pose_encoder, 'pixel_latents': True}
 
 
 def _average_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
@@ -150,13 +189,27 @@ def _factor_process(settings: ModelSettings, size: int, num_steps: int) -> Proce
     process, parameters = _with_df(settings, FactorStudentTProcess, FactorGaussianProcess, [], trainable=False)
     return process(
         loc=_fitted(tf.zeros([size]), 'loc'),
-        loadings=_fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings'),
+        loadings=_loadings(settings, size),
         residual_variance=_fitted(tf.ones([size]), 'residual_variance'),
         correlation=_fitted(0.9, 'correlation'),
-        kernel=slice_kernel(_fitted(settings.length, 'length_scale'), settings.num_slices, settings.kernel),
+        kernel=_residual_kernel(settings),
         num_steps=num_steps,
         **parameters,
     )
+
+
+def _loadings(settings: ModelSettings, size: int) -> tf.Variable | VolumeLoadings:
+    if settings.grid is None:
+        return _fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings')
+    shape = [settings.num_slices, *settings.image_shape[:2], settings.factors]
+    return VolumeLoadings(_fitted(tf.zeros(shape), 'loadings'), settings.grid)
+
+
+def _residual_kernel(settings: ModelSettings) -> tfp.math.psd_kernels.FeatureTransformed:
+    length_scale, grid = _fitted(settings.length, 'length_scale'), settings.grid
+    if grid is None or isinstance(settings.pose, OneHotPoses):
+        return slice_kernel(length_scale, settings.num_slices, settings.kernel)
+    return pose_kernel(length_scale, Landmarks(grid, settings.pose.pixel_size), settings.kernel)
 
 
 def _with_df(

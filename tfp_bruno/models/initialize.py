@@ -52,10 +52,13 @@ def initialize_model(
     the others, moments of latent vectors become variance and correlation. A flow without an affine map is initialised
     from a batch, and the process from moments of the resulting latent vectors.
 
+    Where a pose is a place in a canonical volume, the images are canonical volumes: their moments become the volumes
+    of the affine map, and their components those of the loadings. Latent vectors are the standardised logits.
+
     Args:
         model: A model from `build_model`.
         images: `[S, K, H, W, C]` in [0, 1], float32 or float16, S >= 3, K >= 3.
-        poses: `[K, P]`, float32.
+        poses: `[K, P]`, float32; without effect on canonical volumes.
         settings: `None`: the defaults.
         subjects: Subject of each stack, integers `[S]`, as for `fit_factor_moments`: the first stack of a subject is
             the subject itself, the others are augmented copies. Copies do not enter the mean image of the affine map,
@@ -76,11 +79,13 @@ def initialize_model(
         flow.initialize_from_data(*_spread(images, poses))
         model.distribution.fit(_encoded(model, images[:, ::step], poses[::step]), step)
         return
-    spread = _spread(images, poses)
+    # With statistics of channels, latent vectors would not be standardised logits.
+    spread = None if flow.pixel_latents else _spread(images, poses)
     logits = images if overwrite_images else np.empty_like(images)
     mean, scale = _standardise(images, logits, flow.settings.alpha, settings, subjects)
     flow.initialize(mean, scale, poses)
-    flow.initialize_from_data(*spread)
+    if spread is not None:
+        flow.initialize_from_data(*spread)
     # The latent vector of the mean image.
     model.distribution.loc.assign(_centre(flow, images.shape[2:]))
     if is_factor:

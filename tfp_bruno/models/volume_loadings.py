@@ -1,0 +1,56 @@
+"""Loadings of a factor process as a canonical volume, sampled where the pixels of a slice lie."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+
+from tfp_bruno.networks import Grid, sample_volume
+
+__all__ = ['VolumeLoadings']
+
+
+@tfp.experimental.auto_composite_tensor(omit_kwargs=('name',))
+class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
+    """A callable from poses `[..., n, P]` to the loadings `[..., n, D, q]` of a factor process.
+
+    They are the values of a volume `[K, H, W, q]` at the grids of the poses; D = H W, in the order of the pixels. No
+    gradient flows into the volume; it does to the poses.
+    """
+
+    def __init__(self, volume: tf.Variable | tf.Tensor, grid: Grid, name: str | None = None) -> None:
+        """Stores the volume.
+
+        Args:
+            volume: `[K, H, W, q]`, of which each plane has the size of the grid's images.
+            grid: Grid of the poses.
+            name: Name of the module.
+
+        Raises:
+            ValueError: If the volume has another shape.
+        """
+        super().__init__(name=name)
+        self.volume = volume if isinstance(volume, tf.Variable) else tf.convert_to_tensor(volume)
+        self.grid = grid
+        if self.volume.shape.rank != 4 or tuple(self.volume.shape[1:3]) != tuple(grid.image_size):
+            raise ValueError(
+                f'`volume` has shape {self.volume.shape}, but `grid` is that of images of {list(grid.image_size)} '
+                'pixels; give [K, H, W, q] of the same size.'
+            )
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Shape `[K, D, q]` of the loadings at the K planes of the volume."""
+        depth, height, width, factors = self.volume.shape
+        return tf.TensorShape([depth, height * width, factors])
+
+    def assign(self, loadings: ArrayLike) -> None:
+        """Sets the loadings `[K, D, q]` at the K planes of the volume, which must be a variable."""
+        self.volume.assign(tf.reshape(loadings, self.volume.shape))
+
+    def __call__(self, poses: tf.Tensor) -> tf.Tensor:
+        """Returns the loadings `[..., n, D, q]` at poses `[..., n, P]`."""
+        sampled = sample_volume(tf.stop_gradient(tf.convert_to_tensor(self.volume)), self.grid(poses))
+        shape = tf.concat([tf.shape(sampled)[:-3], self.shape[1:]], 0)
+        return tf.ensure_shape(tf.reshape(sampled, shape), [*sampled.shape[:-3], *self.shape[1:]])
