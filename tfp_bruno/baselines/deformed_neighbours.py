@@ -11,8 +11,7 @@ from scipy import ndimage
 from skimage.registration import optical_flow_ilk
 
 from tfp_bruno.baselines.base import Baseline, check_training_images
-from tfp_bruno.baselines.frames import Frame, FrameFinder, resample
-from tfp_bruno.baselines.principal_components import Components
+from tfp_bruno.registration import Frame, FrameFinder, resample, Components
 from tfp_bruno.baselines.simple import interpolation_weights, mean_over_subjects
 
 # Chosen on training subjects of templates that were left out, see docs/baselines.md: the number of neighbours, and
@@ -50,7 +49,8 @@ class NeighbourPopulation:
         self._train_images = check_training_images(train_images)
         self.stack_shape = self._train_images.shape[1:]
         self.mean = mean_over_subjects(self._train_images)
-        self._finder = FrameFinder(self._train_images)
+        self._frames = [Frame.measure(stack) for stack in self._train_images]
+        self._finder = FrameFinder.fit(self._train_images, self._frames)
         self._latest: tuple[bytes, np.ndarray] | None = None
 
     def deform(self, context_images: np.ndarray, context_slices: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ class NeighbourPopulation:
 
     def _align(self, subject: int, frame: Frame, slices: np.ndarray) -> np.ndarray:
         """Returns slices `[Q, H, W]` of a training subject that is brought to a frame."""
-        points = [frame.to(self._finder.frames[subject], axis, i) for i, axis in enumerate(self._axes(slices))]
+        points = [frame.to(self._frames[subject], axis, i) for i, axis in enumerate(self._axes(slices))]
         return resample(self._train_images[subject], points)
 
     def _sample(self, subject: int, field: np.ndarray, frame: Frame, slices: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ class NeighbourPopulation:
         """
         depth, rows, columns = np.ix_(*self._axes(slices))
         moved = (depth + np.zeros_like(field[0]), rows + field[0], columns + field[1])
-        points = [frame.to(self._finder.frames[subject], axis, i) for i, axis in enumerate(moved)]
+        points = [frame.to(self._frames[subject], axis, i) for i, axis in enumerate(moved)]
         # One interpolation for frame and displacement together keeps the volume sharp.
         return ndimage.map_coordinates(self._train_images[subject], points, np.float32, order=1)
 

@@ -6,6 +6,7 @@ measured; of a subject of which only context slices are known they are inferred,
 prior and the likelihood of a few principal components of the training subjects.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,8 +15,8 @@ import numpy as np
 from scipy import optimize
 from skimage.transform import downscale_local_mean
 
-from tfp_bruno.baselines.base import check_training_images
-from tfp_bruno.baselines.principal_components import Components
+
+from tfp_bruno.registration.components import Components
 
 _FOREGROUND = 0.02
 _SMALLEST_SIZE = 0.5
@@ -71,36 +72,52 @@ class Frame(NamedTuple):
         return other.place[axis] + (points - self.place[axis]) * (other.size[axis] / self.size[axis])
 
 
+def mean_frame(frames: Sequence[Frame]) -> Frame:
+    """Returns the mean of frames, geometric in size."""
+    log_sizes, places = np.log([frame.size for frame in frames]), [frame.place for frame in frames]
+    return Frame(np.exp(log_sizes.mean(axis=0)), np.mean(places, axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
 class FrameFinder:
     """Infers the frame of a subject from its context slices.
 
     Attributes:
-        frames: Frames of the training subjects.
-        mean_frame: Their mean, geometric in size.
+        mean_frame: Mean of the training subjects' frames.
+        root: `[6, 6]`, Cholesky factor of the prior covariance of a subject's six numbers: deviations of its log-sizes
+            and of its place from those of the mean frame.
+        volumes: `[1 + q, K, h, w]`, mean and components of the training subjects in the mean frame, of images that are
+            averaged over blocks.
+        image_size: `(H, W)` of the images.
     """
 
-    def __init__(self, train_images: np.ndarray) -> None:
-        """Measures the training subjects, and fits prior and likelihood.
+    mean_frame: Frame
+    root: np.ndarray
+    volumes: np.ndarray
+    image_size: tuple[int, int]
+
+    @classmethod
+    def fit(cls, train_images: np.ndarray, frames: Sequence[Frame]) -> 'FrameFinder':
+        """Fits prior and likelihood to training subjects.
 
         Args:
             train_images: `[S, K, H, W]`, intensities in [0, 1].
-
-        Raises:
-            ValueError: If the shape is wrong or there is no subject.
+            frames: Their frames.
         """
-        train_images = check_training_images(train_images)
-        self._shape = train_images.shape[1:]
-        self.frames = [Frame.measure(stack) for stack in train_images]
-        log_sizes = np.log([frame.size for frame in self.frames])
-        places = np.array([frame.place for frame in self.frames])
-        self.mean_frame = Frame(np.exp(log_sizes.mean(axis=0)), places.mean(axis=0))
-        # Six numbers of a subject: deviations of its log-sizes and of its place from those of the mean frame.
-        numbers = np.concatenate([log_sizes - np.log(self.mean_frame.size), places - self.mean_frame.place], axis=1)
-        widths = np.concatenate([np.full(3, _LOG_SIZE_STD), _PLACE_STD * self.mean_frame.size])
+        centre = mean_frame(frames)
+        log_sizes, places = np.log([frame.size for frame in frames]), np.array([frame.place for frame in frames])
+        numbers = np.concatenate([log_sizes - np.log(centre.size), places - centre.place], axis=1)
+        widths = np.concatenate([np.full(3, _LOG_SIZE_STD), _PLACE_STD * centre.size])
         covariance = numbers.T @ numbers + _PSEUDO_SUBJECTS * np.diag(np.square(widths))
-        self._root = np.linalg.cholesky(covariance / (len(numbers) + _PSEUDO_SUBJECTS))
-        self._factor = max(1, round(min(self._shape[1:]) / _PIXELS))
-        self._fit_components(train_images)
+        root = np.linalg.cholesky(covariance / (len(numbers) + _PSEUDO_SUBJECTS))
+        axes = [np.arange(size) for size in train_images.shape[1:]]
+        coarse = []
+        for stack, frame in zip(train_images, frames, strict=True):
+            points = [centre.to(frame, axis, i) for i, axis in enumerate(axes)]
+            coarse.append(_coarse(resample(stack, points)))
+        components = Components.fit(np.stack(coarse).astype(np.float32))
+        volumes = np.concatenate([components.mean[None], components.loadings[:_COMPONENTS]])
+        return cls(centre, root, volumes, train_images.shape[2:])
 
     def find(self, context_images: np.ndarray, context_slices: np.ndarray) -> Frame:
         """Returns the frame of the largest posterior density, given context slices.
@@ -111,10 +128,10 @@ class FrameFinder:
         """
         if not np.any(context_images > _FOREGROUND):
             return self.mean_frame
-        images = self._coarse(context_images).reshape(-1).astype(np.float64)
-        spread = np.sqrt(np.diag(self._root @ self._root.T))
+        images = _coarse(context_images).reshape(-1).astype(np.float64)
+        spread = np.sqrt(np.diag(self.root @ self.root.T))
         starts = [
-            np.linalg.solve(self._root, spread * [size, size, size, place, 0.0, 0.0])
+            np.linalg.solve(self.root, spread * [size, size, size, place, 0.0, 0.0])
             for size, place in itertools.product(_START_SIZES, _START_PLACES)
         ]
         arguments = (images, context_slices)
@@ -123,42 +140,35 @@ class FrameFinder:
         return self._frame(min(found, key=lambda result: result.fun).x)
 
     def _frame(self, whitened: np.ndarray) -> Frame:
-        numbers = self._root @ whitened
+        numbers = self.root @ whitened
         return Frame(self.mean_frame.size * np.exp(numbers[:3]), self.mean_frame.place + numbers[3:])
-
-    def _coarse(self, images: np.ndarray) -> np.ndarray:
-        """Returns images `[..., H, W]` averaged over blocks."""
-        return downscale_local_mean(images, (*[1] * (images.ndim - 2), self._factor, self._factor))
-
-    def _pixels(self) -> list[np.ndarray]:
-        """Returns the coordinates of the rows and of the columns of coarse images in the stack."""
-        middle = (self._factor - 1) / 2
-        return [middle + self._factor * np.arange(-(-size // self._factor)) for size in self._shape[1:]]
-
-    def _fit_components(self, train_images: np.ndarray) -> None:
-        """Fits the components of the training subjects in the mean frame, at the coarse resolution."""
-        axes = [np.arange(size) for size in self._shape]
-        coarse = []
-        for stack, frame in zip(train_images, self.frames, strict=True):
-            points = [self.mean_frame.to(frame, axis, i) for i, axis in enumerate(axes)]
-            coarse.append(self._coarse(resample(stack, points)))
-        components = Components.fit(np.stack(coarse).astype(np.float32))
-        self._volumes = np.concatenate([components.mean[None], components.loadings[:_COMPONENTS]])
 
     def _loss(self, whitened: np.ndarray, images: np.ndarray, context_slices: np.ndarray) -> float:
         """Returns the negative log posterior density of the whitened six numbers, without its constant."""
         frame = self._frame(whitened)
         depth = frame.to(self.mean_frame, context_slices, 0)
-        plane = [
-            (frame.to(self.mean_frame, pixels, axis) - pixels[0]) / self._factor
-            for axis, pixels in enumerate(self._pixels(), 1)
-        ]
-        volumes = resample(self._volumes, [depth, *plane]).reshape(len(self._volumes), -1) / _NOISE
+        factor, plane = _block(self.image_size), []
+        for axis, size in enumerate(self.image_size, 1):
+            # The middles of the blocks, in pixels.
+            pixels = (factor - 1) / 2 + factor * np.arange(-(-size // factor))
+            plane.append((frame.to(self.mean_frame, pixels, axis) - pixels[0]) / factor)
+        volumes = resample(self.volumes, [depth, *plane]).reshape(len(self.volumes), -1) / _NOISE
         error, loadings = images / _NOISE - volumes[0], volumes[1:].astype(np.float64)
         precision, projected = loadings @ loadings.T + np.eye(len(loadings)), loadings @ error
         explained = projected @ np.linalg.solve(precision, projected)
         distance = error @ error - explained + np.linalg.slogdet(precision)[1]
         return 0.5 * (_TEMPER * distance + whitened @ whitened)
+
+
+def _block(image_size: tuple[int, ...]) -> int:
+    """Returns the side of the blocks of pixels over which images are averaged."""
+    return max(1, round(min(image_size) / _PIXELS))
+
+
+def _coarse(images: np.ndarray) -> np.ndarray:
+    """Returns images `[..., H, W]` averaged over blocks."""
+    block = _block(images.shape[-2:])
+    return downscale_local_mean(images, (*[1] * (images.ndim - 2), block, block))
 
 
 def resample(stacks: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 from skimage.measure import moments_central
 
-from tfp_bruno.baselines.frames import Frame, FrameFinder, interpolation_matrix, resample
+from tfp_bruno.registration import Frame, FrameFinder, resample
+from tfp_bruno.registration.frames import interpolation_matrix
 
 SHAPE = (24, 33, 30)
 
@@ -17,6 +18,10 @@ def make_head(size, place, seed=0):
     inside = sum(np.square(each) for each in u) < 5
     texture = np.cos(2 * u[0] + pattern[0]) + np.cos(2 * u[1] + pattern[1]) + np.sin(u[2] * u[0])
     return (inside * (0.5 + 0.1 * texture + 0.03 * pattern[2] * np.cos(u[1] * u[2]))).astype(np.float32)
+
+
+def fit(train):
+    return FrameFinder.fit(train, [Frame.measure(stack) for stack in train])
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +80,7 @@ def test_interpolation_matrix_is_zero_outside():
 @pytest.mark.parametrize(('contexts', 'tolerance'), [([4, 12, 18], 0.06), ([12], 0.12)], ids=str)
 def test_find_recovers_a_known_frame(train, contexts, tolerance):
     truth = Frame(np.array([5.8, 4.7, 5.4]), np.array([12.6, 17.1, 14.2]))
-    found = FrameFinder(train).find(make_head(*truth, 99)[contexts], np.array(contexts))
+    found = fit(train).find(make_head(*truth, 99)[contexts], np.array(contexts))
     np.testing.assert_allclose(found.size[1:], truth.size[1:], rtol=tolerance)
     np.testing.assert_allclose(found.place[1:], truth.place[1:], atol=0.5)
     if len(contexts) > 1:
@@ -84,13 +89,13 @@ def test_find_recovers_a_known_frame(train, contexts, tolerance):
 
 
 def test_find_without_anatomy_is_the_mean_frame(train):
-    finder = FrameFinder(train)
+    finder = fit(train)
     for contexts in ([], [3, 8]):
         assert finder.find(np.zeros((len(contexts), *SHAPE[1:])), np.array(contexts, int)) is finder.mean_frame
 
 
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_find_with_few_training_subjects_is_finite(train, count):
-    found = FrameFinder(train[:count]).find(train[9, [12]], np.array([12]))
+    found = fit(train[:count]).find(train[9, [12]], np.array([12]))
     assert np.all(np.isfinite(found))
     assert np.all(found.size > 1)

@@ -1,0 +1,28 @@
+"""Registration of subjects to one canonical volume, and of a new subject from a few of its slices, in NumPy."""
+
+from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
+from tfp_bruno.registration.components import Components, kriging_weights
+from tfp_bruno.registration.frames import Frame, FrameFinder, mean_frame, resample
+from tfp_bruno.registration.groupwise import Registration, make_space, register_subjects
+from tfp_bruno.registration.map_search import FoundMap, MapSearch
+from tfp_bruno.registration.smooth_basis import SmoothBasis
+from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
+
+__all__ = [
+    'CanonicalModel',
+    'CanonicalSpace',
+    'Components',
+    'FoundMap',
+    'Frame',
+    'FrameFinder',
+    'MapSearch',
+    'Registration',
+    'SmoothBasis',
+    'SubjectMap',
+    'interpolation',
+    'kriging_weights',
+    'make_space',
+    'mean_frame',
+    'register_subjects',
+    'resample',
+]

@@ -1,0 +1,90 @@
+"""Brings training subjects into one canonical space: their maps, and their volumes there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import joblib
+import numpy as np
+
+from tfp_bruno.registration.canonical_model import CanonicalModel
+from tfp_bruno.registration.frames import Frame, mean_frame
+from tfp_bruno.registration.map_search import MapSearch
+from tfp_bruno.registration.smooth_basis import SmoothBasis
+from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
+
+__all__ = ['Registration', 'make_space', 'register_subjects']
+
+# Length scale and standard deviation of displacements, as shares of the side of a slice.
+_LENGTH = 0.16
+_STD = 0.019
+# Components of the target that a subject is registered to, in each round; 0 for the mean alone.
+_ROUNDS = (0, 0, 3)
+# Whole volumes are registered at every such slice, and at blocks of such a side.
+_THINNING = 4
+_ITERATIONS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """Training subjects in one canonical space.
+
+    Attributes:
+        space: The canonical space.
+        maps: Map of each subject.
+        volumes: float32 `[S, K, H, W]`, the subjects in the canonical space.
+    """
+
+    space: CanonicalSpace
+    maps: Sequence[SubjectMap]
+    volumes: np.ndarray
+
+
+def make_space(frames: Sequence[Frame], shape: Sequence[int], voxel_size: Sequence[float]) -> CanonicalSpace:
+    """Returns the canonical space of subjects with given frames.
+
+    Args:
+        frames: Frames of the subjects.
+        shape: `(K, H, W)` of the stacks.
+        voxel_size: Sides of a voxel along (K, H, W), mm.
+    """
+    side = max(size * length for size, length in zip(shape[1:], voxel_size[1:], strict=True))
+    return CanonicalSpace(mean_frame(frames), SmoothBasis(shape, voxel_size, _LENGTH * side, _STD * side))
+
+
+def register_subjects(images: np.ndarray, voxel_size: Sequence[float], jobs: int = 1) -> Registration:
+    """Registers subjects to their growing mean: size and place, then a smooth displacement.
+
+    Args:
+        images: `[S, K, H, W]`, stacks in [0, 1].
+        voxel_size: Sides of a voxel along (K, H, W), mm.
+        jobs: Number of processes.
+    """
+    frames = [Frame.measure(stack) for stack in images]
+    space = make_space(frames, images.shape[1:], voxel_size)
+    maps = [SubjectMap(frame, space.identity.coefficients) for frame in frames]
+    with joblib.Parallel(jobs) as parallel:
+        volumes = _warp(parallel, space, images, maps)
+        for rank in _ROUNDS:
+            model = CanonicalModel.fit(space, volumes, rank)
+            search = MapSearch(ranks=(rank,), block=_THINNING, iterations=_ITERATIONS)
+            maps = parallel(
+                joblib.delayed(_register)(search, model, stack, subject)
+                for stack, subject in zip(images, maps, strict=True)
+            )
+            volumes = _warp(parallel, space, images, maps)
+    return Registration(space, maps, volumes)
+
+
+def _register(search: MapSearch, model: CanonicalModel, stack: np.ndarray, subject: SubjectMap) -> SubjectMap:
+    """Returns the map of a whole stack `[K, H, W]`, found from every few of its slices."""
+    slices = np.arange(_THINNING // 2, len(stack), _THINNING)
+    return search.find(model, stack[slices], slices, subject.frame, subject.coefficients).subject
+
+
+def _warp(
+    parallel: joblib.Parallel, space: CanonicalSpace, images: np.ndarray, maps: Sequence[SubjectMap]
+) -> np.ndarray:
+    pairs = zip(images, maps, strict=True)
+    return np.stack(parallel(joblib.delayed(space.warp)(stack, subject) for stack, subject in pairs))
