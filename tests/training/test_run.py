@@ -26,7 +26,7 @@ from tfp_bruno.training.run import choose_strategy
 
 @pytest.fixture(scope='module')
 def population(discs):
-    splits = ('train',) * 12 + ('test',) * 4
+    splits = ('train',) * 10 + ('validation',) * 2 + ('test',) * 4
     return Population(discs, tuple(f'sub-{number:02d}' for number in range(16)), splits, True, 'balls in boxes')
 
 
@@ -67,6 +67,27 @@ def test_train_run_writes_its_learning_curve(trained):
         assert np.isfinite(points[-1][name])
     assert points[-1]['seconds'] > points[-2]['seconds'] > 0
     assert list(trained.logs.glob('events.out.tfevents.*'))
+
+
+@pytest.mark.slow
+def test_train_run_does_not_read_test_subjects(trained, make_run, population, tmp_path):
+    images = population.images.copy()
+    images[12:] = np.nan
+    run = make_run(tmp_path)
+    train_run(run, dataclasses.replace(population, images=images))
+    ours, theirs = curve_of(run), curve_of(trained)[: len(curve_of(run))]
+    assert [point | {'seconds': 0} for point in ours] == [point | {'seconds': 0} for point in theirs]
+
+
+@pytest.mark.slow
+def test_train_run_without_validation_subjects_measures_no_held_out_loss(make_run, population, tmp_path, caplog):
+    run = make_run(tmp_path)
+    splits = tuple('train' if split == 'validation' else split for split in population.splits)
+    with caplog.at_level('INFO', logger='absl'):
+        train_run(run, dataclasses.replace(population, splits=splits))
+    assert caplog.text.count('There are no validation subjects: the held-out loss is not measured.') == 1
+    assert {'train/loss', 'step', 'seconds'} <= set(curve_of(run)[-1])
+    assert not [name for name in curve_of(run)[-1] if name.startswith('held_out')]
 
 
 @pytest.mark.slow

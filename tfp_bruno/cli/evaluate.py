@@ -48,7 +48,7 @@ DATA_DIR = flags.DEFINE_string(
 TRAIN_DATA_DIR = flags.DEFINE_string(
     'train_data_dir', None, 'Folder of the volumes that the run was trained on, if they were moved.'
 )
-SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'test', 'all'], 'Subjects to evaluate on.')
+SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'validation', 'test', 'all'], 'Subjects to evaluate on.')
 EXPERIMENT = flags.DEFINE_enum(
     'experiment',
     None,
@@ -203,7 +203,9 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
         model: The trained model; its `info` names the training data.
 
     Returns:
-        The two populations, selected by the flags.
+        The two populations, selected by the flags. The baselines are fitted to the first: training and validation
+        subjects, since the baselines have no validation of their own, or training subjects alone where the validation
+        subjects are scored.
 
     Raises:
         UserError: If the data cannot be loaded, or the split is empty.
@@ -215,7 +217,8 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
         evaluated = own
     else:
         evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
-    return own.subset('train'), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
+    fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
+    return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:

@@ -123,7 +123,9 @@ def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[
     else:
         model, training = _new_settings(definition)
         info = _new_info()
-        population = load_volumes(definition, info, info.data_dir, CACHE_DIR.value)
+        population = load_volumes(
+            definition, info, info.data_dir, CACHE_DIR.value, validation_share=training.validation_share
+        )
         frame = None if population.frame is None else population.frame.to_json()
         info = dataclasses.replace(info, data=population.description, is_phantom=population.is_phantom, frame=frame)
         run = runs.Run(folder, definition, model, training, info)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from tfp_bruno.data.file_names import NameParts, is_broken_link, is_nifti, name_some, parse_name, split_kind, stem_of
 from tfp_bruno.data.folder import combine_errors, list_files
 from tfp_bruno.data.masks import MaskFinder
-from tfp_bruno.data.participants import read_participants
+from tfp_bruno.data.participants import read_groups, read_participants
 from tfp_bruno.errors import UserError, warn
 
 # Characters that tables, reports and one line on stderr cannot hold.
@@ -25,9 +25,10 @@ class Subject:
         name: Name of the subject: `sub-*` in a BIDS folder or file name; otherwise the file's name without suffix,
             session, run and other entities.
         path: File of the volume; a broken link causes an error only when it is read.
-        split: 'train', 'test', or None if it is not decided yet.
+        split: 'train', 'validation', 'test', or None if it is not decided yet.
         session: Session, `ses-*` in its folder or name; empty if there is none.
         mask: File of its mask; None if masks are not used.
+        group: Subjects of one group, such as those made from one template, are left out together; empty if unknown.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Subject:
     split: str | None = None
     session: str = ''
     mask: pathlib.Path | None = None
+    group: str = ''
 
     @property
     def decided_split(self) -> str:
@@ -57,7 +59,8 @@ def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
 
     Returns:
         The subjects in the order of their paths; a subject with several sessions has one entry for each volume. Its
-        `split` is that of `participants.tsv` if the `split` column is filled there.
+        `split` is that of `participants.tsv` if the `split` column is filled there, `group` that of the first of its
+        columns `template` and `family`.
 
     Raises:
         UserError: If the folder is missing, is not a folder, or holds no volumes; if a file is named after another
@@ -181,15 +184,16 @@ def _check_one_kind(parts: Iterable[NameParts], data_dir: pathlib.Path) -> None:
 
 
 def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects with the split of `participants.tsv`, and the participants without a volume."""
-    listed = read_participants(table)
+    """Returns the subjects with split and group of `participants.tsv`, and the participants without a volume."""
+    listed, groups = read_participants(table), read_groups(table)
+    subjects = [dataclasses.replace(subject, group=groups.get(subject.name, '')) for subject in subjects]
     names = {subject.name for subject in subjects}
     without_volume = sorted(set(listed) - names)
     if not any(listed.values()):
         return subjects, without_volume
     for name in sorted(names):
         if not listed.get(name):
-            raise UserError(f'{table}: {name} has a volume but no split; write train or test for it.')
+            raise UserError(f'{table}: {name} has a volume but no split; write train, validation or test for it.')
     return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects], without_volume
 
 

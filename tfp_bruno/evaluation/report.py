@@ -41,7 +41,7 @@ class Provenance:
 
     Attributes:
         dataset: Name of the dataset definition.
-        split: 'train', 'test' or 'all'.
+        split: 'train', 'validation', 'test' or 'all'.
         data: One line that describes the data.
         is_phantom: Whether the data are synthetic.
         run: The run's folder.
@@ -166,8 +166,8 @@ def _notes(evaluation: Evaluation, provenance: Provenance) -> list[str]:
         notes.append('The anatomies are synthetic: the scores say nothing about scans of people.')
     if evaluation.num_trained_on:
         notes.append(
-            f'{evaluation.num_trained_on} of the scored subjects were trained on: the scores are not those of unseen '
-            'subjects, and the nearest subject of each of them is itself.'
+            f'{evaluation.num_trained_on} of the scored subjects were trained on or chosen for validation: the scores '
+            'are not those of unseen subjects, and the nearest subject of each of them is itself.'
         )
     return notes
 

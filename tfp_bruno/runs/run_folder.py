@@ -146,6 +146,8 @@ def read_run(folder: str | os.PathLike) -> Run:
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
+        # Runs without this setting measured their learning curve on test subjects.
+        values['training'] = {'validation_share': 0.0, **values['training']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(

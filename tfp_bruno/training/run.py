@@ -41,7 +41,8 @@ def train_run(
 
     Args:
         run: A run whose settings are on disk.
-        population: The subjects, with both splits.
+        population: The subjects with their splits. The learning curve is that of the validation subjects, if there are
+            any; test subjects are not used.
         devices: See `choose_strategy`.
         cache_dir: Folder in which the closed-form start is kept for the next run; `None` keeps none.
         on_nan: What to do if loss or weights are no longer finite: 'halt', or 'rollback' to the last checkpoint with
@@ -60,7 +61,7 @@ def train_run(
             f'`batch_size={settings.batch_size}`: must be a multiple of the {replicas} devices times '
             f'`micro_batches={settings.micro_batches}`.'
         )
-    train, test = population.subset('train').images, population.subset('test').images
+    train = population.subset('train').images
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
     spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     trainer = Trainer(run.model, settings, strategy)
@@ -77,7 +78,11 @@ def train_run(
         )
     else:
         _start(trainer, run, train, spacing, poses, cache_dir)
-    held_out = HeldOut(test, settings, spacing)
+    held_out = None
+    if 'validation' in population.splits:
+        held_out = HeldOut(population.subset('validation').images, settings, spacing)
+    else:
+        logging.info('There are no validation subjects: the held-out loss is not measured.')
     with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
         for rollbacks in range(_MOST_ROLLBACKS + 1):
             try:
@@ -114,7 +119,7 @@ def choose_strategy(devices: str) -> tf.distribute.Strategy:
 
 
 class HeldOut:
-    """The loss on a few fixed batches of held-out subjects, without augmentation; it selects nothing."""
+    """The loss on a few fixed batches of subjects that are not trained on, without augmentation."""
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, spacing: Sequence[float]) -> None:
         """Defines the batches.
@@ -188,7 +193,7 @@ def _loop(
     run: Run,
     trainer: Trainer,
     sequences: tf.data.Dataset,
-    held_out: HeldOut,
+    held_out: HeldOut | None,
     checkpoints: Checkpoints,
     stop: StopRequest,
 ) -> None:
@@ -227,9 +232,11 @@ def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([record[name] for record in records])) for name in records[0]}
 
 
-def _measure(trainer: Trainer, held_out: HeldOut, training: Mapping[str, float]) -> dict[str, float]:
+def _measure(trainer: Trainer, held_out: HeldOut | None, training: Mapping[str, float]) -> dict[str, float]:
     """Returns one point of the learning curve."""
     point = {f'train/{name}': value for name, value in training.items()}
+    if held_out is None:
+        return point
     return point | {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
 
 
