@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -14,6 +15,7 @@ from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.runs import Run, load, read_run, write_run
+from tfp_bruno.runs.weights import fingerprint
 from tfp_bruno.training import (
     AugmentationSettings,
     ObjectiveSettings,
@@ -21,7 +23,8 @@ from tfp_bruno.training import (
     TrainingStoppedError,
     train_run,
 )
-from tfp_bruno.training.run import choose_strategy
+from tfp_bruno.training.checkpoints import Checkpoints
+from tfp_bruno.training.run import HeldOut, choose_strategy
 
 
 @pytest.fixture(scope='module')
@@ -220,11 +223,11 @@ def test_resume_without_states_never_starts_again(make_run, population, tmp_path
 def test_weights_that_are_not_finite_are_not_saved(make_run, population, tmp_path):
     run = make_run(tmp_path, steps=2, evaluate_every=2)
     train_run(run, population)
-    good = run.weights.with_name('model.index').read_bytes(), weights_of(run)
+    good = fingerprint(run.weights)
     with pytest.raises(UserError) as caught:
         train_run(resumed(run, steps=3, learning_rate=1e30), population)
     assert_one_line(caught, 'not finite', 'that of step 2 is kept', 'learning_rate')
-    assert run.weights.with_name('model.index').read_bytes() == good[0]
+    assert fingerprint(run.weights) == good
     assert states_of(run) == [2]
     json.loads(run.learning_curve.read_text().splitlines()[-1], parse_constant=pytest.fail)
 
@@ -248,6 +251,48 @@ def test_a_signal_saves_the_state_and_ends_the_training(make_run, population, tm
     assert caught.value.signal_number == signal.SIGTERM
     assert states_of(run) == [2]
     assert [point['step'] for point in curve_of(run)] == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('keep_best', [False, True])
+def test_keep_best_hands_on_the_weights_with_the_least_held_out_loss(
+    make_run, population, tmp_path, monkeypatch, keep_best
+):
+    losses = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(HeldOut, 'measure', lambda *_: {'loss': next(losses)})
+    run = make_run(tmp_path, evaluate_every=1, keep_best=keep_best)
+    train_run(run, population)
+    assert [point['held_out/loss'] for point in curve_of(run)] == [3.0, 1.0, 2.0]
+    assert run.weights.name == ('model-2' if keep_best else 'model-3')
+    # The state to resume from is always the last.
+    assert states_of(run) == [2, 3]
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, population, tmp_path, monkeypatch):
+    run = make_run(tmp_path / 'removed', evaluate_every=1)
+    train = Trainer.train
+
+    def remove(trainer, sequences):
+        for step, parts in train(trainer, sequences):
+            if step == 2:
+                shutil.rmtree(run.folder)
+            yield step, parts
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr(Trainer, 'train', remove)
+        train_run(run, population)
+    assert_one_line(caught, str(run.folder), 'was removed during the training')
+    assert not run.folder.exists()
+    run = make_run(tmp_path / 'full')
+
+    def fail(self, step):
+        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device\nmore')
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr(Checkpoints, 'save', fail)
+        train_run(run, population)
+    assert_one_line(caught, str(run.folder), 'cannot be written (No space left on device)', '`resume`')
 
 
 def test_one_device_has_the_default_strategy():

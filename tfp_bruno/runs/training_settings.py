@@ -128,6 +128,8 @@ class TrainingSettings(Generic[Objective]):
         validation_share: Share of the training subjects that are left out for validation, whole templates or families
             of them where `participants.tsv` names these; 0 for none. With fewer than 10 training subjects none are
             left out. Does not apply where the split of the data has validation subjects.
+        keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, not the
+            last ones. Without validation subjects it hands on the last ones.
         seed: Seed of weights and data.
         objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
         augmentation: Random changes of the training volumes.
@@ -148,6 +150,7 @@ class TrainingSettings(Generic[Objective]):
     average_decay: Share = 0.998
     evaluate_every: Count = 100
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    keep_best: bool = False
     seed: WholeNumber = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]

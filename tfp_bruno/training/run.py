@@ -1,9 +1,10 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
+import contextlib
 import os
 import pathlib
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tfp_bruno.data import Population
 from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.runs import AugmentationSettings, Run, TrainingSettings
+from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
 from tfp_bruno.training.sequences import make_sequences
@@ -208,8 +210,9 @@ def _loop(
         trainer.check_finite()
         if not np.all(np.isfinite(list(point.values()))):
             raise FloatingPointError(f'the held-out loss is not finite after step {step}')
-        _record(run, trainer, point)
-        checkpoints.save(step)
+        with _writing(run):
+            _record(run, trainer, point)
+            checkpoints.save(step)
         recent.clear()
 
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
@@ -241,12 +244,28 @@ def _measure(trainer: Trainer, held_out: HeldOut | None, training: Mapping[str, 
 
 
 def _record(run: Run, trainer: Trainer, point: Mapping[str, float]) -> None:
-    """Writes one point of the learning curve, and the weights that belong to it."""
+    """Writes one point of the learning curve, and the weights that belong to it unless earlier ones are better."""
     step = int(trainer.step)
     for name, value in point.items():
         tf.summary.scalar(name, value, step=step)
     line = '  '.join(f'{name} {value:.4f}' for name, value in point.items())
     logging.info('step %d  %.1f min  %s', step, float(trainer.seconds) / 60.0, line)
-    LearningCurve(run.learning_curve).append({'step': step, 'seconds': float(trainer.seconds), **point})
-    # TensorFlow writes a checkpoint under temporary names and renames it.
-    tf.train.Checkpoint(variables=list(trainer.averaged_model.variables)).write(str(run.weights))
+    curve = LearningCurve(run.learning_curve)
+    are_handed_on = not trainer.settings.keep_best or curve.is_least(point, 'held_out/loss')
+    curve.append({'step': step, 'seconds': float(trainer.seconds), **point})
+    if are_handed_on:
+        write_weights(run.folder / 'weights', trainer.averaged_model.variables)
+
+
+@contextlib.contextmanager
+def _writing(run: Run) -> Iterator[None]:
+    """Raises a UserError of one line if the folder of the run is gone or cannot be written."""
+    if not run.settings_file.exists():
+        raise UserError(f'{run.folder}: was removed during the training; train again.')
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0][:100]
+        raise UserError(
+            f'{run.folder}: cannot be written ({reason}); make room there, and `resume` from the last state.'
+        ) from error
