@@ -287,12 +287,15 @@ def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, popu
     run = make_run(tmp_path / 'full')
 
     def fail(self, step):
-        raise tf.errors.ResourceExhaustedError(None, None, 'No space left on device\nmore')
+        raise tf.errors.ResourceExhaustedError(None, None, '{{node x}} /f; No space left on device [Op:SaveV2]\nmore')
 
     with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
         patch.setattr(Checkpoints, 'save', fail)
         train_run(run, population)
-    assert_one_line(caught, str(run.folder), 'cannot be written (No space left on device)', '`resume`')
+    assert_one_line(caught, str(run.folder), 'cannot be written (No space left on device);', '`resume`')
+    # Although the curve has a point already, and there is no state.
+    train_run(run, population)
+    assert [point['step'] for point in curve_of(run)] == [2, 3]
 
 
 def test_one_device_has_the_default_strategy():

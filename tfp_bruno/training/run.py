@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -73,12 +74,14 @@ def train_run(
     if step is not None:
         curve.cut(step)
         logging.info('Resumed at step %d.', step)
-    elif curve.last_step() > 0:
+    # The first point alone may be of a training that ended before its first state was written.
+    elif len(curve.points()) > 1:
         raise UserError(
             f'{run.checkpoints}: holds no checkpoint, although the run has a learning curve to step '
             f'{curve.last_step()}; put the folder back, or train again in another folder.'
         )
     else:
+        curve.cut(0)
         _start(trainer, run, train, spacing, poses, cache_dir)
     held_out = None
     if 'validation' in population.splits:
@@ -265,7 +268,9 @@ def _writing(run: Run) -> Iterator[None]:
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0][:100]
+        # TensorFlow: '{{node}} file; reason [operation]'.
+        text = re.sub(r' \[Op:.*', '', str(error).splitlines()[0]).rpartition('; ')[2]
+        reason = getattr(error, 'strerror', None) or text[:100]
         raise UserError(
             f'{run.folder}: cannot be written ({reason}); make room there, and `resume` from the last state.'
         ) from error
