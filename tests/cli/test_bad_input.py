@@ -383,6 +383,7 @@ def make_inputs(folder, write_blobs):
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
         (['--stack={scan}', '--slices=1', '--std_samples=-1'], ['std_samples']),
         (['--stack={scan}', '--slices=1', '--seed=x'], ['seed']),
+        (['--stack={scan}', '--slices=1', '--seed=-1'], ['seed']),
     ],
     ids=' '.join,
 )
@@ -599,3 +600,9 @@ def test_mistakes_are_found_before_tensorflow_is_imported(name, flags, tmp_path)
     assert done.stderr.startswith(f'{name}: error: ')
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_train_names_a_seed_that_is_too_large(call_warm, assert_one_line, good_folder, tmp_path):
+    flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}']
+    assert_one_line(call_warm('train', *flags, '--seed=4294967296'), 'train', '--seed=4294967296', '2147483647')
+    assert not (tmp_path / 'run').exists()

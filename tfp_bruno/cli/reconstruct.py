@@ -99,7 +99,7 @@ ASSUME_RAS = flags.DEFINE_bool(
     False,
     'Read scans, masks and a reference without an orientation as RAS, centred on world 0; single slices must have one.',
 )
-SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 TEMPERATURE = define_temperature()
 
 

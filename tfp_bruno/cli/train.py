@@ -52,7 +52,7 @@ SET = flags.DEFINE_multi_string(
 STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
 MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
-SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0, upper_bound=2**31 - 1)
 RESUME = flags.DEFINE_bool(
     'resume', False, 'Continue the run in --output_dir with its settings; a new --steps or --max_minutes extends it.'
 )

@@ -130,7 +130,7 @@ class TrainingSettings(Generic[Objective]):
             left out. Does not apply where the split of the data has validation subjects.
         keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, not the
             last ones. Without validation subjects it hands on the last ones.
-        seed: Seed of weights and data.
+        seed: Seed of weights and data, of 31 bits as TensorFlow takes them.
         objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
         augmentation: Random changes of the training volumes.
         start: Settings of the closed-form start.
@@ -151,7 +151,7 @@ class TrainingSettings(Generic[Objective]):
     evaluate_every: Count = 100
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
     keep_best: bool = False
-    seed: WholeNumber = 0
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)
