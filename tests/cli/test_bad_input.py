@@ -606,3 +606,13 @@ def test_train_names_a_seed_that_is_too_large(call_warm, assert_one_line, good_f
     flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}']
     assert_one_line(call_warm('train', *flags, '--seed=4294967296'), 'train', '--seed=4294967296', '2147483647')
     assert not (tmp_path / 'run').exists()
+
+
+def test_errors_and_warnings_have_no_terminal_escapes(call_warm, assert_one_line, good_folder, tmp_path):
+    name = os.fsdecode(b'\x1b[2J\xff\n')
+    flags = [f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    done = call_warm('train', f'--data_dir={tmp_path / name}', *flags)
+    assert_one_line(done, 'train', r'\x1b[2J\udcff\n: there is no such folder')
+    (good_folder / 'participants.tsv').write_text('participant_id\tsplit\nsub-0\t\x1b[31m\n')
+    done = call_warm('train', f'--data_dir={good_folder}', *flags)
+    assert_one_line(done, 'train', r'line 2 has the split \x1b[31m; write train, validation or test')

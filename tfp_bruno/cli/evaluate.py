@@ -22,6 +22,7 @@ from tfp_bruno.cli import app
 from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model, load_volumes
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.atomic import check_writable, write_text
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
@@ -113,7 +114,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         split=SPLIT.value,
         data=test.description,
         is_phantom=test.is_phantom,
-        run=str(run_dir),
+        run=printable(str(run_dir)),
         trained_on=model.info.data,
         version=__version__,
         temperature=model.temperature,
@@ -155,7 +156,8 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     names = [model.name for model in models]
     # Models of the same name are labelled by their folders, too.
     labels = [
-        name if names.count(name) == 1 else f'{name}, {run_dir}' for name, run_dir in zip(names, run_dirs, strict=True)
+        printable(name if names.count(name) == 1 else f'{name}, {run_dir}')
+        for name, run_dir in zip(names, run_dirs, strict=True)
     ]
     test = load_populations(models[0])[1]
     examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)

@@ -23,6 +23,7 @@ from tfp_bruno.data.frame import Box, TrainingFrame, common_frame
 from tfp_bruno.data.pack import Pack, PackWriter, read_pack
 from tfp_bruno.data.participants import SPLITS
 from tfp_bruno.data.placement import warn_of_outliers
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.data.split import apply_split, leave_out_validation, split_subjects
 from tfp_bruno.data.subjects import Subject, find_training_files
 from tfp_bruno.errors import UserError, warn
@@ -130,7 +131,7 @@ def load_population(
     _check_label_maps(subjects, pack.table['label_maps'], data_dir)
     is_phantom = is_phantom_folder(data_dir)
     # Only the folder's own name: this is the title of tables and figures, which are shown to others.
-    kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
+    kind, folder = 'phantom (synthetic) ' if is_phantom else '', printable(data_dir.resolve().name)
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.decided_split for subject in subjects)
     boxes = [Box.from_array(box) for box in pack.table['boxes']]

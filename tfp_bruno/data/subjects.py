@@ -4,17 +4,14 @@ import collections
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
 from tfp_bruno.data.file_names import NameParts, is_broken_link, is_nifti, name_some, parse_name, split_kind, stem_of
 from tfp_bruno.data.folder import combine_errors, list_files
 from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.data.participants import read_groups, read_participants
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError, warn
-
-# Characters that tables, reports and one line on stderr cannot hold.
-_UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +97,7 @@ def check_folder(data_dir: str | os.PathLike, use_masks: bool = False) -> None:
 def _list_subjects(data_dir: pathlib.Path) -> tuple[list[Subject], list[str]]:
     """Returns the subjects and the warnings of `find_subjects`."""
     files = list_files(data_dir)
-    _check_printable(files.volumes)
+    _check_printable(files.volumes, data_dir)
     parts = [_bids_parts(path, data_dir) for path in files.volumes] if files.is_bids else _flat_parts(files.volumes)
     _check_one_kind(parts, data_dir)
     subjects = [
@@ -130,11 +127,12 @@ def _list_training_files(data_dir: pathlib.Path, use_masks: bool) -> tuple[list[
     return subjects, remarks
 
 
-def _check_printable(paths: Iterable[pathlib.Path]) -> None:
-    """Raises a UserError if a file's name has control characters or is not UTF-8."""
+def _check_printable(paths: Iterable[pathlib.Path], data_dir: pathlib.Path) -> None:
+    """Raises a UserError if the name of a file or of its folders has control characters or is not UTF-8."""
     for path in paths:
-        if _UNPRINTABLE.search(path.name):
-            raise UserError(f'{str(path)!a}: its name has characters that cannot be printed; rename it.')
+        name = str(path.relative_to(data_dir))
+        if printable(name) != name:
+            raise UserError(f'{printable(str(path))}: its name has characters that cannot be printed; rename it.')
 
 
 def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel, Modes
-from tfp_bruno.data import write_volume
+from tfp_bruno.data import atomic, write_volume
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import no_contexts
@@ -83,7 +83,7 @@ def write_atlas(
             shares=sidecar['mode_shares'],
             settings=sidecar,
         )
-        (folder / 'report.html').write_text(page, encoding='utf-8')
+        atomic.write_text(folder / 'report.html', page)
 
 
 def _write_modes(

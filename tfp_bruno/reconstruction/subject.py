@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel
+from tfp_bruno.data import atomic
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, Scorer, SliceScores, complete, score_slices
 from tfp_bruno.reconstruction.contexts import Contexts
@@ -102,7 +103,7 @@ def reconstruct(
             title = _title(model, completion)
             write_mosaic(folder / 'mosaic.png', completion, title, model.definition.axes)
             page = _report(title, folder, sidecar, completion, scores, written)
-            (folder / 'report.html').write_text(page, encoding='utf-8')
+            atomic.write_text(folder / 'report.html', page)
     return completion
 
 
