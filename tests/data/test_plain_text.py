@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfp_bruno.data.plain_text import figure_text, printable, to_utf8
+from tfp_bruno.data.plain_text import check_run_name, check_utf8, figure_text, printable, to_utf8
+from tfp_bruno.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,16 @@ def test_figure_text_keeps_lines_and_escapes_formulas():
 
 def test_to_utf8_escapes_bytes_that_are_no_utf_8():
     assert to_utf8('ä\udcff') == b'\xc3\xa4\\udcff'
+
+
+@pytest.mark.parametrize('name', ['runs/a[1]', 'a*', 'what?', 'a\\b'])
+def test_check_run_name_refuses_patterns(name):
+    with pytest.raises(UserError, match='TensorFlow cannot read from a folder with'):
+        check_run_name(name)
+    check_utf8(name)
+
+
+def test_check_run_name_accepts_all_other_names():
+    check_run_name('a b#%$<ä>:{1}')
+    with pytest.raises(UserError, match='its name is not UTF-8'):
+        check_run_name('a\udcff')

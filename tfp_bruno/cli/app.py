@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 
-__all__ = ['import_tensorflow', 'run_main', 'with_flags']
+__all__ = ['import_tensorflow', 'print_path', 'run_main', 'with_flags']
 
 _HELP = {'-h', '-help', '--help', '--helpshort'}
 _OWN = str(pathlib.Path(__file__).resolve().parent.parent)
@@ -76,6 +76,11 @@ def with_flags(message: str) -> str:
 def _flag_of_argument(match: re.Match[str]) -> str:
     name, value = match[1], match[2] or ''
     return f'--{name}{value}' if name in flags.FLAGS else match[0]
+
+
+def print_path(path: str | os.PathLike) -> None:
+    """Prints the path of a result: the bytes of its name, but to a terminal without escapes that it would obey."""
+    print(printable(str(path)) if sys.stdout.isatty() else path)
 
 
 def import_tensorflow() -> None:

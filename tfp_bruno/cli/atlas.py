@@ -59,7 +59,7 @@ def main() -> None:
     )
     write_atlas(model, OUTPUT_DIR.value, settings, modes)
     for name in ('mean.nii.gz', 'report.html'):
-        print(pathlib.Path(OUTPUT_DIR.value) / name)
+        app.print_path(pathlib.Path(OUTPUT_DIR.value) / name)
 
 
 def run() -> None:

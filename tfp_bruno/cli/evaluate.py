@@ -133,7 +133,9 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         summary = format_experiment(experiment, evaluation, provenance)
         paths += (output_dir / 'experiment.md',)
         write_text(paths[-1], summary)
-    print('\n'.join([summary, '', *map(str, paths)]))
+    print(f'{summary}\n')
+    for path in paths:
+        app.print_path(path)
 
 
 def compare_runs(run_dirs: list[pathlib.Path]) -> None:
@@ -166,7 +168,9 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
         for run_dir, label, model in zip(run_dirs, labels, models, strict=True)
     ]
     paths = write_comparison(output_dir, runs, examples)
-    print('\n'.join([*format_table(runs), '', *map(str, paths)]))
+    print('\n'.join([*format_table(runs), '']))
+    for path in paths:
+        app.print_path(path)
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:

@@ -21,6 +21,7 @@ from tfp_bruno.cli import app
 from tfp_bruno.cli.loading import load_volumes
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data.atomic import check_writable
+from tfp_bruno.data.plain_text import check_run_name, check_utf8
 from tfp_bruno.errors import UserError
 from tfp_bruno.settings import change, first_error, list_settings
 
@@ -87,9 +88,11 @@ def main() -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     folder = pathlib.Path(OUTPUT_DIR.value)
+    check_run_name(folder)
     definition = _read_definition()
     _check_folder(folder)
     if DATA_DIR.value is not None:
+        check_utf8(pathlib.Path(DATA_DIR.value).resolve())
         data.check_folder(DATA_DIR.value, USE_MASKS.value)
     elif not RESUME.value:
         _check_needs_data_dir(USE_MASKS, ASSUME_RAS)
@@ -108,7 +111,7 @@ def main() -> None:
         except TrainingStoppedError as stop:
             print(f'bin/train: {app.with_flags(str(stop))}', file=sys.stderr)
             sys.exit(128 + stop.signal_number)
-    print(folder)
+    app.print_path(folder)
 
 
 def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[Any, data.Population]:

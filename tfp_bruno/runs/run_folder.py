@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfp_bruno.contracts import CompletionModel, RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
+from tfp_bruno.data.plain_text import check_run_name
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs.kinds import KINDS, build, kind_of
 from tfp_bruno.runs.training_settings import TrainingSettings
@@ -135,9 +136,10 @@ def read_run(folder: str | os.PathLike) -> Run:
         folder: The folder of the run.
 
     Raises:
-        UserError: If the folder is not that of a run.
+        UserError: If the folder is not that of a run, or its name cannot be that of one.
     """
     folder = pathlib.Path(folder)
+    check_run_name(folder)
     path = folder / 'run.json'
     try:
         values = json.loads(path.read_text(encoding='utf-8'))
