@@ -52,8 +52,8 @@ def train_run(
             half the learning rate, five times at most.
 
     Raises:
-        UserError: If loss or weights are no longer finite, the run has a learning curve but no checkpoint that can be
-            restored, or a batch cannot be divided among the devices.
+        UserError: If loss or weights are no longer finite, the folder of the run is gone or cannot be written, the run
+            has a learning curve but no checkpoint that can be restored, or a batch cannot be divided among the devices.
         TrainingStoppedError: If a signal ended the training; its state is saved.
     """
     settings = run.training
