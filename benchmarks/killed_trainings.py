@@ -3,9 +3,11 @@
     python benchmarks/killed_trainings.py --kills=20
 
 A small training on phantoms is run once to its end. Then others with the same seed are killed (SIGKILL) once or twice,
-at any moment from the start of the process on, resumed, and their last states are compared bit by bit.
+at any moment from the start of the process on, resumed, and their last states, the weights that they hand on and their
+learning curves are compared bit by bit.
 """
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -23,9 +25,9 @@ from tfp_bruno.cli import app
 from tfp_bruno.errors import UserError
 
 KILLS = flags.DEFINE_integer('kills', 20, 'Number of trainings that are killed.', lower_bound=1)
+STEPS = flags.DEFINE_integer('steps', 150, 'Number of training steps.', lower_bound=1)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the moments.', lower_bound=0)
 
-STEPS = 150
 DATASET = 'name = "small"\nfield_of_view = 160\nnum_slices = 16\nstack_share = 0.65\nimage_size = 16\n'
 SETTINGS = (
     'evaluate_every=3',
@@ -39,26 +41,22 @@ SETTINGS = (
 )
 
 
-def main(argv):
+def main():
     """Prints what became of each training.
-
-    Args:
-        argv: The command, and the arguments that are no flags.
 
     Raises:
         UserError: If a training was not resumed to the same weights.
     """
-    if len(argv) > 1:
-        raise UserError(f'{argv[1]}: is not a flag; see --help.')
     app.import_tensorflow()
     rng = np.random.default_rng(SEED.value)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         population, dataset = scratch / 'population', scratch / 'small.toml'
         dataset.write_text(DATASET)
-        _call('phantom', '--dataset=fetal', f'--output_dir={population}', '--subjects=8')
+        # Enough of them that one is left out for validation.
+        _call('phantom', '--dataset=fetal', f'--output_dir={population}', '--subjects=14')
         flags_of = [f'--data_dir={population}', f'--cache_dir={scratch / "cache"}']
-        new = [f'--dataset_config={dataset}', f'--steps={STEPS}', '--max_minutes=0', '--batch_size=2']
+        new = [f'--dataset_config={dataset}', f'--steps={STEPS.value}', '--max_minutes=0', '--batch_size=2']
         new += [f'--set={setting}' for setting in SETTINGS]
         began = time.monotonic()
         whole = scratch / 'whole'
@@ -106,12 +104,22 @@ def _call(name, *arguments):
 
 
 def _state(run):
-    """Returns the tensors of the last state of a run, but for the time that it took."""
+    """Returns the tensors of the last state of a run and of its weights, and its curve, but for the time it took."""
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(str(run / 'checkpoints' / f'ckpt-{STEPS}'))
-    names = [name for name in reader.get_variable_to_shape_map() if not name.startswith(('seconds', '_CHECKPOINTABLE'))]
-    return {name: reader.get_tensor(name) for name in names}
+    from tfp_bruno.runs import read_run
+
+    found = {}
+    for prefix in (run / 'checkpoints' / f'ckpt-{STEPS.value}', read_run(run).weights):
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            if not name.startswith(('seconds', '_CHECKPOINTABLE')):
+                found[f'{prefix.parent.name}/{name}'] = reader.get_tensor(name)
+    for line in (run / 'learning_curve.jsonl').read_text(encoding='utf-8').splitlines():
+        point = json.loads(line)
+        values = [value for name, value in sorted(point.items()) if name == 'step' or name.startswith('held_out')]
+        found[f'curve/{point["step"]}'] = np.array(values)
+    return found
 
 
 def _same(ours, theirs):

@@ -49,3 +49,10 @@ def test_help_shows_an_example_and_the_flags(call_warm, name, flag):
     assert f'bin/{name} --' in done.stdout
     assert f'--{flag}' in done.stdout
     assert '--output_dir' in done.stdout
+
+
+def test_print_path_prints_bytes_but_no_escapes_to_a_terminal(capsys, monkeypatch):
+    app.print_path('a\x1b[31m')
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True)
+    app.print_path('a\x1b[31m')
+    assert capsys.readouterr().out == 'a\x1b[31m\na\\x1b[31m\n'

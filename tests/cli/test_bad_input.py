@@ -383,6 +383,7 @@ def make_inputs(folder, write_blobs):
         (['--stack={scan}', '--slices=1', '--spacing=nan'], ['spacing']),
         (['--stack={scan}', '--slices=1', '--std_samples=-1'], ['std_samples']),
         (['--stack={scan}', '--slices=1', '--seed=x'], ['seed']),
+        (['--stack={scan}', '--slices=1', '--seed=-1'], ['seed']),
     ],
     ids=' '.join,
 )
@@ -599,3 +600,31 @@ def test_mistakes_are_found_before_tensorflow_is_imported(name, flags, tmp_path)
     assert done.stderr.startswith(f'{name}: error: ')
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_train_names_a_seed_that_is_too_large(call_warm, assert_one_line, good_folder, tmp_path):
+    flags = [f'--data_dir={good_folder}', f'--output_dir={tmp_path / "run"}']
+    assert_one_line(call_warm('train', *flags, '--seed=4294967296'), 'train', '--seed=4294967296', '2147483647')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_errors_and_warnings_have_no_terminal_escapes(call_warm, assert_one_line, good_folder, tmp_path):
+    name = '\x1b[2J\n'
+    flags = [f'--output_dir={tmp_path / "run"}', f'--cache_dir={tmp_path / "cache"}']
+    done = call_warm('train', f'--data_dir={tmp_path / name}', *flags)
+    assert_one_line(done, 'train', r'\x1b[2J\n: there is no such folder')
+    (good_folder / 'participants.tsv').write_text('participant_id\tsplit\nsub-0\t\x1b[31m\n')
+    done = call_warm('train', f'--data_dir={good_folder}', *flags)
+    assert_one_line(done, 'train', r'line 2 has the split \x1b[31m; write train, validation or test')
+
+
+def test_names_that_are_not_utf_8_are_one_line(call_warm, assert_one_line, good_folder, tmp_path):
+    bad = tmp_path / os.fsdecode(b'a\xff')
+    for flags in (
+        [f'--data_dir={good_folder}', f'--output_dir={bad}'],
+        [f'--data_dir={bad}', f'--output_dir={tmp_path / "run"}'],
+    ):
+        assert_one_line(call_warm('train', *flags), 'train', r'a\udcff: its name is not UTF-8; rename the folder')
+    bad.mkdir()
+    done = call_warm('reconstruct', f'--run_dir={bad}', '--slices=', f'--output_dir={tmp_path / "out"}')
+    assert_one_line(done, 'reconstruct', r'a\udcff: its name is not UTF-8; rename the folder')

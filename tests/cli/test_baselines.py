@@ -34,6 +34,8 @@ def trained(request, workplace, make_tiny_run, call_warm):
     training = TrainingSettings(steps=2, batch_size=2, sequence_length=6, objective=BoundSettings(max_contexts=4))
     run = run.__class__(run.folder, run.definition, SETTINGS[request.param], training, run.info)
     write_run(run)
+    splits = data.read_split(run.split_file)
+    data.write_split(run.split_file, splits | {min(splits): 'validation'})
     return call_warm('train', f'--output_dir={run.folder}', '--resume', f'--cache_dir={workplace / "cache"}'), run
 
 

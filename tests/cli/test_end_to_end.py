@@ -36,7 +36,7 @@ def test_phantom_writes_a_population(phantom_call):
 
 def test_train_writes_a_run(train_call, phantom_call):
     done, folder = train_call
-    assert_quiet(done, r'Data: ', r'Training has begun: step 1, ', r'step 2  ')
+    assert_quiet(done, r'Data: ', r'There are no validation subjects: ', r'Training has begun: step 1, ', r'step 2  ')
     # The first line describes the data, which are synthetic here.
     assert done.stderr.splitlines()[0] == f'Data: phantom (synthetic) volumes of {phantom_call[1].name}, 6 volumes.'
     assert done.stdout == f'{folder}\n'
@@ -53,11 +53,12 @@ def test_train_writes_a_run(train_call, phantom_call):
 
 def test_train_resumes_a_moved_run(tiny_call, call_warm, workplace, tmp_path):
     interrupted, run = tiny_call
-    assert_quiet(interrupted, r'Data: phantom', r'Training has begun: step 1, ', r'step 2  ')
+    none = r'There are no validation subjects: '
+    assert_quiet(interrupted, r'Data: phantom', none, r'Training has begun: step 1, ', r'step 2  ')
     folder = shutil.copytree(run.folder, tmp_path / 'run')
     # Checkpoints are found relative to their folder.
     done = call_warm('train', f'--output_dir={folder}', '--resume', '--steps=3', f'--cache_dir={workplace / "cache"}')
-    assert_quiet(done, r'Data: phantom', r'Resumed at step 2\.$', r'Training has begun: step 3, ', r'step 3  ')
+    assert_quiet(done, r'Data: phantom', none, r'Resumed at step 2\.$', r'Training has begun: step 3, ', r'step 3  ')
     assert 'Resumed at step 2.' in done.stderr
     steps = [json.loads(line)['step'] for line in (folder / 'learning_curve.jsonl').read_text().splitlines()]
     assert steps[-2:] == [2, 3]
@@ -253,7 +254,7 @@ def test_run_reads_its_volumes_as_in_training(call_warm, phantom_call, assert_on
     small = ['--steps=1', '--batch_size=1', '--set=sequence_length=4', '--set=model.factors=2', '--set=start_volumes=8']
     flags = [f'--dataset_config={config}', f'--data_dir={study}', f'--output_dir={run}', cache, *small]
     done = call_warm('train', *flags, '--use_masks', '--assume_ras')
-    assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
+    assert_quiet(done, r'Data: ', r'There are no validation subjects: ', r'Training has begun', r'step 1 ')
     info = json.loads((run / 'run.json').read_text())['info']
     assert (info['use_masks'], info['assume_ras']) == (True, True)
     evaluate = ['--contexts=2', '--num_samples=1', '--score_samples=1', '--max_subjects=1', '--nobaselines']
@@ -290,7 +291,7 @@ def test_train_accepts_another_anatomy(call_warm, phantom_call, tmp_path):
         '--set=model.flow.alpha=0.3',
     ]
     done = call_warm('train', f'--dataset_config={config}', *flags, *small)
-    assert_quiet(done, r'Data: ', r'Training has begun', r'step 1 ')
+    assert_quiet(done, r'Data: ', r'There are no validation subjects: ', r'Training has begun', r'step 1 ')
     settings = json.loads((run / 'run.json').read_text())
     assert settings['model']['flow']['alpha'] == 0.3
     definition = settings['dataset']

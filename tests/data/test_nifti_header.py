@@ -1,6 +1,8 @@
 """A repaired header causes a warning; an affine that depends on the repair is an error."""
 
+import gzip
 import struct
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -139,6 +141,22 @@ def test_read_volume_warns_of_surplus_bytes(write):
     volume, (warning,) = read_with_warnings(path)
     assert 'holds 7 bytes more than its header promises' in warning
     np.testing.assert_array_equal(volume.data, DATA)
+
+
+def test_read_volume_refuses_gibibytes_before_it_unpacks_them(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+    header.set_data_shape((512, 512, 512, 16))
+    header['vox_offset'] = 352
+    path = tmp_path / 'large.nii.gz'
+    # The first 128 MiB of 8 GiB of zeros, in 128 KiB.
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 2**27)))
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r'is 4-D \(512 x 512 x 512 x 16\), not one 3-D volume'):
+        read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**21
 
 
 def test_read_volume_refuses_a_damaged_or_cut_header(write):

@@ -19,7 +19,7 @@ from tfp_bruno.data import (
     population,
     read_volume,
 )
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 
 FETAL = get_definition('fetal')
 
@@ -51,6 +51,28 @@ def test_subset_has_the_subjects_of_one_split(tmp_path, make_folder):
     assert population.splits_by_name[test.names[0]] == 'test'
     with pytest.raises(UserError, match='`split=test`: no subject'):
         train.subset('test')
+
+
+def test_load_population_leaves_out_validation_subjects(tmp_path, make_folder):
+    folder = make_folder(tmp_path / 'data', 12)
+    population = load_population(FETAL, folder, tmp_path / 'cache', validation_share=0.2)
+    assert population.splits == ('train',) * 9 + ('validation',) * 2 + ('test',)
+    assert 'validation' not in load_population(FETAL, folder, tmp_path / 'cache').splits
+    both = population.subset('train', 'validation')
+    assert both.names == population.names[:11]
+    assert np.shares_memory(both.images, population.images)
+    again = load_population(FETAL, folder, tmp_path / 'cache', splits=population.splits_by_name, validation_share=0.5)
+    assert again.splits_by_name == population.splits_by_name
+
+
+def test_load_population_warns_of_a_copy_in_validation(tmp_path, make_folder):
+    folder = make_folder(tmp_path / 'data', 4)
+    (folder / 'sub-04_T2w.nii.gz').write_bytes((folder / 'sub-01_T2w.nii.gz').read_bytes())
+    rows = ['participant_id\tsplit', 'sub-01\ttrain', 'sub-02\ttrain', 'sub-03\ttest', 'sub-04\tvalidation']
+    (folder / 'participants.tsv').write_text('\n'.join(rows))
+    with collect_warnings() as warnings:
+        load_population(FETAL, folder, tmp_path / 'cache')
+    assert 'sub-04_T2w.nii.gz: is the same volume as' in warnings[0]
 
 
 def test_load_population_reuses_a_split_or_needs_none(tmp_path, make_folder):

@@ -1,10 +1,12 @@
 """Splits are by subject, seeded and of the right size."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
 from tfp_bruno.data import Subject, apply_split, get_definition, split_subjects
+from tfp_bruno.data.split import leave_out_validation
 from tfp_bruno.errors import UserError
 
 FETAL = get_definition('fetal')
@@ -58,3 +60,51 @@ def test_apply_split_assigns_the_splits_by_name():
     assert [s.split for s in apply_split(subjects_of(['b', 'a', 'b']), splits)] == ['test', 'train', 'test']
     with pytest.raises(UserError, match='c is not in the split of the run'):
         apply_split(subjects_of(['c']), splits)
+
+
+def count_of(subjects, split):
+    return len({subject.name for subject in subjects if subject.split == split})
+
+
+def of_groups(*sizes):
+    """Training subjects in groups of these sizes, and three test subjects."""
+    subjects = subjects_of(['x', 'y', 'z'], ['test'] * 3)
+    for group, size in enumerate(sizes):
+        names = [f'g{group}-{index}' for index in range(size)]
+        members = subjects_of(names, ['train'] * size)
+        subjects += [dataclasses.replace(member, group=str(group)) for member in members]
+    return subjects
+
+
+@pytest.mark.parametrize(('count', 'share', 'expected'), [(250, 0.1, 25), (10, 0.1, 1), (14, 0.25, 4), (9, 0.1, 0)])
+def test_leave_out_validation_takes_a_share_of_the_training_subjects(count, share, expected):
+    given = subjects_of([f's{i}' for i in range(count)] + ['x', 'y'], ['train'] * count + ['test'] * 2)
+    result = leave_out_validation(given, share, 0)
+    assert [subject.name for subject in result] == [subject.name for subject in given]
+    assert (count_of(result, 'validation'), count_of(result, 'train')) == (expected, count - expected)
+    assert [subject.split for subject in result[-2:]] == ['test', 'test']
+    assert leave_out_validation(given, 0.0, 0) == given
+
+
+def test_leave_out_validation_depends_on_the_seed_and_keeps_volumes_of_a_subject_together():
+    subjects = subjects_of([f's{i}' for i in range(50)] * 2, ['train'] * 100)
+    chosen = [{s.name for s in leave_out_validation(subjects, 0.1, seed) if s.split == 'validation'} for seed in (1, 2)]
+    assert chosen[0] != chosen[1]
+    result = leave_out_validation(subjects[::-1], 0.1, 1)
+    assert {s.name for s in result if s.split == 'validation'} == chosen[0]
+    assert len({(subject.name, subject.split) for subject in result}) == 50
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'expected'), [((10,) * 10, 10), ((30,) * 8, 30), ((4, 3, 50, 43), 7), ((50, 50), 0), ((100,), 0)]
+)
+def test_leave_out_validation_takes_whole_groups(sizes, expected):
+    result = leave_out_validation(of_groups(*sizes), 0.1, 3)
+    assert count_of(result, 'validation') == expected
+    left_out = {subject.group for subject in result if subject.split == 'validation'}
+    assert left_out.isdisjoint(subject.group for subject in result if subject.split == 'train')
+
+
+def test_leave_out_validation_keeps_that_of_the_data():
+    given = subjects_of([f's{i}' for i in range(40)], ['train'] * 37 + ['validation'] * 2 + ['test'])
+    assert leave_out_validation(given, 0.5, 0) == given

@@ -177,7 +177,7 @@ def test_find_subjects_refuses_a_file_in_the_folder_of_another_subject(tmp_path)
         find_subjects(tmp_path)
 
 
-@pytest.mark.parametrize('name', ['a\tb.nii', 'a\nb.nii', b'a\xffb.nii'])
+@pytest.mark.parametrize('name', ['a\tb.nii', 'a\nb.nii', b'a\xffb.nii', 'a\x1b[31mb.nii', 'sub-\x9bJ/anat/T2w.nii'])
 def test_find_subjects_refuses_unprintable_names(tmp_path, name):
     touch(tmp_path, os.fsdecode(name))
     with pytest.raises(UserError, match='its name has characters that cannot be printed') as caught:

@@ -1,5 +1,7 @@
 """The content of the plots."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib import colors
@@ -56,3 +58,15 @@ def test_draw_completions_shows_slices_and_frames_contexts(evaluation):
     np.testing.assert_array_equal(tile, example.completions['mean_image'][columns[3]])
     assert len(axes.patches) == 4
     assert all(patch.get_edgecolor() == colors.to_rgba(plots.CONTEXT_COLOUR) for patch in axes.patches)
+
+
+def test_names_are_no_formulas(evaluation):
+    title = 'volumes of $\\frac$, cost $5\nand \x1b[31m'
+    example = dataclasses.replace(evaluation.examples[0], name='$x_{1$')
+    for figure in (
+        plots.draw_ssim_over_slices(evaluation, report.METHOD_LABELS, title),
+        plots.draw_completions([example], report.METHOD_LABELS, title),
+        plots.draw_ssim_of_runs({'$\\sqrt$': np.zeros(5)}, 1, [2], title),
+    ):
+        # A formula that is not one raises a ValueError here.
+        assert plots.to_png(figure).startswith(b'\x89PNG')

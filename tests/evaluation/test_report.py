@@ -96,3 +96,10 @@ def test_write_report_names_a_folder_that_cannot_be_written(tmp_path, evaluation
     pathlib.Path(tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot be written'):
         write_report(tmp_path / 'file' / 'evaluation', evaluation, provenance)
+
+
+def test_write_report_writes_the_scores_before_pictures(tmp_path, evaluation, provenance, monkeypatch):
+    monkeypatch.setattr(report.plots, 'to_png', lambda _: pytest.fail('draws', pytrace=False))
+    with pytest.raises(pytest.fail.Exception, match='draws'):
+        write_report(tmp_path, evaluation, provenance)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['metrics.json', 'metrics.md']

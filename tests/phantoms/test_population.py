@@ -178,3 +178,16 @@ def test_load_phantoms_without_a_cache_folder(tmp_path, written):
     (tmp_path / 'file').write_text('in the way')
     assert len(population.load_phantoms(FETAL, 4, tmp_path / 'file', jobs=1).names) == 4
     assert written == [('fetal', 4, 0)]
+
+
+def test_load_phantoms_with_a_full_cache_makes_them_elsewhere(tmp_path, monkeypatch, caplog):
+    def fail_in_cache(dataset, output_dir, subjects, seed, jobs):
+        if output_dir.is_relative_to(tmp_path):
+            raise UserError('cannot be written (No space left on device)')
+        output_dir.mkdir()
+
+    monkeypatch.setattr(population, 'write_population', fail_in_cache)
+    with population._cached_folder('fetal', tmp_path, 4, 0, 1) as folder:
+        assert folder.is_dir()
+        assert not folder.is_relative_to(tmp_path) or folder.parent == tmp_path / 'phantoms'
+    assert 'The phantom population is not cached: cannot be written (No space left on device)' in caplog.text

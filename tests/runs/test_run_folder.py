@@ -108,6 +108,14 @@ def test_read_run_reads_format_4(make_run, law, df):
     assert read_run(run.folder).model == dataclasses.replace(run.model, df=df)
 
 
+def test_read_run_reads_runs_without_validation_subjects(make_run):
+    run = make_run()
+    values = json.loads(run.settings_file.read_text())
+    del values['training']['validation_share']
+    run.settings_file.write_text(json.dumps(values))
+    assert read_run(run.folder).training == dataclasses.replace(run.training, validation_share=0.0)
+
+
 def assert_one_line(error, *words):
     text = str(error.value)
     assert '\n' not in text

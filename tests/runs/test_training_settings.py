@@ -19,3 +19,9 @@ def test_sequences_must_be_longer_than_their_contexts():
     settings = TrainingSettings(sequence_length=8, objective=BoundSettings(max_contexts=4))
     with pytest.raises(ValueError, match='`sequence_length` must be above `max_contexts`, 4, got 4'):
         dataclasses.replace(settings, sequence_length=4)
+
+
+@pytest.mark.parametrize('change', [{'seed': 2**32}, {'seed': -1}, {'validation_share': 0.6}], ids=str)
+def test_training_settings_out_of_range_name_the_setting(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(TrainingSettings(), **change)

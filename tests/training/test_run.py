@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -14,6 +15,7 @@ from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.runs import Run, load, read_run, write_run
+from tfp_bruno.runs.weights import fingerprint
 from tfp_bruno.training import (
     AugmentationSettings,
     ObjectiveSettings,
@@ -21,12 +23,13 @@ from tfp_bruno.training import (
     TrainingStoppedError,
     train_run,
 )
-from tfp_bruno.training.run import choose_strategy
+from tfp_bruno.training.checkpoints import Checkpoints
+from tfp_bruno.training.run import HeldOut, choose_strategy
 
 
 @pytest.fixture(scope='module')
 def population(discs):
-    splits = ('train',) * 12 + ('test',) * 4
+    splits = ('train',) * 10 + ('validation',) * 2 + ('test',) * 4
     return Population(discs, tuple(f'sub-{number:02d}' for number in range(16)), splits, True, 'balls in boxes')
 
 
@@ -67,6 +70,27 @@ def test_train_run_writes_its_learning_curve(trained):
         assert np.isfinite(points[-1][name])
     assert points[-1]['seconds'] > points[-2]['seconds'] > 0
     assert list(trained.logs.glob('events.out.tfevents.*'))
+
+
+@pytest.mark.slow
+def test_train_run_does_not_read_test_subjects(trained, make_run, population, tmp_path):
+    images = population.images.copy()
+    images[12:] = np.nan
+    run = make_run(tmp_path)
+    train_run(run, dataclasses.replace(population, images=images))
+    ours, theirs = curve_of(run), curve_of(trained)[: len(curve_of(run))]
+    assert [point | {'seconds': 0} for point in ours] == [point | {'seconds': 0} for point in theirs]
+
+
+@pytest.mark.slow
+def test_train_run_without_validation_subjects_measures_no_held_out_loss(make_run, population, tmp_path, caplog):
+    run = make_run(tmp_path)
+    splits = tuple('train' if split == 'validation' else split for split in population.splits)
+    with caplog.at_level('INFO', logger='absl'):
+        train_run(run, dataclasses.replace(population, splits=splits))
+    assert caplog.text.count('There are no validation subjects: the held-out loss is not measured.') == 1
+    assert {'train/loss', 'step', 'seconds'} <= set(curve_of(run)[-1])
+    assert not [name for name in curve_of(run)[-1] if name.startswith('held_out')]
 
 
 @pytest.mark.slow
@@ -199,11 +223,11 @@ def test_resume_without_states_never_starts_again(make_run, population, tmp_path
 def test_weights_that_are_not_finite_are_not_saved(make_run, population, tmp_path):
     run = make_run(tmp_path, steps=2, evaluate_every=2)
     train_run(run, population)
-    good = run.weights.with_name('model.index').read_bytes(), weights_of(run)
+    good = fingerprint(run.weights)
     with pytest.raises(UserError) as caught:
         train_run(resumed(run, steps=3, learning_rate=1e30), population)
     assert_one_line(caught, 'not finite', 'that of step 2 is kept', 'learning_rate')
-    assert run.weights.with_name('model.index').read_bytes() == good[0]
+    assert fingerprint(run.weights) == good
     assert states_of(run) == [2]
     json.loads(run.learning_curve.read_text().splitlines()[-1], parse_constant=pytest.fail)
 
@@ -227,6 +251,51 @@ def test_a_signal_saves_the_state_and_ends_the_training(make_run, population, tm
     assert caught.value.signal_number == signal.SIGTERM
     assert states_of(run) == [2]
     assert [point['step'] for point in curve_of(run)] == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('keep_best', [False, True])
+def test_keep_best_hands_on_the_weights_with_the_least_held_out_loss(
+    make_run, population, tmp_path, monkeypatch, keep_best
+):
+    losses = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(HeldOut, 'measure', lambda *_: {'loss': next(losses)})
+    run = make_run(tmp_path, evaluate_every=1, keep_best=keep_best)
+    train_run(run, population)
+    assert [point['held_out/loss'] for point in curve_of(run)] == [3.0, 1.0, 2.0]
+    assert run.weights.name == ('model-2' if keep_best else 'model-3')
+    # The state to resume from is always the last.
+    assert states_of(run) == [2, 3]
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, population, tmp_path, monkeypatch):
+    run = make_run(tmp_path / 'removed', evaluate_every=1)
+    train = Trainer.train
+
+    def remove(trainer, sequences):
+        for step, parts in train(trainer, sequences):
+            if step == 2:
+                shutil.rmtree(run.folder)
+            yield step, parts
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr(Trainer, 'train', remove)
+        train_run(run, population)
+    assert_one_line(caught, str(run.folder), 'was removed during the training')
+    assert not run.folder.exists()
+    run = make_run(tmp_path / 'full')
+
+    def fail(self, step):
+        raise tf.errors.ResourceExhaustedError(None, None, '{{node x}} /f; No space left on device [Op:SaveV2]\nmore')
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        patch.setattr(Checkpoints, 'save', fail)
+        train_run(run, population)
+    assert_one_line(caught, str(run.folder), 'cannot be written (No space left on device);', '`resume`')
+    # Although the curve has a point already, and there is no state.
+    train_run(run, population)
+    assert [point['step'] for point in curve_of(run)] == [2, 3]
 
 
 def test_one_device_has_the_default_strategy():

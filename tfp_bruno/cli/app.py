@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import logging as standard_logging
 import math
 import os
@@ -13,9 +14,10 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 
-__all__ = ['import_tensorflow', 'run_main', 'with_flags']
+__all__ = ['import_tensorflow', 'print_path', 'run_main', 'with_flags']
 
 _HELP = {'-h', '-help', '--help', '--helpshort'}
 _OWN = str(pathlib.Path(__file__).resolve().parent.parent)
@@ -37,6 +39,9 @@ def run_main(
         find_setting: Returns the assignment that replaces an unknown flag; None if there is none.
     """
     program = pathlib.Path(sys.argv[0])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The path of a result is printed as the bytes that it consists of.
+        sys.stdout.reconfigure(errors='surrogateescape')
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
     # TensorFlow logs through the same handler; only its errors are for the user. A filter of the outer handler would
@@ -51,7 +56,8 @@ def run_main(
 
 def _is_for_user(record: standard_logging.LogRecord) -> bool:
     if _OWN in record.pathname:
-        record.msg, record.args = with_flags(record.getMessage()), ()
+        # Names in the message may hold terminal escapes.
+        record.msg, record.args = printable(with_flags(record.getMessage())), ()
         return True
     return record.levelno >= standard_logging.ERROR
 
@@ -70,6 +76,11 @@ def with_flags(message: str) -> str:
 def _flag_of_argument(match: re.Match[str]) -> str:
     name, value = match[1], match[2] or ''
     return f'--{name}{value}' if name in flags.FLAGS else match[0]
+
+
+def print_path(path: str | os.PathLike) -> None:
+    """Prints the path of a result: the bytes of its name, but to a terminal without escapes that it would obey."""
+    print(printable(str(path)) if sys.stdout.isatty() else path)
 
 
 def import_tensorflow() -> None:
@@ -151,7 +162,7 @@ def _run(main: Callable[[], None], program: pathlib.Path) -> None:
 
 
 def _fail(program: pathlib.Path, message: str) -> NoReturn:
-    print(f'{_name(program)}: error: {message}', file=sys.stderr)
+    print(f'{_name(program)}: error: {printable(message)}', file=sys.stderr)
     sys.exit(1)
 
 

@@ -31,7 +31,7 @@ DEVIATIONS = flags.DEFINE_float(
     'deviations', 2.0, 'Distance of both ends of a mode from the mean, in standard deviations.', lower_bound=0.0
 )
 SPACING = flags.DEFINE_float('spacing', 1.0, 'Side of an output voxel in mm.', lower_bound=0.25, upper_bound=20.0)
-SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the random subjects.', lower_bound=0)
 TEMPERATURE = define_temperature()
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     )
     write_atlas(model, OUTPUT_DIR.value, settings, modes)
     for name in ('mean.nii.gz', 'report.html'):
-        print(pathlib.Path(OUTPUT_DIR.value) / name)
+        app.print_path(pathlib.Path(OUTPUT_DIR.value) / name)
 
 
 def run() -> None:

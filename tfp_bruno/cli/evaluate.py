@@ -22,6 +22,7 @@ from tfp_bruno.cli import app
 from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model, load_volumes
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.atomic import check_writable, write_text
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
@@ -48,7 +49,7 @@ DATA_DIR = flags.DEFINE_string(
 TRAIN_DATA_DIR = flags.DEFINE_string(
     'train_data_dir', None, 'Folder of the volumes that the run was trained on, if they were moved.'
 )
-SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'test', 'all'], 'Subjects to evaluate on.')
+SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'validation', 'test', 'all'], 'Subjects to evaluate on.')
 EXPERIMENT = flags.DEFINE_enum(
     'experiment',
     None,
@@ -113,7 +114,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         split=SPLIT.value,
         data=test.description,
         is_phantom=test.is_phantom,
-        run=str(run_dir),
+        run=printable(str(run_dir)),
         trained_on=model.info.data,
         version=__version__,
         temperature=model.temperature,
@@ -132,7 +133,9 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         summary = format_experiment(experiment, evaluation, provenance)
         paths += (output_dir / 'experiment.md',)
         write_text(paths[-1], summary)
-    print('\n'.join([summary, '', *map(str, paths)]))
+    print(f'{summary}\n')
+    for path in paths:
+        app.print_path(path)
 
 
 def compare_runs(run_dirs: list[pathlib.Path]) -> None:
@@ -155,7 +158,8 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     names = [model.name for model in models]
     # Models of the same name are labelled by their folders, too.
     labels = [
-        name if names.count(name) == 1 else f'{name}, {run_dir}' for name, run_dir in zip(names, run_dirs, strict=True)
+        printable(name if names.count(name) == 1 else f'{name}, {run_dir}')
+        for name, run_dir in zip(names, run_dirs, strict=True)
     ]
     test = load_populations(models[0])[1]
     examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)
@@ -164,7 +168,9 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
         for run_dir, label, model in zip(run_dirs, labels, models, strict=True)
     ]
     paths = write_comparison(output_dir, runs, examples)
-    print('\n'.join([*format_table(runs), '', *map(str, paths)]))
+    print('\n'.join([*format_table(runs), '']))
+    for path in paths:
+        app.print_path(path)
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
@@ -203,7 +209,9 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
         model: The trained model; its `info` names the training data.
 
     Returns:
-        The two populations, selected by the flags.
+        The two populations, selected by the flags. The baselines are fitted to the first: training and validation
+        subjects, since the baselines have no validation of their own, or training subjects alone where the validation
+        subjects are scored.
 
     Raises:
         UserError: If the data cannot be loaded, or the split is empty.
@@ -215,7 +223,8 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
         evaluated = own
     else:
         evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
-    return own.subset('train'), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
+    fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
+    return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:

@@ -55,6 +55,7 @@ def load_volumes(
     cache_dir: str | os.PathLike | None,
     splits: Mapping[str, str] | None = None,
     needs_split: bool = True,
+    validation_share: float = 0.0,
 ) -> Population:
     """Loads a population in the way that a run reads its volumes.
 
@@ -65,6 +66,7 @@ def load_volumes(
         cache_dir: Folder of the cache; None for the cache of the user.
         splits: Split of each subject by name; None to split them.
         needs_split: Whether subjects of a folder without a split are split; if not, all are test subjects.
+        validation_share: See `tfp_bruno.data.load_population`.
 
     Raises:
         UserError: As `tfp_bruno.data.load_population`.
@@ -73,7 +75,14 @@ def load_volumes(
         # Imported here, since the phantoms take time to import.
         from tfp_bruno.phantoms import load_phantoms
 
-        return load_phantoms(definition, info.phantom_subjects, cache_dir, seed=info.seed, splits=splits)
+        return load_phantoms(
+            definition,
+            info.phantom_subjects,
+            cache_dir,
+            seed=info.seed,
+            splits=splits,
+            validation_share=validation_share,
+        )
     return load_population(
         definition,
         data_dir,
@@ -83,4 +92,5 @@ def load_volumes(
         needs_split=needs_split,
         use_masks=info.use_masks,
         assume_ras=info.assume_ras,
+        validation_share=validation_share,
     )

@@ -31,7 +31,7 @@ def main() -> None:
     # Exiting, instead of being killed, removes the unfinished folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     phantoms.write_population(DATASET.value, OUTPUT_DIR.value, SUBJECTS.value, SEED.value, JOBS.value)
-    print(pathlib.Path(OUTPUT_DIR.value).absolute())
+    app.print_path(pathlib.Path(OUTPUT_DIR.value).absolute())
 
 
 def run() -> None:

@@ -99,7 +99,7 @@ ASSUME_RAS = flags.DEFINE_bool(
     False,
     'Read scans, masks and a reference without an orientation as RAS, centred on world 0; single slices must have one.',
 )
-SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.')
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 TEMPERATURE = define_temperature()
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     contexts = dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
     reconstruct(model, contexts, OUTPUT_DIR.value, settings, scorer)
     for name in ('mean.nii.gz', 'report.html') if settings.report else ('mean.nii.gz',):
-        print(pathlib.Path(OUTPUT_DIR.value) / name)
+        app.print_path(pathlib.Path(OUTPUT_DIR.value) / name)
 
 
 def check_flags() -> None:
@@ -253,7 +253,7 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
     title = f'{model.definition.name}: {len(outcomes)} volumes'
     shown = [dataclasses.replace(outcome, error=app.with_flags(outcome.error)) for outcome in outcomes]
     write_study_report(folder, shown, title, settings.command, warnings)
-    print(folder / 'report.html')
+    app.print_path(folder / 'report.html')
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         names = ', '.join(outcome.folder.relative_to(folder).as_posix() for outcome in failed)

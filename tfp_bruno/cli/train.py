@@ -21,6 +21,7 @@ from tfp_bruno.cli import app
 from tfp_bruno.cli.loading import load_volumes
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data.atomic import check_writable
+from tfp_bruno.data.plain_text import check_run_name, check_utf8
 from tfp_bruno.errors import UserError
 from tfp_bruno.settings import change, first_error, list_settings
 
@@ -52,7 +53,7 @@ SET = flags.DEFINE_multi_string(
 STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
 MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
-SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0)
+SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0, upper_bound=2**31 - 1)
 RESUME = flags.DEFINE_bool(
     'resume', False, 'Continue the run in --output_dir with its settings; a new --steps or --max_minutes extends it.'
 )
@@ -87,9 +88,11 @@ def main() -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     folder = pathlib.Path(OUTPUT_DIR.value)
+    check_run_name(folder)
     definition = _read_definition()
     _check_folder(folder)
     if DATA_DIR.value is not None:
+        check_utf8(pathlib.Path(DATA_DIR.value).resolve())
         data.check_folder(DATA_DIR.value, USE_MASKS.value)
     elif not RESUME.value:
         _check_needs_data_dir(USE_MASKS, ASSUME_RAS)
@@ -108,7 +111,7 @@ def main() -> None:
         except TrainingStoppedError as stop:
             print(f'bin/train: {app.with_flags(str(stop))}', file=sys.stderr)
             sys.exit(128 + stop.signal_number)
-    print(folder)
+    app.print_path(folder)
 
 
 def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[Any, data.Population]:
@@ -123,7 +126,9 @@ def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[
     else:
         model, training = _new_settings(definition)
         info = _new_info()
-        population = load_volumes(definition, info, info.data_dir, CACHE_DIR.value)
+        population = load_volumes(
+            definition, info, info.data_dir, CACHE_DIR.value, validation_share=training.validation_share
+        )
         frame = None if population.frame is None else population.frame.to_json()
         info = dataclasses.replace(info, data=population.description, is_phantom=population.is_phantom, frame=frame)
         run = runs.Run(folder, definition, model, training, info)

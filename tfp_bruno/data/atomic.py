@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from tfp_bruno.data.plain_text import to_utf8
 from tfp_bruno.errors import UserError
 
 
@@ -56,7 +57,7 @@ def write_bytes(path: str | os.PathLike, payload: bytes) -> None:
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a UTF-8 text file atomically; arguments and errors are those of `write_bytes`."""
-    write_bytes(path, text.encode('utf-8'))
+    write_bytes(path, to_utf8(text))
 
 
 def check_writable(folder: pathlib.Path, argument: str | None = None) -> None:

@@ -21,8 +21,10 @@ from tfp_bruno.data.file_names import name_some
 from tfp_bruno.data.folder import combine_errors
 from tfp_bruno.data.frame import Box, TrainingFrame, common_frame
 from tfp_bruno.data.pack import Pack, PackWriter, read_pack
+from tfp_bruno.data.participants import SPLITS
 from tfp_bruno.data.placement import warn_of_outliers
-from tfp_bruno.data.split import apply_split, split_subjects
+from tfp_bruno.data.plain_text import printable
+from tfp_bruno.data.split import apply_split, leave_out_validation, split_subjects
 from tfp_bruno.data.subjects import Subject, find_training_files
 from tfp_bruno.errors import UserError, warn
 
@@ -45,7 +47,7 @@ class Population:
     Attributes:
         images: Stacks in [0, 1], float32 `[S, K, H, W]`; read-only and memory-mapped if there is a cache.
         names: Names of the S subjects.
-        splits: 'train' or 'test' for each subject.
+        splits: 'train', 'validation' or 'test' for each subject.
         is_phantom: Whether the data are synthetic.
         description: One line that describes the data.
         frame: Place of the stacks in their world, and thickness of the slices; None if unknown.
@@ -63,20 +65,20 @@ class Population:
         """The split keyed by subject, as `write_split` takes it."""
         return dict(zip(self.names, self.splits, strict=True))
 
-    def subset(self, split: str) -> Population:
-        """Returns the subjects of one split, in the same order.
+    def subset(self, *wanted: str) -> Population:
+        """Returns the subjects of some splits, in the same order.
 
         Args:
-            split: 'train', 'test' or 'all'.
+            *wanted: 'train', 'validation', 'test' or 'all'.
 
         Raises:
-            UserError: If no subject is in the split, or there is no such split.
+            UserError: If no subject is in the splits, or there is no such split.
         """
-        if split == 'all':
+        if 'all' in wanted:
             return self
-        chosen = [index for index, value in enumerate(self.splits) if value == split]
+        chosen = [index for index, value in enumerate(self.splits) if value in wanted]
         if not chosen:
-            raise UserError(f'`split={split}`: no subject is in it; give train, test or all.')
+            raise UserError(f'`split={",".join(wanted)}`: no subject is in it; give {", ".join(SPLITS)} or all.')
         names, splits = tuple(self.names[i] for i in chosen), tuple(self.splits[i] for i in chosen)
         # Consecutive subjects need no copy.
         consecutive = chosen[-1] - chosen[0] + 1 == len(chosen)
@@ -94,6 +96,7 @@ def load_population(
     needs_split: bool = True,
     use_masks: bool = False,
     assume_ras: bool = False,
+    validation_share: float = 0.0,
 ) -> Population:
     """Loads a population from a folder of volumes.
 
@@ -103,30 +106,32 @@ def load_population(
         cache_dir: Folder of the cache; None for `default_cache_dir()`.
         seed: Seed of the split, if the data have no split of their own.
         jobs: Number of threads that read and resample volumes.
-        splits: Split to reuse instead of the data's own, 'train' or 'test' keyed by subject.
+        splits: Split to reuse instead of the data's own, keyed by subject.
         needs_split: Whether a split that is too small is an error. If not, subjects of data without a split of their
             own are all in 'test', whatever their number.
         use_masks: Whether each volume has a mask beside it, see `MaskFinder`: everything outside becomes background.
         assume_ras: See `read_volume`; applies to volumes and masks.
+        validation_share: Share of the training subjects that are left out for validation, unless the split of the
+            data has validation subjects or `splits` is given, see `leave_out_validation`.
 
     Returns:
-        The population, training subjects first, each split in the order of the files.
+        The population, training subjects first, then validation, then test, each split in the order of the files.
 
     Raises:
         UserError: If the folder or volumes in it cannot be used, some but not all volumes are label maps, the subjects
-            are too few, or one is in both splits.
+            are too few, or a test subject is in another split, too.
     """
     data_dir = pathlib.Path(data_dir)
     cache_dir = default_cache_dir() if cache_dir is None else pathlib.Path(cache_dir)
-    subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks)
+    subjects = load_subjects(data_dir, definition, seed, splits, needs_split, use_masks, validation_share)
     # Each split is a contiguous part of the file, which needs no copy.
-    subjects = sorted(subjects, key=lambda subject: subject.split != 'train')
+    subjects = sorted(subjects, key=lambda subject: SPLITS.index(subject.decided_split))
     pack = _load_stacks(subjects, definition, data_dir, cache_dir, jobs, assume_ras)
-    _check_no_copy_in_both(subjects, pack.table['contents'])
+    _check_no_copy_in_two(subjects, pack.table['contents'])
     _check_label_maps(subjects, pack.table['label_maps'], data_dir)
     is_phantom = is_phantom_folder(data_dir)
     # Only the folder's own name: this is the title of tables and figures, which are shown to others.
-    kind, folder = 'phantom (synthetic) ' if is_phantom else '', data_dir.resolve().name
+    kind, folder = 'phantom (synthetic) ' if is_phantom else '', printable(data_dir.resolve().name)
     description = f'{kind}volumes of {folder}, {len(subjects)} volumes'
     names, values = tuple(subject.name for subject in subjects), tuple(subject.decided_split for subject in subjects)
     boxes = [Box.from_array(box) for box in pack.table['boxes']]
@@ -144,13 +149,14 @@ def load_subjects(
     splits: Mapping[str, str] | None = None,
     needs_split: bool = True,
     use_masks: bool = False,
+    validation_share: float = 0.0,
 ) -> list[Subject]:
     """Lists the subjects of a folder with their splits; arguments and errors are those of `load_population`."""
     subjects = find_training_files(data_dir, use_masks)
     if splits is not None:
         return apply_split(subjects, splits)
     if needs_split:
-        return split_subjects(subjects, definition, seed)
+        return leave_out_validation(split_subjects(subjects, definition, seed), validation_share, seed)
     return [dataclasses.replace(subject, split=subject.split or 'test') for subject in subjects]
 
 
@@ -213,15 +219,17 @@ def _population_key(subjects: Sequence[Subject], definition: DatasetDefinition, 
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
-def _check_no_copy_in_both(subjects: Sequence[Subject], contents: Sequence[str]) -> None:
-    """Raises a UserError if the same volume is in both splits under two names."""
+def _check_no_copy_in_two(subjects: Sequence[Subject], contents: Sequence[str]) -> None:
+    """Raises a UserError if a test volume is in another split under another name; warns of one in validation."""
     first: dict[str, Subject] = {}
     for subject, content in zip(subjects, contents, strict=True):
         other = first.setdefault(content, subject)
-        if other.split != subject.split:
-            raise UserError(
-                f'{subject.path}: is the same volume as {other.path}, so one subject is in both splits; remove one.'
-            )
+        if other.split == subject.split:
+            continue
+        message = f'{subject.path}: is the same volume as {other.path}, so one subject is in two splits; remove one.'
+        if 'test' in (other.split, subject.split):
+            raise UserError(message)
+        warn(message)
 
 
 def _check_label_maps(subjects: Sequence[Subject], are_label_maps: Sequence[bool], folder: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""The split of subjects into training and test: by subject, seeded, or as decided before."""
+"""The split of subjects into training, validation and test: by subject, seeded, or as decided before."""
 
 import dataclasses
 import os
@@ -13,6 +13,10 @@ from tfp_bruno.errors import UserError
 
 MIN_TRAIN = 2
 MIN_TEST = 1
+# With fewer training subjects, each of them is needed for training.
+LEAST_FOR_VALIDATION = 10
+# A group that has more of the training subjects than this is not left out.
+MOST_OF_TRAINING = 1 / 3
 
 
 def split_subjects(subjects: Sequence[Subject], definition: DatasetDefinition, seed: int) -> list[Subject]:
@@ -24,7 +28,8 @@ def split_subjects(subjects: Sequence[Subject], definition: DatasetDefinition, s
         seed: Seed of the random split.
 
     Returns:
-        The same subjects with split 'train' or 'test'. All volumes of one subject are in the same split.
+        The same subjects with split 'train' or 'test', or the split that they have. All volumes of one subject are in
+        the same split.
 
     Raises:
         UserError: If fewer than 2 training subjects or 1 test subject would result.
@@ -43,12 +48,48 @@ def split_subjects(subjects: Sequence[Subject], definition: DatasetDefinition, s
     return [dataclasses.replace(s, split='test' if s.name in test else 'train') for s in subjects]
 
 
+def leave_out_validation(subjects: Sequence[Subject], share: float, seed: int) -> list[Subject]:
+    """Moves some training subjects to the validation split, whole groups of them if they have groups.
+
+    Args:
+        subjects: The subjects with their splits; if some are in the validation split already, nothing is moved.
+        share: Share of the training subjects, rounded and at least 1; 0 for none. Groups are taken in random order
+            while they fit into it; if none fits, the smallest is taken.
+        seed: Seed of the random choice.
+
+    Returns:
+        The same subjects. None are moved if there are fewer than 10 training subjects, or if the smallest group has
+        more than a third of them. All volumes of one subject are in the same split.
+    """
+    groups: dict[str, set[str]] = {}
+    for subject in subjects:
+        if subject.split == 'train':
+            # A name may be that of a group, too.
+            groups.setdefault(f'group {subject.group}' if subject.group else subject.name, set()).add(subject.name)
+    count = len(set().union(*groups.values()))
+    given = any(subject.split == 'validation' for subject in subjects)
+    if given or not share or count < LEAST_FOR_VALIDATION:
+        return list(subjects)
+    wanted, chosen = max(1, round(share * count)), set[str]()
+    # Not the stream that chooses the test subjects.
+    order = np.random.default_rng([seed, 1]).permutation(sorted(groups)).tolist()
+    for group in order:
+        if len(chosen) + len(groups[group]) <= wanted:
+            chosen |= groups[group]
+    smallest = min(order, key=lambda group: len(groups[group]))
+    if not chosen and len(groups[smallest]) <= MOST_OF_TRAINING * count:
+        chosen = groups[smallest]
+    return [
+        dataclasses.replace(s, split='validation') if s.split == 'train' and s.name in chosen else s for s in subjects
+    ]
+
+
 def apply_split(subjects: Sequence[Subject], splits: Mapping[str, str]) -> list[Subject]:
     """Assigns subjects to the splits that were decided before.
 
     Args:
         subjects: The subjects.
-        splits: 'train' or 'test' keyed by subject, as `read_split` returns it.
+        splits: 'train', 'validation' or 'test' keyed by subject, as `read_split` returns it.
 
     Returns:
         The same subjects with their split.

@@ -4,17 +4,14 @@ import collections
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
 from tfp_bruno.data.file_names import NameParts, is_broken_link, is_nifti, name_some, parse_name, split_kind, stem_of
 from tfp_bruno.data.folder import combine_errors, list_files
 from tfp_bruno.data.masks import MaskFinder
-from tfp_bruno.data.participants import read_participants
+from tfp_bruno.data.participants import read_groups, read_participants
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError, warn
-
-# Characters that tables, reports and one line on stderr cannot hold.
-_UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +22,10 @@ class Subject:
         name: Name of the subject: `sub-*` in a BIDS folder or file name; otherwise the file's name without suffix,
             session, run and other entities.
         path: File of the volume; a broken link causes an error only when it is read.
-        split: 'train', 'test', or None if it is not decided yet.
+        split: 'train', 'validation', 'test', or None if it is not decided yet.
         session: Session, `ses-*` in its folder or name; empty if there is none.
         mask: File of its mask; None if masks are not used.
+        group: Subjects of one group, such as those made from one template, are left out together; empty if unknown.
     """
 
     name: str
@@ -35,6 +33,7 @@ class Subject:
     split: str | None = None
     session: str = ''
     mask: pathlib.Path | None = None
+    group: str = ''
 
     @property
     def decided_split(self) -> str:
@@ -57,7 +56,8 @@ def find_subjects(data_dir: str | os.PathLike) -> list[Subject]:
 
     Returns:
         The subjects in the order of their paths; a subject with several sessions has one entry for each volume. Its
-        `split` is that of `participants.tsv` if the `split` column is filled there.
+        `split` is that of `participants.tsv` if the `split` column is filled there, `group` that of the first of its
+        columns `template` and `family`.
 
     Raises:
         UserError: If the folder is missing, is not a folder, or holds no volumes; if a file is named after another
@@ -97,7 +97,7 @@ def check_folder(data_dir: str | os.PathLike, use_masks: bool = False) -> None:
 def _list_subjects(data_dir: pathlib.Path) -> tuple[list[Subject], list[str]]:
     """Returns the subjects and the warnings of `find_subjects`."""
     files = list_files(data_dir)
-    _check_printable(files.volumes)
+    _check_printable(files.volumes, data_dir)
     parts = [_bids_parts(path, data_dir) for path in files.volumes] if files.is_bids else _flat_parts(files.volumes)
     _check_one_kind(parts, data_dir)
     subjects = [
@@ -127,11 +127,12 @@ def _list_training_files(data_dir: pathlib.Path, use_masks: bool) -> tuple[list[
     return subjects, remarks
 
 
-def _check_printable(paths: Iterable[pathlib.Path]) -> None:
-    """Raises a UserError if a file's name has control characters or is not UTF-8."""
+def _check_printable(paths: Iterable[pathlib.Path], data_dir: pathlib.Path) -> None:
+    """Raises a UserError if the name of a file or of its folders has control characters or is not UTF-8."""
     for path in paths:
-        if _UNPRINTABLE.search(path.name):
-            raise UserError(f'{str(path)!a}: its name has characters that cannot be printed; rename it.')
+        name = str(path.relative_to(data_dir))
+        if printable(name) != name:
+            raise UserError(f'{printable(str(path))}: its name has characters that cannot be printed; rename it.')
 
 
 def _bids_parts(path: pathlib.Path, data_dir: pathlib.Path) -> NameParts:
@@ -181,15 +182,16 @@ def _check_one_kind(parts: Iterable[NameParts], data_dir: pathlib.Path) -> None:
 
 
 def _apply_participants(subjects: list[Subject], table: pathlib.Path) -> tuple[list[Subject], list[str]]:
-    """Returns the subjects with the split of `participants.tsv`, and the participants without a volume."""
-    listed = read_participants(table)
+    """Returns the subjects with split and group of `participants.tsv`, and the participants without a volume."""
+    listed, groups = read_participants(table), read_groups(table)
+    subjects = [dataclasses.replace(subject, group=groups.get(subject.name, '')) for subject in subjects]
     names = {subject.name for subject in subjects}
     without_volume = sorted(set(listed) - names)
     if not any(listed.values()):
         return subjects, without_volume
     for name in sorted(names):
         if not listed.get(name):
-            raise UserError(f'{table}: {name} has a volume but no split; write train or test for it.')
+            raise UserError(f'{table}: {name} has a volume but no split; write train, validation or test for it.')
     return [dataclasses.replace(subject, split=listed[subject.name]) for subject in subjects], without_volume
 
 

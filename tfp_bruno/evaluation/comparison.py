@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from tfp_bruno.contracts import Predictor
 from tfp_bruno.data import Population, atomic
+from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import plots
 from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, MODEL_METHODS, Example
@@ -132,7 +133,7 @@ def choose_count(counts: Sequence[str]) -> str:
 def write_comparison(
     folder: str | os.PathLike, runs: Sequence[EvaluatedRun], examples: Sequence[Example]
 ) -> tuple[pathlib.Path, ...]:
-    """Writes the comparison, each file atomically.
+    """Writes the comparison, each file atomically, the scores first.
 
     Args:
         folder: Where to write; made if it is missing.
@@ -146,16 +147,15 @@ def write_comparison(
         UserError: If a file cannot be written.
     """
     folder, title = pathlib.Path(folder), _title(runs)
+    # The scores are on disk before anything is drawn.
+    atomic.write_text(folder / 'comparison.json', json.dumps(finite_json(to_json(runs)), indent=2) + '\n')
+    text = '\n'.join([f'# {title}', '', *format_table(runs), '', *_notes(runs), ''])
+    atomic.write_text(folder / 'comparison.md', text)
     rows = [_example_rows(example, runs) for example in examples]
-    payloads = {
-        'comparison.json': (json.dumps(finite_json(to_json(runs)), indent=2) + '\n').encode(),
-        'comparison.md': '\n'.join([f'# {title}', '', *format_table(runs), '', *_notes(runs), '']).encode(),
-        'completions.png': plots.to_png(plots.draw_mosaics(examples, rows, title)),
-        'ssim_over_slices.png': plots.to_png(_draw_ssim(runs, title)),
-    }
-    for name, payload in payloads.items():
-        atomic.write_bytes(folder / name, payload)
-    return tuple(folder / name for name in payloads)
+    atomic.write_bytes(folder / 'completions.png', plots.to_png(plots.draw_mosaics(examples, rows, title)))
+    atomic.write_bytes(folder / 'ssim_over_slices.png', plots.to_png(_draw_ssim(runs, title)))
+    names = ('comparison.json', 'comparison.md', 'completions.png', 'ssim_over_slices.png')
+    return tuple(folder / name for name in names)
 
 
 def to_json(runs: Sequence[EvaluatedRun]) -> dict[str, Any]:
@@ -202,8 +202,9 @@ def _title(runs: Sequence[EvaluatedRun]) -> str:
 def _notes(runs: Sequence[EvaluatedRun]) -> Iterator[str]:
     for run in runs:
         bits, sign = format_number(run.metrics['bits_per_dimension']), '' if run.has_exact_log_prob else '≤ '
+        place = printable(str(run.folder))
         yield (
-            f'- {run.name}: {run.folder}, trained on {run.metrics.get("trained_on")}; {sign}{bits} bits per dimension, '
+            f'- {run.name}: {place}, trained on {run.metrics.get("trained_on")}; {sign}{bits} bits per dimension, '
             f'averages of {run.metrics["num_samples"]} samples.'
         )
     if not all(run.has_exact_log_prob for run in runs):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tfp_bruno.data.plain_text import figure_text
 from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation, Example
 
 NUM_COLUMNS = 12
@@ -106,7 +107,7 @@ def draw_mosaics(examples: Sequence[Example], rows: Sequence[Sequence[tuple[str,
         The figure, on an Agg canvas. Context slices have a coloured frame; the patient's right is on the left.
     """
     num_columns = min(NUM_COLUMNS, len(examples[0].truth))
-    title = textwrap.fill(title, _TITLE_WIDTH)
+    title = figure_text(textwrap.fill(title, _TITLE_WIDTH))
     width = _LABEL_INCHES + _TILE_INCHES * num_columns + 0.1
     height = 0.3 + 0.2 * len(title.splitlines()) + sum(_HEADING_INCHES + _TILE_INCHES * len(named) for named in rows)
     figure = _new_figure((width, height), layout=None)
@@ -150,10 +151,10 @@ def _plot_over_slices(curves: Iterable[tuple[np.ndarray, dict[str, Any]]], subhe
     figure = _new_figure((9, 5.2), layout='constrained')
     axes = figure.add_subplot()
     for curve, style in curves:
-        axes.plot(curve, **style)
+        axes.plot(curve, **{**style, 'label': figure_text(style['label'])})
     axes.set(xlabel='slice (inferior to superior)', ylabel='SSIM', xlim=(0, len(curve) - 1))
     heading = f'SSIM over slice position, {subheading}'
-    figure.suptitle(f'{heading}\n{textwrap.fill(title, _TITLE_WIDTH)}', fontsize=9)
+    figure.suptitle(f'{heading}\n{figure_text(textwrap.fill(title, _TITLE_WIDTH))}', fontsize=9)
     axes.grid(alpha=0.25)
     figure.legend(loc='outside right center', fontsize=8, frameon=False, title='dots: contexts', title_fontsize=8)
     return figure
@@ -185,7 +186,9 @@ def _draw_mosaic(axes: Axes, example: Example, named: Sequence[tuple[str, np.nda
     axes.imshow(np.block([list(row) for row in tiles]), cmap='gray', vmin=0, vmax=1, interpolation='none')
     places = np.arange(len(columns)) * (width + _GAP) - 0.5
     axes.set_xticks(places + width / 2, [str(column) for column in columns], fontsize=8)
-    axes.set_yticks((np.arange(len(named)) + 0.5) * (height + _GAP) - 0.5, [label for label, _ in named], fontsize=8)
+    axes.set_yticks(
+        (np.arange(len(named)) + 0.5) * (height + _GAP) - 0.5, [figure_text(label) for label, _ in named], fontsize=8
+    )
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
     for column, place in zip(columns, places, strict=True):
@@ -198,7 +201,7 @@ def _draw_mosaic(axes: Axes, example: Example, named: Sequence[tuple[str, np.nda
     for letter, side in (('R', 0.06), ('L', 0.94)):
         axes.text(places[0] + side * width, height * 0.1, letter, color='white', fontsize=7, ha='center', va='center')
     contexts = count_contexts(len(example.context_slices)) + (' (framed)' if example.context_slices else '')
-    axes.set_title(f'{example.name}: {contexts}; slice numbers from inferior to superior', fontsize=9)
+    axes.set_title(f'{figure_text(example.name)}: {contexts}; slice numbers from inferior to superior', fontsize=9)
 
 
 def to_png(figure: Figure) -> bytes:

@@ -109,7 +109,7 @@ def evaluate(
 
     Args:
         model: A trained model.
-        train: The training subjects, for the baselines.
+        train: The subjects that the baselines are fitted to.
         test: The subjects to complete.
         counts: Numbers of contexts, keys of `context_slices`; None for all of them.
         num_samples: Number of samples per subject in the sample average, at least 1.

@@ -41,7 +41,7 @@ class Provenance:
 
     Attributes:
         dataset: Name of the dataset definition.
-        split: 'train', 'test' or 'all'.
+        split: 'train', 'validation', 'test' or 'all'.
         data: One line that describes the data.
         is_phantom: Whether the data are synthetic.
         run: The run's folder.
@@ -63,7 +63,7 @@ class Provenance:
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
-    """Writes the report of an evaluation, each file atomically.
+    """Writes the report of an evaluation, each file atomically, the scores first.
 
     Args:
         folder: Where to write; made if it is missing.
@@ -77,19 +77,15 @@ def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: 
         UserError: If a file cannot be written.
     """
     folder = pathlib.Path(folder)
-    payloads = {
-        'metrics.json': (json.dumps(to_json(evaluation, provenance), indent=2) + '\n').encode(),
-        'metrics.md': format_markdown(evaluation, provenance).encode(),
-        'ssim_over_slices.png': plots.to_png(
-            plots.draw_ssim_over_slices(evaluation, METHOD_LABELS, describe(provenance))
-        ),
-        'completions.png': plots.to_png(
-            plots.draw_completions(evaluation.examples, METHOD_LABELS, describe(provenance))
-        ),
-    }
-    for name, payload in payloads.items():
-        atomic.write_bytes(folder / name, payload)
-    return tuple(folder / name for name in payloads)
+    title = describe(provenance)
+    # The scores are on disk before anything is drawn.
+    atomic.write_text(folder / 'metrics.json', json.dumps(to_json(evaluation, provenance), indent=2) + '\n')
+    atomic.write_text(folder / 'metrics.md', format_markdown(evaluation, provenance))
+    curves = plots.draw_ssim_over_slices(evaluation, METHOD_LABELS, title)
+    atomic.write_bytes(folder / 'ssim_over_slices.png', plots.to_png(curves))
+    completions = plots.draw_completions(evaluation.examples, METHOD_LABELS, title)
+    atomic.write_bytes(folder / 'completions.png', plots.to_png(completions))
+    return tuple(folder / name for name in ('metrics.json', 'metrics.md', 'ssim_over_slices.png', 'completions.png'))
 
 
 def to_json(evaluation: Evaluation, provenance: Provenance) -> dict[str, Any]:
@@ -166,8 +162,8 @@ def _notes(evaluation: Evaluation, provenance: Provenance) -> list[str]:
         notes.append('The anatomies are synthetic: the scores say nothing about scans of people.')
     if evaluation.num_trained_on:
         notes.append(
-            f'{evaluation.num_trained_on} of the scored subjects were trained on: the scores are not those of unseen '
-            'subjects, and the nearest subject of each of them is itself.'
+            f'{evaluation.num_trained_on} of the scored subjects were trained on or chosen for validation: the scores '
+            'are not those of unseen subjects, and the nearest subject of each of them is itself.'
         )
     return notes
 

@@ -210,9 +210,22 @@ def _cached_folder(
     if folder.is_dir():
         yield folder
         return
-    with tempfile.TemporaryDirectory(dir=_writable(folder.parent), prefix='.tmp-') as scratch:
-        made = pathlib.Path(scratch) / name
-        write_population(dataset, made, subjects, seed, jobs)
+    with contextlib.ExitStack() as stack:
+
+        def make(parent: pathlib.Path | None) -> pathlib.Path:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix='.tmp-'))
+            write_population(dataset, pathlib.Path(scratch) / name, subjects, seed, jobs)
+            return pathlib.Path(scratch) / name
+
+        parent = _writable(folder.parent)
+        try:
+            made = make(parent)
+        except UserError as error:
+            # The disk of the cache is full, perhaps.
+            if parent is None:
+                raise
+            logging.warning('The phantom population is not cached: %s', error)
+            made = make(None)
         with contextlib.suppress(OSError):
             made.replace(folder)
         yield folder if folder.is_dir() else made

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel, Modes
-from tfp_bruno.data import write_volume
+from tfp_bruno.data import atomic, write_volume
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import no_contexts
@@ -18,7 +18,7 @@ from tfp_bruno.reconstruction.pictures import three_planes
 from tfp_bruno.reconstruction.volume_files import OutputSettings, WrittenVolumes, anatomy_on_grid, write_volumes
 from tfp_bruno.version import __version__
 
-STALE = ('samples/sample_*.nii.gz', 'modes/mode_*.nii.gz', 'std.nii.gz')
+SIDECAR = 'atlas.json'
 MOST_PICTURED = 4
 
 
@@ -62,7 +62,7 @@ def write_atlas(
     """
     contexts = no_contexts(model.definition)
     completion = complete(model, contexts.images, (), settings.num_samples, settings.seed, settings.std_samples)
-    with output_folder.staged(output_dir, settings.overwrite, STALE) as folder:
+    with output_folder.staged(output_dir, settings.overwrite, SIDECAR) as folder:
         written = write_volumes(folder, model, completion, contexts, settings.output)
         rows = written.picture_rows()
         for number, sample in enumerate(completion.samples[:MOST_PICTURED]):
@@ -74,7 +74,7 @@ def write_atlas(
         pictures['modes'] = three_planes(mode_rows, written.mask, 'modes of variation') if mode_rows else b''
         (folder / 'mosaic.png').write_bytes(pictures['planes'])
         sidecar = _describe(model, completion, written.scale, modes, settings)
-        (folder / 'atlas.json').write_text(json.dumps(sidecar, indent=2) + '\n', encoding='utf-8')
+        (folder / SIDECAR).write_text(json.dumps(sidecar, indent=2) + '\n', encoding='utf-8')
         page = html_report.render(
             'atlas',
             title,
@@ -83,7 +83,7 @@ def write_atlas(
             shares=sidecar['mode_shares'],
             settings=sidecar,
         )
-        (folder / 'report.html').write_text(page, encoding='utf-8')
+        atomic.write_text(folder / 'report.html', page)
 
 
 def _write_modes(

@@ -1,6 +1,7 @@
 """Reports as self-contained HTML pages, with their pictures inside; nothing is loaded from elsewhere."""
 
 import base64
+import os
 import pathlib
 import urllib.parse
 from collections.abc import Mapping
@@ -34,8 +35,8 @@ def encode_picture(content: bytes) -> str:
 
 
 def encode_path(path: pathlib.PurePath) -> str:
-    """Returns a relative path as a link, in which `#`, `%`, `?` and spaces of names are escaped."""
-    return '/'.join(map(urllib.parse.quote, path.parts))
+    """Returns a relative path as a link, in which `#`, `%`, `?`, `:`, spaces and other bytes of names are escaped."""
+    return '/'.join(urllib.parse.quote(os.fsencode(part)) for part in path.parts)
 
 
 def _templates() -> jinja2.Environment:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from tfp_bruno.data import atomic, read_volume
+from tfp_bruno.data.plain_text import figure_text
 from tfp_bruno.reconstruction.completion import Completion, SliceScores
 
 # Of a mosaic: slices in a row, of which so many are spread evenly, samples, and the size of a slice.
@@ -54,7 +55,7 @@ def write_mosaic(path: str | os.PathLike, completion: Completion, title: str, ax
     strips[0].xaxis.tick_top()
     strips[0].set_xticks((np.arange(len(columns)) + 0.5) * width - 0.5, [f'k = {k}' for k in columns], fontsize=8)
     strips[0].tick_params(length=0)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(figure_text(title), fontsize=9)
     figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.97))
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary)
@@ -132,7 +133,7 @@ def three_planes(rows: Sequence[tuple[str, np.ndarray, str]], mask: np.ndarray, 
     for axis, (label, images, colours, limit, left, right) in zip(axes, strips, strict=True):
         _draw(axis, images, colours, limit, left, right)
         axis.set_title(label, fontsize=8, loc='left', pad=2)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(figure_text(title), fontsize=10)
     figure.tight_layout(pad=0.3, h_pad=0.2, rect=(0, 0, 1, 0.985))
     return _png(figure)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfp_bruno.data import atomic
+from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import html_report
 from tfp_bruno.reconstruction.pictures import thumbnail
 from tfp_bruno.reconstruction.sidecar import SIDECAR
@@ -61,13 +62,23 @@ def _row(outcome: Outcome, output_dir: pathlib.Path) -> dict[str, Any]:
     }
     if outcome.error:
         return row
-    sidecar = json.loads((outcome.folder / SIDECAR).read_text(encoding='utf-8'))
+    try:
+        return row | _shown(outcome.folder, output_dir)
+    # A result from before may be damaged: that is its own row, not the end of the report.
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = str(error) if isinstance(error, UserError) else f'{outcome.folder}: is damaged ({error!r:.80}).'
+        return row | {'error': f'{message} Remove its folder, and complete it again.'}
+
+
+def _shown(folder: pathlib.Path, output_dir: pathlib.Path) -> dict[str, Any]:
+    """Returns what a row shows of a complete result."""
+    sidecar = json.loads((folder / SIDECAR).read_text(encoding='utf-8'))
     given = [line['anomaly_score'] for line in sidecar['scores'] or () if line['is_context']]
-    report = outcome.folder / 'report.html'
-    return row | {
+    report = folder / 'report.html'
+    return {
         'report': html_report.encode_path(report.relative_to(output_dir)) if report.exists() else None,
         'contexts': sidecar['contexts'],
         'warnings': sidecar.get('warnings', []),
         'lowest': min(given, default=None),
-        'picture': html_report.encode_picture(thumbnail(outcome.folder / 'mean.nii.gz')),
+        'picture': html_report.encode_picture(thumbnail(folder / 'mean.nii.gz')),
     }

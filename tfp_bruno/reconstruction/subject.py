@@ -9,25 +9,14 @@ from typing import Any
 import numpy as np
 
 from tfp_bruno.contracts import CompletionModel
+from tfp_bruno.data import atomic
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, Scorer, SliceScores, complete, score_slices
 from tfp_bruno.reconstruction.contexts import Contexts
 from tfp_bruno.reconstruction.pictures import score_curve, three_planes, write_mosaic
 from tfp_bruno.reconstruction.positions import plane_coordinates
 from tfp_bruno.reconstruction.sidecar import SIDECAR, describe_versions
-from tfp_bruno.reconstruction.volume_files import CANONICAL, OutputSettings, WrittenVolumes, write_volumes
-
-# Files of an earlier reconstruction that this one may not replace.
-STALE = (
-    'samples/sample_*.nii.gz',
-    'std.nii.gz',
-    'lower.nii.gz',
-    'upper.nii.gz',
-    'mosaic.png',
-    'report.html',
-    f'{CANONICAL}/*',
-    f'{CANONICAL}/samples/sample_*.nii.gz',
-)
+from tfp_bruno.reconstruction.volume_files import OutputSettings, WrittenVolumes, write_volumes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +95,7 @@ def reconstruct(
         mean,
     )
     scores = score_slices(scorer, contexts) if settings.report and scorer is not None else None
-    with output_folder.staged(output_dir, settings.overwrite, STALE) as folder:
+    with output_folder.staged(output_dir, settings.overwrite, SIDECAR) as folder:
         written = write_volumes(folder, model, completion, contexts, settings.output)
         sidecar = _describe(model, contexts, completion, scores, written, settings)
         (folder / SIDECAR).write_text(json.dumps(sidecar, indent=2) + '\n', encoding='utf-8')
@@ -114,7 +103,7 @@ def reconstruct(
             title = _title(model, completion)
             write_mosaic(folder / 'mosaic.png', completion, title, model.definition.axes)
             page = _report(title, folder, sidecar, completion, scores, written)
-            (folder / 'report.html').write_text(page, encoding='utf-8')
+            atomic.write_text(folder / 'report.html', page)
     return completion
 
 

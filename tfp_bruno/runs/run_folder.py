@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -15,9 +14,11 @@ import tensorflow as tf
 from tfp_bruno.contracts import CompletionModel, RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
+from tfp_bruno.data.plain_text import check_run_name
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs.kinds import KINDS, build, kind_of
 from tfp_bruno.runs.training_settings import TrainingSettings
+from tfp_bruno.runs.weights import fingerprint, newest_weights
 from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
@@ -63,8 +64,8 @@ class Run:
 
     @property
     def weights(self) -> pathlib.Path:
-        """Prefix of the averaged weights, a TensorFlow checkpoint."""
-        return self.folder / 'weights' / 'model'
+        """Prefix of the newest averaged weights, a TensorFlow checkpoint."""
+        return newest_weights(self.folder / 'weights')
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -135,9 +136,10 @@ def read_run(folder: str | os.PathLike) -> Run:
         folder: The folder of the run.
 
     Raises:
-        UserError: If the folder is not that of a run.
+        UserError: If the folder is not that of a run, or its name cannot be that of one.
     """
     folder = pathlib.Path(folder)
+    check_run_name(folder)
     path = folder / 'run.json'
     try:
         values = json.loads(path.read_text(encoding='utf-8'))
@@ -146,6 +148,8 @@ def read_run(folder: str | os.PathLike) -> Run:
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
+        # Runs without these settings measured their learning curve on test subjects.
+        values['training'] = {'validation_share': 0.0, 'keep_best': False, **values['training']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(
@@ -179,24 +183,22 @@ def load(run_dir: str | os.PathLike) -> CompletionModel:
         UserError: If the folder is not that of a run, or its weights do not fit its settings.
     """
     run = read_run(run_dir)
+    weights = run.weights
     model = build(run.model, run.training.sequence_length, run.training.seed)
     try:
         checkpoint = tf.train.Checkpoint(variables=list(model.variables))
-        checkpoint.read(str(run.weights)).assert_consumed()
+        checkpoint.read(str(weights)).assert_consumed()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise UserError(
-            f'{run.weights}: cannot be restored ({reason}); resume the training, or start it again.'
-        ) from error
-    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, run.info)
+        raise UserError(f'{weights}: cannot be restored ({reason}); resume the training, or start it again.') from error
+    # Of the weights that were read: a training may have written others since.
+    info = dataclasses.replace(run.info, weights=fingerprint(weights))
+    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info)
 
 
 def _info_of_folder(folder: pathlib.Path) -> dict[str, str]:
     """Returns the entries of `RunInfo` that follow from the folder."""
-    # The index of a TensorFlow checkpoint holds a checksum of every tensor.
-    index = folder / 'weights' / 'model.index'
-    weights = hashlib.sha256(index.read_bytes()).hexdigest() if index.is_file() else ''
-    return {'split_file': str(folder / 'split.tsv'), 'weights': weights}
+    return {'split_file': str(folder / 'split.tsv'), 'weights': fingerprint(newest_weights(folder / 'weights'))}
 
 
 def _from_format_4(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Generic, TypeVar
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic.dataclasses import dataclass
 
 from tfp_bruno.models import StartSettings
@@ -123,8 +123,14 @@ class TrainingSettings(Generic[Objective]):
         warmup_steps: Steps over which the learning rate rises from 0; then it falls as a half cosine.
         clip_norm: Bound of the global norm of the gradient.
         average_decay: Decay of the exponential moving average of the weights.
-        evaluate_every: Steps between two points of the learning curve on held-out subjects; each writes a checkpoint.
-        seed: Seed of weights and data.
+        evaluate_every: Steps between two points of the learning curve, which has the loss of the validation subjects;
+            each writes a checkpoint.
+        validation_share: Share of the training subjects that are left out for validation, whole templates or families
+            of them where `participants.tsv` names these; 0 for none. With fewer than 10 training subjects none are
+            left out. Does not apply where the split of the data has validation subjects.
+        keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, not the
+            last ones. Without validation subjects it hands on the last ones.
+        seed: Seed of weights and data, of 31 bits as TensorFlow takes them.
         objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
         augmentation: Random changes of the training volumes.
         start: Settings of the closed-form start.
@@ -143,7 +149,9 @@ class TrainingSettings(Generic[Objective]):
     clip_norm: Positive = 1.0
     average_decay: Share = 0.998
     evaluate_every: Count = 100
-    seed: WholeNumber = 0
+    validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    keep_best: bool = False
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]
     augmentation: AugmentationSettings = dataclasses.field(default_factory=AugmentationSettings)

@@ -1,7 +1,9 @@
 """The learning curve of a training on disk."""
 
 import json
+import math
 import pathlib
+from collections.abc import Mapping
 
 from tfp_bruno.data.atomic import write_text
 
@@ -30,6 +32,11 @@ class LearningCurve:
         """Returns the step of the last point; 0 without one."""
         points = self.points()
         return int(points[-1]['step']) if points else 0
+
+    def is_least(self, point: Mapping[str, float], name: str) -> bool:
+        """Returns whether a value of a new point is below that of all others; True if a point lacks it."""
+        values = [other.get(name, math.inf) for other in self.points()]
+        return name not in point or point[name] < min(values, default=math.inf)
 
     def append(self, point: dict[str, float]) -> None:
         """Adds a point."""

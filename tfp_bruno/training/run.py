@@ -1,9 +1,11 @@
 """One training run: data, loop, learning curve, checkpoints, weights."""
 
+import contextlib
 import os
 import pathlib
+import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from tfp_bruno.data import Population
 from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.runs import AugmentationSettings, Run, TrainingSettings
+from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
 from tfp_bruno.training.sequences import make_sequences
@@ -41,15 +44,16 @@ def train_run(
 
     Args:
         run: A run whose settings are on disk.
-        population: The subjects, with both splits.
+        population: The subjects with their splits. The learning curve is that of the validation subjects, if there are
+            any; test subjects are not used.
         devices: See `choose_strategy`.
         cache_dir: Folder in which the closed-form start is kept for the next run; `None` keeps none.
         on_nan: What to do if loss or weights are no longer finite: 'halt', or 'rollback' to the last checkpoint with
             half the learning rate, five times at most.
 
     Raises:
-        UserError: If loss or weights are no longer finite, the run has a learning curve but no checkpoint that can be
-            restored, or a batch cannot be divided among the devices.
+        UserError: If loss or weights are no longer finite, the folder of the run is gone or cannot be written, the run
+            has a learning curve but no checkpoint that can be restored, or a batch cannot be divided among the devices.
         TrainingStoppedError: If a signal ended the training; its state is saved.
     """
     settings = run.training
@@ -60,7 +64,7 @@ def train_run(
             f'`batch_size={settings.batch_size}`: must be a multiple of the {replicas} devices times '
             f'`micro_batches={settings.micro_batches}`.'
         )
-    train, test = population.subset('train').images, population.subset('test').images
+    train = population.subset('train').images
     poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
     spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
     trainer = Trainer(run.model, settings, strategy)
@@ -70,14 +74,20 @@ def train_run(
     if step is not None:
         curve.cut(step)
         logging.info('Resumed at step %d.', step)
-    elif curve.last_step() > 0:
+    # The first point alone may be of a training that ended before its first state was written.
+    elif len(curve.points()) > 1:
         raise UserError(
             f'{run.checkpoints}: holds no checkpoint, although the run has a learning curve to step '
             f'{curve.last_step()}; put the folder back, or train again in another folder.'
         )
     else:
+        curve.cut(0)
         _start(trainer, run, train, spacing, poses, cache_dir)
-    held_out = HeldOut(test, settings, spacing)
+    held_out = None
+    if 'validation' in population.splits:
+        held_out = HeldOut(population.subset('validation').images, settings, spacing)
+    else:
+        logging.info('There are no validation subjects: the held-out loss is not measured.')
     with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
         for rollbacks in range(_MOST_ROLLBACKS + 1):
             try:
@@ -114,7 +124,7 @@ def choose_strategy(devices: str) -> tf.distribute.Strategy:
 
 
 class HeldOut:
-    """The loss on a few fixed batches of held-out subjects, without augmentation; it selects nothing."""
+    """The loss on a few fixed batches of subjects that are not trained on, without augmentation."""
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, spacing: Sequence[float]) -> None:
         """Defines the batches.
@@ -188,7 +198,7 @@ def _loop(
     run: Run,
     trainer: Trainer,
     sequences: tf.data.Dataset,
-    held_out: HeldOut,
+    held_out: HeldOut | None,
     checkpoints: Checkpoints,
     stop: StopRequest,
 ) -> None:
@@ -203,8 +213,9 @@ def _loop(
         trainer.check_finite()
         if not np.all(np.isfinite(list(point.values()))):
             raise FloatingPointError(f'the held-out loss is not finite after step {step}')
-        _record(run, trainer, point)
-        checkpoints.save(step)
+        with _writing(run):
+            _record(run, trainer, point)
+            checkpoints.save(step)
         recent.clear()
 
     with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
@@ -227,19 +238,39 @@ def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([record[name] for record in records])) for name in records[0]}
 
 
-def _measure(trainer: Trainer, held_out: HeldOut, training: Mapping[str, float]) -> dict[str, float]:
+def _measure(trainer: Trainer, held_out: HeldOut | None, training: Mapping[str, float]) -> dict[str, float]:
     """Returns one point of the learning curve."""
     point = {f'train/{name}': value for name, value in training.items()}
+    if held_out is None:
+        return point
     return point | {f'held_out/{name}': value for name, value in held_out.measure(trainer.averaged_model).items()}
 
 
 def _record(run: Run, trainer: Trainer, point: Mapping[str, float]) -> None:
-    """Writes one point of the learning curve, and the weights that belong to it."""
+    """Writes one point of the learning curve, and the weights that belong to it unless earlier ones are better."""
     step = int(trainer.step)
     for name, value in point.items():
         tf.summary.scalar(name, value, step=step)
     line = '  '.join(f'{name} {value:.4f}' for name, value in point.items())
     logging.info('step %d  %.1f min  %s', step, float(trainer.seconds) / 60.0, line)
-    LearningCurve(run.learning_curve).append({'step': step, 'seconds': float(trainer.seconds), **point})
-    # TensorFlow writes a checkpoint under temporary names and renames it.
-    tf.train.Checkpoint(variables=list(trainer.averaged_model.variables)).write(str(run.weights))
+    curve = LearningCurve(run.learning_curve)
+    are_handed_on = not trainer.settings.keep_best or curve.is_least(point, 'held_out/loss')
+    curve.append({'step': step, 'seconds': float(trainer.seconds), **point})
+    if are_handed_on:
+        write_weights(run.folder / 'weights', trainer.averaged_model.variables)
+
+
+@contextlib.contextmanager
+def _writing(run: Run) -> Iterator[None]:
+    """Raises a UserError of one line if the folder of the run is gone or cannot be written."""
+    if not run.settings_file.exists():
+        raise UserError(f'{run.folder}: was removed during the training; train again.')
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        # TensorFlow: '{{node}} file; reason [operation]'.
+        text = re.sub(r' \[Op:.*', '', str(error).splitlines()[0]).rpartition('; ')[2]
+        reason = getattr(error, 'strerror', None) or text[:100]
+        raise UserError(
+            f'{run.folder}: cannot be written ({reason}); make room there, and `resume` from the last state.'
+        ) from error

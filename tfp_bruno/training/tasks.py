@@ -89,10 +89,11 @@ class LikelihoodTask:
         return loss
 
     def held_out(self, model: ConditionalBruno, images: tf.Tensor, poses: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the parts of the loss with four contexts, for all targets."""
+        """Returns the loss and its parts with four contexts, for all targets."""
         contexts = tf.constant(min(_HELD_OUT_CONTEXTS, self.settings.sequence_length - 1))
         objective = dataclasses.replace(self.settings.objective, scored_targets=None)
-        return training_loss(model, images, poses, objective, contexts)[1]
+        loss, parts = training_loss(model, images, poses, objective, contexts)
+        return {'loss': loss, **parts}
 
 
 class BoundTask:
