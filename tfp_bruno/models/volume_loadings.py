@@ -51,6 +51,6 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
 
     def __call__(self, poses: tf.Tensor) -> tf.Tensor:
         """Returns the loadings `[..., n, D, q]` at poses `[..., n, P]`."""
-        sampled = sample_volume(tf.stop_gradient(tf.convert_to_tensor(self.volume)), self.grid(poses))
+        sampled = sample_volume(self.volume, self.grid(poses), is_fixed=True)
         shape = tf.concat([tf.shape(sampled)[:-3], self.shape[1:]], 0)
         return tf.ensure_shape(tf.reshape(sampled, shape), [*sampled.shape[:-3], *self.shape[1:]])

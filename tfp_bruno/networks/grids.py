@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import itertools
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfp_bruno.networks.pose_vectors import AFFINE_SIZE
+from tfp_bruno.networks.trilinear import interpolate_points
 
 __all__ = [
     'AffineGrid',
@@ -200,42 +200,25 @@ class Landmarks:
         return _like(poses, tf.reshape(scaled, [-1, 15]))
 
 
-def interpolate_volume(volume: tf.Tensor | tf.Variable, grid: tf.Tensor) -> tf.Tensor:
+def interpolate_volume(volume: tf.Tensor | tf.Variable, grid: tf.Tensor, is_fixed: bool = False) -> tf.Tensor:
     """Returns the values of a volume at points, by trilinear interpolation; outside, those of the nearest edge voxel.
 
     Args:
         volume: `[K, H, W, C]`, of static shape.
         grid: Voxel coordinates (k, h, w), `[..., 3]`.
+        is_fixed: Whether no gradient flows into the volume, which makes the gradient to the grid faster.
 
     Returns:
         `[..., C]`. At voxels they are the values of the volume, exactly.
     """
     volume = tf.convert_to_tensor(volume)
-    depth, height, width, channels = volume.shape
-    last = np.array([depth, height, width]) - 1
     grid = tf.cast(grid, volume.dtype)
-    points = tf.reshape(grid, [-1, 3])
-    inside = tf.clip_by_value(points, tf.zeros([], grid.dtype), tf.constant(last, grid.dtype))
-    # A second clip keeps the index of NaN in range.
-    lower = tf.clip_by_value(tf.cast(tf.floor(inside), tf.int32), 0, np.maximum(last - 1, 0).astype(np.int32))
-    upper_weights = inside - tf.cast(lower, grid.dtype)
-    weights = [(1.0 - weight, weight) for weight in tf.unstack(upper_weights, axis=-1)]
-    strides = [height * width, width, 1]
-    first = tf.reduce_sum(lower * tf.constant(strides), axis=-1)
-    rows = tf.reshape(volume, [-1, channels])
-    # A voxel beyond the last one is not read: along an axis of one voxel both corners are that voxel.
-    steps = [stride if size else 0 for stride, size in zip(strides, last, strict=True)]
-    corners = []
-    for corner in itertools.product((0, 1), repeat=3):
-        weight = weights[0][corner[0]] * weights[1][corner[1]] * weights[2][corner[2]]
-        values = tf.gather(rows, first + int(np.dot(corner, steps)))
-        corners.append(weight[..., tf.newaxis] * values)
-    return _like(grid, tf.add_n(corners))
+    return _like(grid, interpolate_points(volume, tf.reshape(grid, [-1, 3]), is_fixed))
 
 
-def sample_volume(volume: tf.Tensor | tf.Variable, grid: tf.Tensor) -> tf.Tensor:
+def sample_volume(volume: tf.Tensor | tf.Variable, grid: tf.Tensor, is_fixed: bool = False) -> tf.Tensor:
     """Returns the values `[..., H, W, C]` of a volume `[K, H, W, C]` at grids `[..., T, H, W, 3]`, averaged over T."""
-    planes = [interpolate_volume(volume, plane) for plane in tf.unstack(grid, axis=-4)]
+    planes = [interpolate_volume(volume, plane, is_fixed) for plane in tf.unstack(grid, axis=-4)]
     return planes[0] if len(planes) == 1 else tf.add_n(planes) / len(planes)
 
 
