@@ -39,6 +39,7 @@ def test_write_study_report_shows_the_warnings_of_a_subject(tmp_path, model, wri
     assert f'{path}: looks like a label map or a mask' in (tmp_path / 'out' / 'report.html').read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['a b', 'a#b', '50%20', 'what?', 'a&b;c', 'a:b', 'ä'])
 def test_write_study_report_links_to_the_reports_whatever_the_names(tmp_path, model, name, write_scan):
     write_scan(tmp_path / 'study' / f'{name}.nii', 0)
