@@ -15,13 +15,16 @@ import tfp_bruno.networks
 from tfp_bruno.baselines import ConditionalVAESettings, GenerativeQueryNetworkSettings
 
 PACKAGE = pathlib.Path(tfp_bruno.__file__).parent
+# Parts of the names of modules whose examples build whole networks.
+SLOW = ('deep', 'conditional_real_nvp')
 
 
 def examples():
     for path in sorted(PACKAGE.rglob('*.py')):
         for number, block in enumerate(re.findall(r'```python\n(.*?)```', path.read_text(), re.DOTALL)):
             name = f'{path.relative_to(PACKAGE)}-{number}'
-            yield pytest.param(textwrap.dedent(block), id=name, marks=[pytest.mark.slow] if 'deep' in name else [])
+            marks = [pytest.mark.slow] if any(part in name for part in SLOW) else []
+            yield pytest.param(textwrap.dedent(block), id=name, marks=marks)
 
 
 def random(*shape):

@@ -12,6 +12,7 @@ CONDITION = np.random.default_rng(0).normal(size=(2, 3))
 LATENTS = np.random.default_rng(1).normal(size=(2, 64))
 
 
+@pytest.mark.slow
 def test_bound_condition_matches_the_conditional_bijector(make_flow):
     flow = make_flow(dtype=tf.float64)
     bound = BoundCondition(flow, CONDITION)

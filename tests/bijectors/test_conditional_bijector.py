@@ -35,6 +35,7 @@ def log_abs_det(function, value):
     return np.linalg.slogdet(jacobian.reshape(size, size))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(tf.float32, 1e-4), (tf.float64, 1e-11)])
 def test_inverse_undoes_forward(make_bijector, dtype, tolerance):
     bijector = make_bijector(dtype)
@@ -52,6 +53,7 @@ def test_inverse_undoes_forward(make_bijector, dtype, tolerance):
     np.testing.assert_allclose(again, y, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_log_det_matches_the_jacobian(make_bijector):
     bijector = make_bijector(tf.float64)
     condition = draw([CONDITION_SIZE], tf.float64, 2)
@@ -66,6 +68,7 @@ def test_log_det_matches_the_jacobian(make_bijector):
     np.testing.assert_allclose(bijector.inverse_and_log_det(y, condition)[1], expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_leading_dimensions_are_kept(make_bijector):
     bijector = make_bijector(tf.float64)
     event = bijector._event_shape_of_x
@@ -83,6 +86,7 @@ def test_leading_dimensions_are_kept(make_bijector):
     assert bijector.inverse(y[:, :0], **kwargs_of(bijector, condition[:, :0])).shape == (2, 0, *event)
 
 
+@pytest.mark.slow
 def test_conditions_broadcast_against_events(make_bijector):
     bijector = make_bijector(tf.float64)
     if bijector.condition_size is None:
@@ -125,6 +129,7 @@ def test_bad_shapes_name_the_argument(make_bijector):
         bijector.forward(x, conditional_input=tf.zeros([5, CONDITION_SIZE]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 def test_validate_args_rejects_conditions_that_are_not_finite(make_bijector, bad):
     bijector = make_bijector(tf.float32)
@@ -140,6 +145,7 @@ def test_validate_args_rejects_conditions_that_are_not_finite(make_bijector, bad
             function(value, conditional_input=condition)
 
 
+@pytest.mark.slow
 def test_function_with_unknown_batch_matches_eager(make_bijector):
     bijector = make_bijector(tf.float64)
     event = bijector._event_shape_of_x
@@ -160,6 +166,7 @@ def test_function_with_unknown_batch_matches_eager(make_bijector):
         assert out.shape == expected.shape
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_weight(make_bijector):
     bijector = make_bijector(tf.float64)
     y = bijector.forward(draw([2, *bijector._event_shape_of_x], tf.float64), **kwargs_of(bijector, tf.ones([2, 3])))

@@ -14,7 +14,7 @@ import tfp_bruno.bijectors
 from tfp_bruno.bijectors import BoundCondition, ConditionalBijector
 
 CONDITION_SIZE = 3
-DTYPES = [(tf.float32, 2e-4), (tf.float64, 1e-9)]
+DTYPES = [pytest.param(tf.float32, 2e-4, marks=pytest.mark.slow), (tf.float64, 1e-9)]
 
 
 @pytest.fixture
@@ -108,6 +108,7 @@ def test_copy_has_equal_values_and_the_same_variables(make):
     np.testing.assert_array_equal(copied.forward(x), bijector.forward(x))
 
 
+@pytest.mark.slow
 def test_slice_has_equal_values(make):
     conditional, _, x = make(tf.float32)
     conditions = np.random.default_rng(2).normal(size=(4, 2, CONDITION_SIZE)).astype(np.float32)
@@ -126,6 +127,7 @@ def test_slice_has_equal_values(make):
         np.testing.assert_allclose(part.forward(events), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_function_takes_and_returns_composite_tensors(make):
     conditional, bijector, x = make(tf.float32)
     assert isinstance(conditional, tf.__internal__.CompositeTensor)

@@ -66,6 +66,7 @@ def test_slice_of_a_bound_condition_slices_the_condition(make_flow):
         bound[0, 0, 0]
 
 
+@pytest.mark.slow
 def test_copy_shares_the_variables(make_bijector):
     bijector = make_bijector(tf.float32)
     values = [variable.numpy() for variable in bijector.variables]

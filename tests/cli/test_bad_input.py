@@ -195,6 +195,7 @@ def test_train_keeps_an_occupied_folder(call_warm, assert_one_line, good_folder,
     assert_one_line(done, 'train', f'--output_dir={occupied}', 'is not empty', '--resume')
 
 
+@pytest.mark.slow
 def test_second_training_in_a_folder_is_refused(call_warm, assert_one_line, make_tiny_run, good_folder, tmp_path):
     run = make_tiny_run(tmp_path / 'run')
     with lock_run(run.folder):

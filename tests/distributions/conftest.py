@@ -13,6 +13,8 @@ from tfp_bruno import distributions
 
 NUM_POSES, DIMENSION, NUM_FACTORS = 6, 4, 2
 PROCESSES = tuple(name for name in distributions.__all__ if name.endswith('Process'))
+# The Gaussian processes run the same code as the Student-t ones, without a radius. `test_dense_reference.py` has all.
+PARAMS = [pytest.param(name, marks=[pytest.mark.slow] if 'Gaussian' in name else []) for name in PROCESSES]
 
 
 def log_density(z, loc, covariance, df=None):
@@ -238,7 +240,7 @@ def models():
     return make_model
 
 
-@pytest.fixture(params=PROCESSES)
+@pytest.fixture(params=PARAMS)
 def model(request):
     """The `Model` of each of the six processes; the test runs once per process."""
     return make_model(request.param)
@@ -246,11 +248,11 @@ def model(request):
 
 @pytest.fixture(params=[name for name in PROCESSES if 'StudentT' in name])
 def student_model(request):
-    """The `Model` of each Student-t process, for slow tests: the Gaussian ones run the same code without a radius."""
+    """The `Model` of each Student-t process, for slow tests."""
     return make_model(request.param)
 
 
-@pytest.fixture(params=[name for name in PROCESSES if 'Exchangeable' not in name])
+@pytest.fixture(params=[param for param in PARAMS if 'Exchangeable' not in param.values[0]])
 def pose_model(request):
     """The `Model` of each process over poses."""
     return make_model(request.param)

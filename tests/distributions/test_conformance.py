@@ -105,6 +105,7 @@ def indices(size):
     return numbers | kept
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=4, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(
     index=st.one_of(

@@ -47,7 +47,7 @@ def test_log_prob_matches_dense_reference(conditioned, draw):
     np.testing.assert_allclose(independent.log_prob(z, **at), np.sum(each, -1), rtol=1e-9)
 
 
-@pytest.mark.parametrize('num_scored', [1, 2])
+@pytest.mark.parametrize('num_scored', [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_log_prob_and_mean_of_first_and_all_steps(num_scored, conditioned, draw):
     model, process, law = conditioned
     z, at = draw(3, 2, 4, seed=2), model.at(WANTED)
@@ -73,6 +73,7 @@ def test_moments_and_entropy_match_dense_reference(conditioned):
     np.testing.assert_allclose(independent.entropy(**at), law.independent_entropy(), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('independent', [False, True])
 def test_scalar_variance_is_that_of_every_dimension(name, independent, models, draw):
@@ -89,6 +90,7 @@ def test_scalar_variance_is_that_of_every_dimension(name, independent, models, d
         np.testing.assert_allclose(value, getattr(expected, statistic)(**at), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('independent', [False, True])
 def test_sample_moments(conditioned, independent):
     model, process, law = conditioned
@@ -174,6 +176,7 @@ def with_batch(value):
     return np.stack([value, value * 0.9 + 0.05])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('name', 'groups'), STUDENT)
 def test_batch_of_each_parameter(name, groups, models, draw):
     """Each parameter in turn, at poses without a batch."""

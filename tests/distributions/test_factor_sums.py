@@ -35,7 +35,7 @@ def sums(values):
     return factor_sums.sum_loadings(values['table'], tf.constant(ROWS), *(values[name] for name in NAMES[1:]))
 
 
-@pytest.mark.parametrize('compiled', [False, True])
+@pytest.mark.parametrize('compiled', [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(('groups', 'batched_scale', 'steps'), [(1, False, 3), (2, True, 2), (2, True, 0)])
 def test_sum_loadings_matches_numpy(groups, batched_scale, steps, compiled, block, draw):
     values = make_values(draw, groups, batched_scale, steps)
@@ -50,7 +50,7 @@ def loss(precision, projection):
     return tf.reduce_sum(precision * np.cos(np.arange(9)).reshape(3, 3)) + tf.reduce_sum(tf.square(projection))
 
 
-@pytest.mark.parametrize('known', [False, True])
+@pytest.mark.parametrize('known', [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('batched_scale', [False, True])
 def test_sum_loadings_gradients_match_differences(batched_scale, known, block, draw):
     """Also where the number of sequences is known only at run time."""

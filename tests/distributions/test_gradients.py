@@ -128,6 +128,7 @@ def test_log_prob_gradients_with_equal_eigenvalues(share, pose_model, draw):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('independent', [False, True])
 @pytest.mark.parametrize(('name', 'groups'), [case for case in CASES if 'StudentT' in case[0]])
 def test_sample_gradients(name, groups, independent, models, draw):
@@ -144,6 +145,7 @@ def test_sample_gradients(name, groups, independent, models, draw):
     assert_gradients(function, lambda values: compiled(as_tensors(values)).numpy(), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('independent', [False, True])
 @pytest.mark.parametrize('family', ['Exchangeable', 'Pose', 'Factor'])
 def test_sample_gradients_by_degrees_of_freedom(family, independent, models):

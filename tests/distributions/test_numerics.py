@@ -54,6 +54,7 @@ def test_log_prob_of_long_sequences_in_float32(n, kind, correlation, models):
     np.testing.assert_array_less(np.abs(log_prob - expected) / size, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seen', [(), (1, 4)])
 def test_log_prob_integrates_to_marginal(seen, model, draw):
     """One dimension, by quadrature: the density of two vectors is that of three, integrated over the third."""

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from tfp_bruno import baselines
 from tfp_bruno.data import Population, get_definition
-from tfp_bruno.evaluation import Provenance, evaluate
+from tfp_bruno.evaluation import Provenance, evaluate, write_report
 
 NUM_SLICES = 16
 SIZE = 24
@@ -76,6 +76,13 @@ def evaluation(definition, train, test):
     return evaluate(FakeModel(definition, train.images), train, test, num_samples=8, score_samples=3, seed=5)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def provenance():
     return Provenance('fetal', 'test', 'made-up blobs', True, 'runs/one', 'other blobs', '1.2.3')
+
+
+@pytest.fixture(scope='session')
+def report_paths(tmp_path_factory, evaluation, provenance):
+    """The files of a written report by name; a test that changes them copies them first."""
+    folder = tmp_path_factory.mktemp('run') / 'evaluation'
+    return {path.name: path for path in write_report(folder, evaluation, provenance)}

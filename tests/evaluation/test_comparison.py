@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -17,16 +18,15 @@ from tfp_bruno.evaluation import (
     format_table,
     read_metrics,
     write_comparison,
-    write_report,
 )
 
 
 @pytest.fixture
-def metrics(tmp_path, evaluation, provenance):
+def metrics(tmp_path, report_paths):
     """The metrics of two evaluated runs, by folder."""
     folders = [tmp_path / name for name in ('gqn', 'ours')]
     for folder in folders:
-        write_report(folder / 'evaluation', evaluation, provenance)
+        shutil.copytree(report_paths['metrics.json'].parent, folder / 'evaluation')
     return {str(folder): read_metrics(folder) for folder in folders}
 
 

@@ -23,6 +23,7 @@ def test_context_slices_of_are_spread_evenly_or_those_of_the_dataset():
     }
 
 
+@pytest.mark.slow
 def test_format_experiment_has_scores_beside_those_of_the_paper(model, train, test, provenance):
     slices = {1: (8,), 4: (2, 6, 10, 14)}
     found = evaluate(model, train, test, num_samples=4, score_samples=4, context_slices=slices)

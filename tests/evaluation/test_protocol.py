@@ -96,6 +96,7 @@ def test_samples_are_drawn_in_calls_of_equal_bounded_size(model, train, test, mo
     assert found.score_samples == 8
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_with_the_seed_for_each_count_alone(model, train, test, evaluation):
     again = evaluate(model, train, test, [4], num_samples=8, score_samples=3, seed=5)
     assert again.scores[4] == evaluation.scores[4]

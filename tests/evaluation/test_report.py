@@ -15,13 +15,8 @@ SCORES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
 METHODS = set(report.METHOD_LABELS)
 
 
-@pytest.fixture
-def paths(tmp_path, evaluation, provenance):
-    return {path.name: path for path in write_report(tmp_path / 'run' / 'evaluation', evaluation, provenance)}
-
-
-def test_metrics_json_holds_scores_and_provenance(paths, evaluation):
-    found = json.loads(paths['metrics.json'].read_text())
+def test_metrics_json_holds_scores_and_provenance(report_paths, evaluation):
+    found = json.loads(report_paths['metrics.json'].read_text())
     assert list(found['contexts']) == ['0', '1', '2', '4', '5']
     for methods in found['contexts'].values():
         assert set(methods) == METHODS
@@ -50,8 +45,8 @@ def test_metrics_json_holds_scores_and_provenance(paths, evaluation):
     assert {name: found[name] for name in expected} == expected
 
 
-def test_metrics_md_has_a_table_for_each_count(paths, evaluation, provenance):
-    lines = paths['metrics.md'].read_text().splitlines()
+def test_metrics_md_has_a_table_for_each_count(report_paths, evaluation, provenance):
+    lines = report_paths['metrics.md'].read_text().splitlines()
     assert 'SYNTHETIC PHANTOM' in lines[0]
     assert 'made-up blobs' in lines[0]
     assert '## 4 contexts (2, 6, 10, 14)' in lines
@@ -78,12 +73,12 @@ def test_format_summary_has_a_line_for_each_count_and_method(evaluation, provena
     assert len({len(line) for line in scores}) == len({len(line) for line in calibration}) == 1
 
 
-def test_plots_have_a_sensible_size(paths):
+def test_plots_have_a_sensible_size(report_paths):
     for name in ('ssim_over_slices.png', 'completions.png'):
-        height, width = image.imread(paths[name]).shape[:2]
+        height, width = image.imread(report_paths[name]).shape[:2]
         assert 600 < width < 3000
         assert 600 < height < 5000
-    assert sorted(path.name for path in paths['metrics.md'].parent.iterdir()) == sorted(paths)
+    assert sorted(path.name for path in report_paths['metrics.md'].parent.iterdir()) == sorted(report_paths)
 
 
 def test_to_json_replaces_values_that_are_not_finite(evaluation, provenance):

@@ -17,6 +17,13 @@ from tfp_bruno.models import ConditionalBruno
 SLICES, SIDE, FACTORS = 6, 4, 3
 # One scale: the flow's own tests have more.
 FLOW = GlowSettings(first_squeeze=2, couplings=(1,), filters=(8,), dense_couplings=1, dense_units=16, pose_units=8)
+# The first takes no poses, the last has poses, loadings and a radius; the others repeat parts of it.
+KINDS = [
+    'exchangeable',
+    pytest.param('pose', marks=pytest.mark.slow),
+    pytest.param('factor', marks=pytest.mark.slow),
+    'factor student-t',
+]
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def randomise():
     return move
 
 
-@pytest.fixture(params=['exchangeable', 'pose', 'factor', 'factor student-t'])
+@pytest.fixture(params=KINDS)
 def model(request, randomise):
     """A `ConditionalBruno` of 4 slices, once with each kind of process."""
     flow = randomise(ConditionalRealNVP((SIDE, SIDE, 1), SLICES, FLOW, dtype=tf.float64))

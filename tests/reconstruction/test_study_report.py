@@ -40,6 +40,7 @@ def test_write_study_report_shows_the_warnings_of_a_subject(tmp_path, model, wri
     assert f'{path}: looks like a label map or a mask' in (tmp_path / 'out' / 'report.html').read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name', ['a b', 'a#b', '50%20', 'what?', 'a&b;c', 'a:b', 'ä', 'javascript:alert(1)', '"><script>', '$\\frac$']
 )

@@ -43,8 +43,8 @@ def contexts_at(scan, *slices):
 VOLUMES = {'mean', 'std', 'mask', 'lower', 'upper', 'samples/sample_000', 'samples/sample_001'}
 
 
-@pytest.mark.parametrize('intensity', ['scan', 'target'])
-@pytest.mark.parametrize('keep_contexts', [False, True])
+@pytest.mark.parametrize('intensity', [pytest.param('scan', marks=pytest.mark.slow), 'target'])
+@pytest.mark.parametrize('keep_contexts', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_reconstruct_files_keep_their_contract(tmp_path, scan_and_model, assert_contract, intensity, keep_contexts):
     scan, model, point = scan_and_model
     out = tmp_path / 'out'

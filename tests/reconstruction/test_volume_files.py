@@ -53,6 +53,7 @@ def test_keep_contexts_restores_slices_voxel_for_voxel(tmp_path, scan, make_mode
         assert (nibabel.load(tmp_path / 'out' / 'mask.nii.gz').get_fdata()[where] == 1).all()
 
 
+@pytest.mark.slow
 def test_keep_contexts_at_another_spacing_is_one_layer_of_the_slice(tmp_path, scan, make_model, ellipsoid):
     contexts = contexts_of_scan(scan, SliceSelection(scan_slices=(20,)), FETAL)
     output = OutputSettings(spacing=1.1, intensity='target', keep_contexts=True)

@@ -16,6 +16,7 @@ def model(make_run, make_weights):
     return load(run.folder)
 
 
+@pytest.mark.slow
 def test_prior_modes_are_singular_vectors_of_the_loadings(model):
     modes = prior_modes(model, count=5, deviations=1.5)
     loadings = np.array(model.bruno.distribution.loadings)

@@ -11,7 +11,7 @@ from tfp_bruno.data.encoding import to_level_middle
 from tfp_bruno.runs import TrainedModel, load, write_run
 
 
-@pytest.fixture(scope='module', params=['factor', 'exchangeable'])
+@pytest.fixture(scope='module', params=['factor', pytest.param('exchangeable', marks=pytest.mark.slow)])
 def loaded(request, make_run, make_weights):
     """A model loaded from disk, and the subjects that it was fitted to."""
     run = make_run(request.param)

@@ -59,6 +59,7 @@ def test_subset_of_slices_shows_the_same_subject(noise):
     np.testing.assert_allclose(augment(noise, strong, 4, slices), augment(noise, strong, 4)[slices.numpy()], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_intensities_stay_in_range(noise):
     wild = AugmentationSettings(1.0, 20.0, 10.0, scaling=0.5, shear=0.5, shift=20.0, contrast=1.0, bias=1.0)
     augmented = augment_often(noise, wild, 10)

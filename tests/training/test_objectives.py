@@ -25,7 +25,7 @@ from tfp_bruno.training.objectives import (
 BATCH, LENGTH, PIXELS = 3, 5, 16 * 16
 
 
-@pytest.fixture(scope='module', params=['factor', 'exchangeable'])
+@pytest.fixture(scope='module', params=['factor', pytest.param('exchangeable', marks=pytest.mark.slow)])
 def case(request, make_settings):
     """A model with random weights, images, poses, and their latent vectors and log-determinants."""
     model_settings, settings = make_settings(request.param)

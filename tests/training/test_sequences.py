@@ -90,6 +90,7 @@ def test_sequences_add_uniform_noise_within_the_grey_level():
     assert noise.var() == pytest.approx(1 / 12, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('probability', [0.0, 0.5])
 def test_memory_mapped_images_give_the_same_sequences(images, tmp_path, probability):
     np.save(tmp_path / 'images.npy', images)
@@ -112,6 +113,7 @@ def test_plain_batches_at_multiples_of_a_step(images):
     assert (shares[[0, 2, 3, 5]] > 0.5).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('common_slices', [False, True])
 def test_batches_of_a_step_do_not_depend_on_the_first_step(images, common_slices):
     settings = {'augmentation': AugmentationSettings(0.5), 'common_slices': common_slices, 'plain_every': 2}

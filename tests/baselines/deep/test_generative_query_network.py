@@ -64,7 +64,7 @@ def _draw_image(model, representation, pose, image=None):
     return pixels.transpose(0, 2, 1, 3).reshape(4 * grid[0], 4 * grid[1]), divergences
 
 
-@pytest.mark.parametrize('shared', [False, True])
+@pytest.mark.parametrize('shared', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_mean_image_draws_on_the_canvas_in_every_step(make, batch, shared):
     model = make('gqn', steps=3, shared_cores=shared)
     representation = model.represent(batch.images[:, 2:5], batch.poses[:, 2:5])
