@@ -15,7 +15,6 @@ import numpy as np
 from scipy import optimize
 from skimage.transform import downscale_local_mean
 
-
 from tfp_bruno.registration.components import Components
 
 _FOREGROUND = 0.02

@@ -28,7 +28,7 @@ _ITERATIONS = 5
 
 @dataclasses.dataclass(frozen=True)
 class Registration:
-    """Training subjects in one canonical space.
+    """Subjects in one canonical space.
 
     Attributes:
         space: The canonical space.
@@ -39,6 +39,15 @@ class Registration:
     space: CanonicalSpace
     maps: Sequence[SubjectMap]
     volumes: np.ndarray
+
+    @classmethod
+    def of_maps(
+        cls, images: np.ndarray, voxel_size: Sequence[float], maps: Sequence[SubjectMap], jobs: int = 1
+    ) -> Registration:
+        """Brings subjects `[S, K, H, W]` to the canonical space by maps from `register_subjects`."""
+        space = make_space([subject.frame for subject in maps], images.shape[1:], voxel_size)
+        with joblib.Parallel(jobs) as parallel:
+            return cls(space, maps, _warp(parallel, space, images, maps))
 
 
 def make_space(frames: Sequence[Frame], shape: Sequence[int], voxel_size: Sequence[float]) -> CanonicalSpace:
@@ -53,28 +62,29 @@ def make_space(frames: Sequence[Frame], shape: Sequence[int], voxel_size: Sequen
     return CanonicalSpace(mean_frame(frames), SmoothBasis(shape, voxel_size, _LENGTH * side, _STD * side))
 
 
-def register_subjects(images: np.ndarray, voxel_size: Sequence[float], jobs: int = 1) -> Registration:
+def register_subjects(images: np.ndarray, voxel_size: Sequence[float], jobs: int = 1) -> list[SubjectMap]:
     """Registers subjects to their growing mean: size and place, then a smooth displacement.
 
     Args:
         images: `[S, K, H, W]`, stacks in [0, 1].
         voxel_size: Sides of a voxel along (K, H, W), mm.
         jobs: Number of processes.
+
+    Returns:
+        The map of each subject into the space that `make_space` gives for their frames.
     """
     frames = [Frame.measure(stack) for stack in images]
     space = make_space(frames, images.shape[1:], voxel_size)
     maps = [SubjectMap(frame, space.identity.coefficients) for frame in frames]
     with joblib.Parallel(jobs) as parallel:
-        volumes = _warp(parallel, space, images, maps)
         for rank in _ROUNDS:
-            model = CanonicalModel.fit(space, volumes, rank)
+            model = CanonicalModel.fit(space, _warp(parallel, space, images, maps), rank)
             search = MapSearch(ranks=(rank,), block=_THINNING, iterations=_ITERATIONS)
             maps = parallel(
                 joblib.delayed(_register)(search, model, stack, subject)
                 for stack, subject in zip(images, maps, strict=True)
             )
-            volumes = _warp(parallel, space, images, maps)
-    return Registration(space, maps, volumes)
+    return maps
 
 
 def _register(search: MapSearch, model: CanonicalModel, stack: np.ndarray, subject: SubjectMap) -> SubjectMap:

@@ -34,6 +34,7 @@ class SmoothBasis:
         voxel_size: Sides of a voxel along (K, H, W), mm.
         length: Length scale of the fields, mm.
         std: Standard deviation of the fields, in the unit of the fields.
+        num_modes: Number of eigenfunctions, at most.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class SmoothBasis:
             num_modes: Number of eigenfunctions, fewer if the box has fewer.
         """
         self.shape, self.voxel_size = tuple(shape), np.asarray(voxel_size, float)
-        self.length, self.std = length, std
+        self.length, self.std, self.num_modes = length, std, num_modes
         axes = [_eigenfunctions(size, side / length) for size, side in zip(self.shape, self.voxel_size, strict=True)]
         shares = axes[0][0][:, None, None] * axes[1][0][:, None] * axes[2][0]
         order = np.argsort(-shares, axis=None, kind='stable')[:num_modes]

@@ -87,9 +87,7 @@ class CanonicalSpace(NamedTuple):
         for _ in range(_INVERSION_STEPS):
             moved = [ndimage.map_coordinates(each, start / steps, order=1, mode='nearest') for each in field]
             start = target - np.stack(moved)
-        fine = [
-            _upsampled(each.astype(np.float32), coarse, stack.shape) for each in start
-        ]
+        fine = [_upsampled(each.astype(np.float32), coarse, stack.shape) for each in start]
         points = [self.frame.to(subject.frame, each, axis) for axis, each in enumerate(fine)]
         return ndimage.map_coordinates(stack, points, np.float32, order=1)
 

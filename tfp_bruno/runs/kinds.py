@@ -8,7 +8,9 @@ import tf_keras
 from tfp_bruno.baselines import deep
 from tfp_bruno.contracts import CompletionModel, RunInfo
 from tfp_bruno.data import DatasetDefinition
-from tfp_bruno.models import ConditionalBruno, ModelSettings, build_model
+from tfp_bruno.models import ConditionalBruno, DisplacedPoses, ModelSettings, build_model
+from tfp_bruno.registration import MapFinder
+from tfp_bruno.runs.mapped_model import MappedModel
 from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
 from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings, TrainingSettings
@@ -24,22 +26,29 @@ class Kind(NamedTuple):
         training: Class of the settings of its training.
         build: Returns a trainable model; takes its settings, the number of slices of a training sequence, a seed, and
             a model to share weights with, or None.
-        wrap: Returns the `CompletionModel`; takes the model, its settings, the objective of its training, the dataset
-            and the training data.
+        wrap: Returns the `CompletionModel`; takes the model, its settings, the objective of its training, the dataset,
+            the training data, and the finder of maps of a model of a canonical volume, else None.
     """
 
     settings: type
     training: Any
     build: Callable[[Any, int, int, Any], Any]
-    wrap: Callable[[Any, Any, Any, DatasetDefinition, RunInfo], CompletionModel]
+    wrap: Callable[[Any, Any, Any, DatasetDefinition, RunInfo, MapFinder | None], CompletionModel]
 
 
 def _wrap_bruno(
-    model: ConditionalBruno, settings: ModelSettings, objective: Any, definition: DatasetDefinition, info: RunInfo
+    model: ConditionalBruno,
+    settings: ModelSettings,
+    objective: Any,
+    definition: DatasetDefinition,
+    info: RunInfo,
+    finder: MapFinder | None,
 ) -> TrainedModel:
     del objective
     tail = 'Gaussian' if settings.df is None else 'Student-t'
     name = f'bruno ({info.preset}: {settings.process}, {tail})'
+    if finder is not None and isinstance(settings.pose, DisplacedPoses):
+        return MappedModel(model, definition, name, info, finder, settings.pose.control_size, settings.sampling)
     return TrainedModel(model, definition, name, info, settings.sampling)
 
 
@@ -52,9 +61,14 @@ def _baseline(name: str, settings_class: type, model_class: Callable[[Any], deep
         return model_class(settings)
 
     def wrap(
-        model: deep.ContextModel, settings: Any, objective: BoundSettings, definition: DatasetDefinition, info: RunInfo
+        model: deep.ContextModel,
+        settings: Any,
+        objective: BoundSettings,
+        definition: DatasetDefinition,
+        info: RunInfo,
+        finder: MapFinder | None,
     ) -> TrainedBaseline:
-        del settings
+        del settings, finder
         return TrainedBaseline(model, definition, f'{name} ({info.preset})', info, objective.last_std)
 
     return Kind(settings_class, TrainingSettings[BoundSettings], build_seeded, wrap)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.data.plain_text import check_run_name
 from tfp_bruno.errors import UserError
+from tfp_bruno.models import ModelSettings
+from tfp_bruno.registration import MapFinder
 from tfp_bruno.runs.kinds import KINDS, build, kind_of
 from tfp_bruno.runs.training_settings import TrainingSettings
 from tfp_bruno.runs.weights import fingerprint, newest_weights
@@ -66,6 +69,11 @@ class Run:
     def weights(self) -> pathlib.Path:
         """Prefix of the newest averaged weights, a TensorFlow checkpoint."""
         return newest_weights(self.folder / 'weights')
+
+    @property
+    def registration(self) -> pathlib.Path:
+        """What finds the map of a new subject, see `registration.MapFinder`; only of models of a canonical volume."""
+        return self.folder / 'registration.npz'
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -149,7 +157,9 @@ def read_run(folder: str | os.PathLike) -> Run:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
         # Runs without these settings measured their learning curve on test subjects.
-        values['training'] = {'validation_share': 0.0, 'keep_best': False, **values['training']}
+        values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **values['training']}
+        if kind.settings is ModelSettings:
+            values['model'] = {'pose': {'architecture': 'one_hot'}, **values['model']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(
@@ -193,7 +203,18 @@ def load(run_dir: str | os.PathLike) -> CompletionModel:
         raise UserError(f'{weights}: cannot be restored ({reason}); resume the training, or start it again.') from error
     # Of the weights that were read: a training may have written others since.
     info = dataclasses.replace(run.info, weights=fingerprint(weights))
-    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info)
+    run = dataclasses.replace(run, info=info)
+    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info, _read_finder(run))
+
+
+def _read_finder(run: Run) -> MapFinder | None:
+    """Returns the finder of a run's maps; None if its model has one-hot poses."""
+    if getattr(run.model, 'grid', None) is None:
+        return None
+    try:
+        return MapFinder.load(run.registration)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f'{run.registration}: cannot be read ({error!s:.100}); train the run again.') from error
 
 
 def _info_of_folder(folder: pathlib.Path) -> dict[str, str]:

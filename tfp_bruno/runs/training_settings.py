@@ -130,6 +130,8 @@ class TrainingSettings(Generic[Objective]):
             left out. Does not apply where the split of the data has validation subjects.
         keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, not the
             last ones. Without validation subjects it hands on the last ones.
+        context_sets: Number of sets of contexts of the training subjects, from which their maps are found; for a model
+            of a canonical volume.
         seed: Seed of weights and data, of 31 bits as TensorFlow takes them.
         objective: `ObjectiveSettings`, or `BoundSettings` of a deep baseline.
         augmentation: Random changes of the training volumes.
@@ -151,6 +153,7 @@ class TrainingSettings(Generic[Objective]):
     evaluate_every: Count = 100
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
     keep_best: bool = False
+    context_sets: Count = 1500
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]

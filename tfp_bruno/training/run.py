@@ -14,22 +14,20 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.data import Population
-from tfp_bruno.data.encoding import one_hot_poses
 from tfp_bruno.errors import UserError, warn
-from tfp_bruno.runs import AugmentationSettings, Run, TrainingSettings
+from tfp_bruno.runs import Run, TrainingSettings
 from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
-from tfp_bruno.training.sequences import make_sequences
-from tfp_bruno.training.start import StartCache, settings_of_start, starting_volumes
+from tfp_bruno.training.start import StartCache, settings_of_start
 from tfp_bruno.training.stopping import StopRequest, TrainingStoppedError, catch_signals
+from tfp_bruno.training.subjects import TrainingSubjects, make_subjects
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = ['HeldOut', 'choose_strategy', 'train_run']
 
 _HELD_OUT_BATCHES = 6
-_HELD_OUT_SEED = 12345
 _MOST_ROLLBACKS = 5
 
 
@@ -65,8 +63,7 @@ def train_run(
             f'`micro_batches={settings.micro_batches}`.'
         )
     train = population.subset('train').images
-    poses = one_hot_poses(np.arange(run.definition.num_slices), run.definition.num_slices)
-    spacing = run.definition.slice_spacing, run.definition.pixel_spacing, run.definition.pixel_spacing
+    subjects = make_subjects(run, train, cache_dir)
     trainer = Trainer(run.model, settings, strategy)
     checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
     step = checkpoints.restore(trainer.restore)
@@ -82,16 +79,16 @@ def train_run(
         )
     else:
         curve.cut(0)
-        _start(trainer, run, train, spacing, poses, cache_dir)
+        _start(trainer, run, train, subjects, cache_dir)
     held_out = None
     if 'validation' in population.splits:
-        held_out = HeldOut(population.subset('validation').images, settings, spacing)
+        held_out = HeldOut(subjects.held_out(population.subset('validation').images), settings)
     else:
         logging.info('There are no validation subjects: the held-out loss is not measured.')
     with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
         for rollbacks in range(_MOST_ROLLBACKS + 1):
             try:
-                sequences = _sequences(train, settings, spacing, int(trainer.step))
+                sequences = subjects.sequences(int(trainer.step))
                 _loop(run, trainer, sequences, held_out, checkpoints, stop)
                 return
             except FloatingPointError as error:
@@ -126,17 +123,14 @@ def choose_strategy(devices: str) -> tf.distribute.Strategy:
 class HeldOut:
     """The loss on a few fixed batches of subjects that are not trained on, without augmentation."""
 
-    def __init__(self, images: np.ndarray, settings: TrainingSettings, spacing: Sequence[float]) -> None:
+    def __init__(self, sequences: tf.data.Dataset, settings: TrainingSettings) -> None:
         """Defines the batches.
 
         Args:
-            images: float32 `[S, K, H, W]` in [0, 1].
+            sequences: Batches of sequences; the first ones are taken.
             settings: Settings of the training.
-            spacing: Distance between voxels along (K, H, W), mm.
         """
-        self._sequences = make_sequences(
-            images, settings.sequence_length, settings.batch_size, spacing, AugmentationSettings(), _HELD_OUT_SEED
-        )
+        self._sequences = sequences
         self._task: Any = make_task(settings)
         self._batches: list[tuple[tf.Tensor, tf.Tensor]] = []
         self._measure: Any = None
@@ -154,18 +148,15 @@ def _start(
     trainer: Trainer,
     run: Run,
     images: np.ndarray,
-    spacing: Sequence[float],
-    poses: np.ndarray,
+    subjects: TrainingSubjects,
     cache_dir: str | os.PathLike | None,
 ) -> None:
     """Starts the model of a trainer in closed form, or reads that start from the cache."""
     settings = trainer.settings
 
     def start() -> None:
-        volumes, subjects = starting_volumes(
-            images, settings.start_volumes, spacing, settings.augmentation, settings.seed
-        )
-        trainer.initialize(volumes, poses, subjects, overwrite_volumes=True)
+        volumes, numbers = subjects.volumes()
+        trainer.initialize(volumes, subjects.poses, numbers, overwrite_volumes=True)
 
     if cache_dir is None or not settings.start_volumes:
         start()
@@ -177,21 +168,6 @@ def _start(
     else:
         start()
         cache.write(key, trainer.model.variables)
-
-
-def _sequences(images: np.ndarray, settings: TrainingSettings, spacing: Sequence[float], step: int) -> tf.data.Dataset:
-    """Returns the batches of a run from a step on."""
-    return make_sequences(
-        images,
-        settings.sequence_length,
-        settings.batch_size,
-        spacing,
-        settings.augmentation,
-        settings.seed,
-        settings.common_slices,
-        plain_every=make_task(settings).prior_every,
-        first_step=step,
-    )
 
 
 def _loop(

@@ -57,6 +57,16 @@ class LikelihoodTask:
         """
         initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
 
+    def num_contexts_at(self, step: int) -> int:
+        """Returns the number of contexts of a step, drawn from the seed and the step."""
+        objective = self.settings.objective
+        if self.prior_every and step % self.prior_every == 0:
+            return 0
+        most = min(objective.max_contexts, self.settings.sequence_length - 1)
+        least = 1 if self.prior_every else 0
+        drawn = np.random.default_rng([self.settings.seed, step]).random() ** objective.context_power
+        return min(least + int((most + 1 - least) * drawn), most)
+
     def schedule(self, progress: float, step: int) -> dict[str, float]:
         """Returns the scheduled values of a step, by name.
 
@@ -64,27 +74,25 @@ class LikelihoodTask:
             progress: Share of the run that is done, in [0, 1].
             step: Number of steps taken.
         """
-        is_prior = self.prior_every > 0 and step % self.prior_every == 0
-        return {'learning_rate': learning_rate_at(progress, step, self.settings), 'is_prior': float(is_prior)}
+        return {
+            'learning_rate': learning_rate_at(progress, step, self.settings),
+            'num_contexts': float(self.num_contexts_at(step)),
+        }
 
     def draw_loss(self, model: ConditionalBruno, schedule: dict[str, tf.Tensor], seed: tf.Tensor) -> Loss:
-        """Draws the number of contexts of a step, and returns its loss.
+        """Returns the loss of a step.
 
         Args:
             model: The model.
             schedule: Scalars, see `schedule`.
-            seed: Stateless seed of the step, int32 `[2]`.
+            seed: Without effect.
         """
-        objective = self.settings.objective
-        most = min(objective.max_contexts, self.settings.sequence_length - 1)
-        least = 1 if objective.prior_every else 0
-        drawn = tf.random.stateless_uniform([], seed) ** objective.context_power
-        num_contexts = tf.minimum(least + tf.cast((most + 1.0 - least) * drawn, tf.int32), most)
-        num_contexts = tf.where(schedule['is_prior'] > 0.0, 0, num_contexts)
+        del seed
+        num_contexts = tf.cast(schedule['num_contexts'], tf.int32)
 
         def loss(images: tf.Tensor, poses: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             poses = poses[0] if self.settings.common_slices else poses
-            return training_loss(model, images, poses, objective, num_contexts)
+            return training_loss(model, images, poses, self.settings.objective, num_contexts)
 
         return loss
 

@@ -1,0 +1,125 @@
+"""Finds the maps of new subjects: everything that this needs of the training subjects, in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import joblib
+import numpy as np
+
+from tfp_bruno.registration.canonical_model import CanonicalModel
+from tfp_bruno.registration.frames import Frame, FrameFinder
+from tfp_bruno.registration.groupwise import Registration
+from tfp_bruno.registration.map_search import FoundMap, MapSearch
+from tfp_bruno.registration.smooth_basis import SmoothBasis
+from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
+
+__all__ = ['MapFinder', 'find_maps']
+
+# Grey levels and components are stored with this precision.
+_STORED = np.float16
+
+
+@dataclasses.dataclass(frozen=True)
+class MapFinder:
+    """Finds the map of a subject from slices of it: first its frame, then its displacement.
+
+    Attributes:
+        frames: Finds the frame.
+        model: Appearance in the canonical volume, with the components that the search uses.
+        search: Finds the displacement.
+    """
+
+    frames: FrameFinder
+    model: CanonicalModel
+    search: MapSearch
+
+    @classmethod
+    def fit(cls, images: np.ndarray, registration: Registration) -> MapFinder:
+        """Returns the finder of new subjects like those that were registered.
+
+        Args:
+            images: `[S, K, H, W]`, stacks of the registered subjects.
+            registration: Their registration.
+        """
+        search = MapSearch()
+        model = CanonicalModel.fit(registration.space, registration.volumes, max(search.ranks))
+        frames = FrameFinder.fit(images, [subject.frame for subject in registration.maps])
+        # As after saving and loading: a training and its run find the same maps.
+        return cls.from_arrays(cls(frames, model, search).to_arrays())
+
+    @property
+    def space(self) -> CanonicalSpace:
+        """The canonical space."""
+        return self.model.space
+
+    def find(self, images: np.ndarray, slices: Sequence[int] | np.ndarray) -> FoundMap:
+        """Returns the map of a subject.
+
+        Args:
+            images: `[n, H, W]`, slices in [0, 1]. Without slices, or if all are black, the map is that of a subject
+                that lies as the canonical volume does, with the prior's covariance.
+            slices: `[n]`, their positions in the stack.
+        """
+        slices = np.asarray(slices, float).reshape(-1)
+        frame = self.frames.find(images, slices)
+        if frame is self.frames.mean_frame:
+            subject = self.space.identity
+            return FoundMap(subject, np.zeros(0), np.eye(subject.coefficients.size), 0.0)
+        return self.search.find(self.model, np.asarray(images, np.float32), slices, frame)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the finder as arrays by name."""
+        space, frames = self.space, self.frames
+        basis = space.basis
+        return {
+            'frame': np.stack(space.frame),
+            'voxel_size': basis.voxel_size,
+            'length_and_std': np.array([basis.length, basis.std]),
+            'num_modes': np.array(basis.num_modes),
+            'frame_root': frames.root,
+            'frame_volumes': frames.volumes.astype(_STORED),
+            'mean': self.model.mean.astype(_STORED),
+            'loadings': self.model.loadings.astype(_STORED),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Any) -> MapFinder:
+        """Returns the finder of arrays by name, see `to_arrays`."""
+        mean = np.asarray(arrays['mean'], np.float32)
+        frame = Frame(*np.asarray(arrays['frame'], float))
+        length, std = map(float, arrays['length_and_std'])
+        basis = SmoothBasis(mean.shape, arrays['voxel_size'], length, std, int(arrays['num_modes']))
+        finder = FrameFinder(
+            frame, arrays['frame_root'], np.asarray(arrays['frame_volumes'], np.float32), mean.shape[1:]
+        )
+        model = CanonicalModel(CanonicalSpace(frame, basis), mean, np.asarray(arrays['loadings'], np.float32))
+        return cls(finder, model, MapSearch())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> MapFinder:
+        """Reads a finder from a file of `numpy.savez`."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls.from_arrays(dict(arrays))
+
+
+def find_maps(images: np.ndarray, slices: Sequence[np.ndarray], finder: MapFinder, jobs: int = 1) -> list[SubjectMap]:
+    """Returns the map that is found from each set of contexts.
+
+    Args:
+        images: `[S, K, H, W]` in [0, 1].
+        slices: Slice numbers of each set, arrays of integers; set i is of subject i modulo S.
+        finder: Finds the maps.
+        jobs: Number of processes.
+    """
+    return joblib.Parallel(jobs)(
+        joblib.delayed(_find)(finder, images[number % len(images)][chosen], chosen)
+        for number, chosen in enumerate(slices)
+    )
+
+
+def _find(finder: MapFinder, images: np.ndarray, slices: np.ndarray) -> SubjectMap:
+    return finder.find(images, slices).subject

@@ -1,0 +1,111 @@
+"""Sets of contexts of the training subjects, with the map that is found from each, and sequences drawn from them.
+
+A model is trained on the maps that it will have later: those found from a few contexts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_bruno.data.encoding import add_level_noise
+from tfp_bruno.registration import MapFinder, SubjectMap
+from tfp_bruno.runs.slice_places import slice_poses
+
+__all__ = ['ContextSets', 'draw_contexts', 'make_mapped_sequences']
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextSets:
+    """Sets of contexts; the subjects, in order, take turns.
+
+    Attributes:
+        slices: Slice numbers of the contexts of each set.
+        maps: The map that is found from each set.
+    """
+
+    slices: Sequence[np.ndarray]
+    maps: Sequence[SubjectMap]
+
+    def of_size(self, count: int) -> np.ndarray:
+        """Returns the indices of the sets of so many contexts, or else of those with the nearest number."""
+        sizes = np.array([len(slices) for slices in self.slices])
+        return np.flatnonzero(np.abs(sizes - count) == np.abs(sizes - count).min())
+
+
+def draw_contexts(num_slices: int, counts: Sequence[int], seed: int) -> list[np.ndarray]:
+    """Draws sets of contexts at random: one in each of as many equal parts of the stack, in random order.
+
+    Args:
+        num_slices: K.
+        counts: Number of contexts of each set.
+        seed: Seed of all sets.
+
+    Returns:
+        Slice numbers of each set.
+    """
+    sets = []
+    for number, count in enumerate(counts):
+        rng = np.random.default_rng([seed, number])
+        edges = np.linspace(0, num_slices, count + 1)
+        sets.append(rng.permutation(np.minimum(rng.uniform(edges[:-1], edges[1:]).astype(int), num_slices - 1)))
+    return sets
+
+
+def make_mapped_sequences(
+    images: np.ndarray,
+    sets: ContextSets,
+    finder: MapFinder,
+    control_size: int,
+    sequence_length: int,
+    batch_size: int,
+    num_contexts_at: Callable[[int], int],
+    seed: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Draws endless batches of sequences: the contexts of a set first, then other slices of the subject at random.
+
+    Intensities have uniform noise within one of 256 grey levels. The batch of a step depends on the seed and the step
+    alone.
+
+    Args:
+        images: float32 `[S, K, H, W]` in [0, 1].
+        sets: Sets of contexts of these subjects.
+        finder: Gives the canonical space.
+        control_size: Number of control points of a pose along each side of a slice.
+        sequence_length: Slices of a sequence, M.
+        batch_size: Number of sequences in a batch.
+        num_contexts_at: Number of contexts of a step. With 0, subjects have the map of the canonical volume.
+        seed: Seed of all sequences.
+        first_step: Step of the first batch.
+
+    Returns:
+        Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 poses `[batch_size, M, P]`.
+    """
+    num_slices, (height, width) = images.shape[1], images.shape[2:]
+    identity, pose_size = finder.space.identity, 12 + 3 * control_size**2
+    nothing = np.zeros(0, int)
+
+    def draw(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([seed, int(index)])
+        count = num_contexts_at(int(index) // batch_size)
+        chosen = rng.choice(sets.of_size(count))
+        contexts, subject = (sets.slices[chosen], sets.maps[chosen]) if count else (nothing, identity)
+        targets = rng.permutation(np.setdiff1d(np.arange(num_slices), contexts))
+        slices = np.concatenate([contexts, targets])[:sequence_length]
+        drawn = np.asarray(images[chosen % len(images)][slices], np.float32)
+        noisy = add_level_noise(drawn, rng.random(drawn.shape, np.float32))
+        return noisy[..., None], slice_poses(finder.space, subject, slices, control_size)
+
+    @tf.autograph.experimental.do_not_convert
+    def draw_tensors(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        drawn, poses = tf.numpy_function(draw, [index], [tf.float32, tf.float32], stateful=False)
+        drawn = tf.ensure_shape(drawn, [sequence_length, height, width, 1])
+        return drawn, tf.ensure_shape(poses, [sequence_length, pose_size])
+
+    sequences = tf.data.Dataset.counter(first_step * batch_size)
+    sequences = sequences.map(draw_tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return sequences.batch(batch_size, drop_remainder=True).prefetch(4)

@@ -1,0 +1,196 @@
+"""The training subjects as a training takes them: the volumes of the start, and sequences of slices."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tfp_bruno.data.atomic import replacing
+from tfp_bruno.data.encoding import add_level_noise, one_hot_poses
+from tfp_bruno.errors import UserError
+from tfp_bruno.registration import Frame, MapFinder, Registration, SubjectMap, find_maps, register_subjects
+from tfp_bruno.runs import AugmentationSettings, Run
+from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
+from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.start import starting_volumes
+from tfp_bruno.training.tasks import make_task
+
+__all__ = ['MappedSubjects', 'StackSubjects', 'TrainingSubjects', 'make_subjects']
+
+_HELD_OUT_SEED = 12345
+_HELD_OUT_CONTEXTS = 4
+# To be raised whenever registration or search of maps change.
+_FORMAT = 1
+
+
+class TrainingSubjects(Protocol):
+    """Subjects of a training."""
+
+    @property
+    def poses(self) -> np.ndarray:
+        """Poses of the slices of a volume of the start, float32 `[K, P]`."""
+        ...
+
+    def volumes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the volumes of the closed-form start `[N, K, H, W, 1]`, and the subject of each, `[N]`."""
+        ...
+
+    def sequences(self, first_step: int) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on, see `make_sequences`."""
+        ...
+
+    def held_out(self, images: np.ndarray) -> tf.data.Dataset:
+        """Returns batches of sequences of other subjects `[S, K, H, W]`, not augmented."""
+        ...
+
+
+def make_subjects(run: Run, images: np.ndarray, cache_dir: str | os.PathLike | None) -> TrainingSubjects:
+    """Returns the training subjects of a run.
+
+    Args:
+        run: The run.
+        images: float32 `[S, K, H, W]` in [0, 1].
+        cache_dir: Folder in which a registration is kept for the next run; `None` keeps none.
+    """
+    if getattr(run.model, 'grid', None) is None:
+        return StackSubjects(run, images)
+    return MappedSubjects(run, images, None if cache_dir is None else pathlib.Path(cache_dir))
+
+
+class StackSubjects:
+    """Subjects whose slices are known by their numbers in the stack."""
+
+    def __init__(self, run: Run, images: np.ndarray) -> None:
+        """Takes the subjects `[S, K, H, W]` of a run."""
+        self._settings, self._images = run.training, images
+        self._spacing = _voxel_size(run)
+        num_slices = run.definition.num_slices
+        self.poses = one_hot_poses(np.arange(num_slices), num_slices)
+
+    def volumes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the subjects and augmented copies of them, see `starting_volumes`."""
+        settings = self._settings
+        return starting_volumes(
+            self._images, settings.start_volumes, self._spacing, settings.augmentation, settings.seed
+        )
+
+    def sequences(self, first_step: int) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on."""
+        settings = self._settings
+        return make_sequences(
+            self._images,
+            settings.sequence_length,
+            settings.batch_size,
+            self._spacing,
+            settings.augmentation,
+            settings.seed,
+            settings.common_slices,
+            plain_every=make_task(settings).prior_every,
+            first_step=first_step,
+        )
+
+    def held_out(self, images: np.ndarray) -> tf.data.Dataset:
+        """Returns batches of sequences of other subjects, not augmented."""
+        length, size = self._settings.sequence_length, self._settings.batch_size
+        return make_sequences(images, length, size, self._spacing, AugmentationSettings(), _HELD_OUT_SEED)
+
+
+class MappedSubjects:
+    """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run."""
+
+    def __init__(self, run: Run, images: np.ndarray, cache_dir: pathlib.Path | None) -> None:
+        """Registers the subjects `[S, K, H, W]` of a run."""
+        self._settings, self._images, self._model = run.training, images, run.model
+        self._cache = None if cache_dir is None else cache_dir / 'maps'
+        self._jobs = os.cpu_count() or 1
+        self.poses = np.zeros((run.definition.num_slices, run.model.pose_size), np.float32)
+        logging.info('Registering %d subjects.', len(images))
+        voxel_size = _voxel_size(run)
+        maps = self._cached(
+            f'registration-{_fingerprint(images, voxel_size)}',
+            lambda: register_subjects(images, voxel_size, self._jobs),
+        )
+        self._registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
+        if run.registration.exists():
+            self._finder = MapFinder.load(run.registration)
+        else:
+            self._finder = MapFinder.fit(images, self._registration)
+            with replacing(run.registration) as path:
+                np.savez(path, **self._finder.to_arrays())
+        self._task: Any = make_task(run.training)
+
+    def volumes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the subjects in the canonical volume."""
+        volumes = self._registration.volumes
+        noise = np.random.default_rng(self._settings.seed).random(volumes.shape, np.float32)
+        return add_level_noise(volumes, noise)[..., np.newaxis], np.arange(len(volumes))
+
+    def sequences(self, first_step: int) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on."""
+        steps = (self._task.num_contexts_at(step) for step in range(10 * self._settings.context_sets))
+        counts = [count for count in steps if count][: self._settings.context_sets]
+        return self._sequences(self._images, counts, self._settings.seed, self._task.num_contexts_at, first_step)
+
+    def held_out(self, images: np.ndarray) -> tf.data.Dataset:
+        """Returns batches of sequences of other subjects, with four contexts."""
+        count = min(_HELD_OUT_CONTEXTS, self._settings.sequence_length - 1)
+        return self._sequences(images, [count] * 2 * len(images), _HELD_OUT_SEED, lambda step: count, 0)
+
+    def _sequences(
+        self, images: np.ndarray, counts: list[int], seed: int, num_contexts_at: Any, first_step: int
+    ) -> tf.data.Dataset:
+        logging.info('Finding maps from %d sets of contexts.', len(counts))
+        slices = draw_contexts(images.shape[1], counts, seed)
+        find = functools.partial(find_maps, images, slices, self._finder, self._jobs)
+        sets = ContextSets(slices, self._cached(f'contexts-{_fingerprint(images, [counts, seed])}', find))
+        settings = self._settings
+        return make_mapped_sequences(
+            images,
+            sets,
+            self._finder,
+            self._model.pose.control_size,
+            settings.sequence_length,
+            settings.batch_size,
+            num_contexts_at,
+            seed,
+            first_step,
+        )
+
+    def _cached(self, name: str, find: Callable[[], Sequence[SubjectMap]]) -> Sequence[SubjectMap]:
+        """Returns maps from the cache, or finds them."""
+        path = None if self._cache is None else self._cache / f'{name}.npz'
+        if path is not None and path.exists():
+            with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as arrays:
+                pairs = zip(arrays['frames'], arrays['coefficients'], strict=True)
+                return [SubjectMap(Frame(*frame), coefficients) for frame, coefficients in pairs]
+        maps = find()
+        if path is not None:
+            frames, coefficients = np.stack([each.frame for each in maps]), np.stack([each[1] for each in maps])
+            try:
+                with replacing(path) as temporary:
+                    np.savez(temporary, frames=frames, coefficients=coefficients)
+            except UserError as error:
+                logging.warning('The maps of the subjects are not cached: %s', error)
+        return maps
+
+
+def _voxel_size(run: Run) -> tuple[float, float, float]:
+    definition = run.definition
+    return definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
+
+
+def _fingerprint(images: np.ndarray, settings: Any) -> str:
+    """Returns a hash of images and of the settings of what is made of them."""
+    content = hashlib.blake2b(np.ascontiguousarray(images).data, digest_size=16)
+    content.update(repr([_FORMAT, settings]).encode())
+    return content.hexdigest()
