@@ -182,11 +182,12 @@ class PoseDependence:
         smallest = _JITTER * dtype_util.eps(self.dtype) if self._jitter is None else self._jitter
         return tf.maximum(1.0 - correlation, tf.constant(smallest, self.dtype))
 
-    def _assert_not_singular(self, is_singular: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        """Returns `value`; an error at run time where the correlation between the steps cannot be factorised."""
+    def _assert_not_singular(self, is_singular: tf.Tensor) -> None:
+        """Stops with an error at run time where the correlation between the steps cannot be factorised."""
         message = (
             f'The correlation between the steps is not positive definite in {self.dtype.name}: check `kernel`, '
             '`correlation` and `constant_share`, or give a larger `jitter`.'
         )
-        with tf.control_dependencies([tf.debugging.assert_equal(is_singular, False, message=message)]):
-            return tf.identity(value)
+        # Not a control dependency of the factors: a `tf.function` runs its assertions anyway, and computes factors that
+        # depend on one again for every method that is called in it.
+        tf.debugging.assert_equal(is_singular, False, message=message)

@@ -188,7 +188,8 @@ class FactorProcess(PoseDependence, Process):
         """Returns the Cholesky factor of R; an error where it has none."""
         factor = tf.linalg.cholesky(correlation)
         is_singular = tf.reduce_all(tf.math.is_finite(correlation)) & ~tf.reduce_all(tf.math.is_finite(factor))
-        return self._assert_not_singular(is_singular, factor)
+        self._assert_not_singular(is_singular)
+        return factor
 
     def _whiten(
         self, value: tf.Tensor, poses: tf.Tensor, weights: tf.Tensor | None

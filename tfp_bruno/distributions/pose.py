@@ -185,9 +185,8 @@ class PoseProcess(PoseDependence, Process):
             deviations = zero_missing(deviations, weights)
         exact = decompose(self._own_similarity(poses, weights))
         spectrum, dimension = exact.cast(self.dtype), self._dimension()[0]
-        smallest = expand_groups(tf.reduce_min(spectrum.values, axis=-1, keepdims=True), dimension)
-        is_singular = tf.reduce_any(correlation * smallest + noise <= 0.0)
-        scales = self._assert_not_singular(is_singular, spectrum.scales(correlation, noise, dimension))
+        scales = spectrum.scales(correlation, noise, dimension)
+        self._assert_not_singular(tf.reduce_min(scales) <= 0.0)
         rotated = spectrum.rotate(deviations)
         solved = spectrum.solve(rotated, scales, correlation)
         steps = tf.cast(ps.shape(value)[-2], self.dtype)
