@@ -54,7 +54,7 @@ def displaced_pose(matrix: ArrayLike, displacement: ArrayLike) -> np.ndarray:
     shape = displacement.shape[-3:]
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise ValueError(f'`displacement` has shape {displacement.shape}, not [..., 3, n, n]; give three components.')
-    flat = displacement.reshape(*displacement.shape[:-3], -1)
+    flat = displacement.reshape(*displacement.shape[:-3], int(np.prod(shape)))
     try:
         batch = np.broadcast_shapes(affine.shape[:-1], flat.shape[:-1])
     except ValueError:
