@@ -319,30 +319,11 @@ def test_built_model_starts_from_the_moments_of_canonical_volumes(pose):
     np.testing.assert_allclose(latents, ratio * deviation, atol=1e-3)
 
 
-def test_latents_of_an_untrained_flow_are_logits_in_the_order_of_pixels():
-    flow = ConditionalRealNVP((*SIZE, 1), 3, FLOW, pixel_latents=True, dtype=tf.float64)
-    images = images_of(19, 2)
-    latents, _ = flow.inverse_and_log_det(images, np.eye(3)[:2])
-    np.testing.assert_allclose(np.reshape(latents, images.shape), flow.logit(images), atol=1e-10)
-    np.testing.assert_allclose(flow.without_couplings(flow.logit(images)), latents, atol=1e-10)
-
-
-def test_checkpoint_restores_the_order_of_pixels(tmp_path):
-    flows = [ConditionalRealNVP((*SIZE, 1), 3, FLOW, pixel_latents=True, seed=seed) for seed in (1, 2)]
-    path = tf.train.Checkpoint(flow=flows[0]).write(str(tmp_path / 'flow'))
-    tf.train.Checkpoint(flow=flows[1]).read(path).assert_consumed()
-    images = images_of(20, 2).astype(np.float32)
-    latents = [flow.inverse(images, conditional_input=np.eye(3, dtype=np.float32)[:2]) for flow in flows]
-    np.testing.assert_array_equal(*latents)
-    np.testing.assert_allclose(np.reshape(latents[1], images.shape), flows[1].logit(images), atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
         (lambda: ModelSettings((*SIZE, 1), SLICES, 'pose', FLOW, AffinePoses()), 'needs `process` factor'),
         (lambda: ModelSettings((*SIZE, 2), SLICES, 'factor', FLOW, DisplacedPoses()), 'images of one channel'),
-        (lambda: ConditionalRealNVP((*SIZE, 1), 3, 'real_nvp', pixel_latents=True), '`pixel_latents` needs'),
         (lambda: VolumeLoadings(tf.zeros([3, 8, 9, 2]), AffineGrid(SIZE)), r'`volume` has shape \(3, 8, 9, 2\)'),
     ],
 )
