@@ -116,15 +116,14 @@ def at(poses):
     return {'bijector_kwargs': {'conditional_input': poses}}
 
 
-@pytest.fixture(scope='module')
-def pair():
+@pytest.fixture(scope='module', params=[False, True], ids=['latents of the flow', 'latents of pixels'])
+def pair(request):
     """The one-hot model after its start, and the model over the grid of its planes with the same weights."""
     shape = (*SIZE, 1)
     one_hot = build_model(ModelSettings(shape, SLICES, 'factor', FLOW, factors=FACTORS), num_steps=3)
-    # Couplings and the order of latent vectors are those of the other model.
     grid = PlaneGrid(SLICES, SIZE)
     flows = [
-        ConditionalRealNVP(shape, SLICES, FLOW, make_pose_encoder, pixel_latents=True)
+        ConditionalRealNVP(shape, SLICES, FLOW, make_pose_encoder, pixel_latents=request.param)
         for make_pose_encoder in (None, lambda: PlacePoseEncoder(8, grid, SLICES, 1.0))
     ]
     rng = np.random.default_rng(2)
@@ -298,6 +297,17 @@ def test_gradient_reaches_poses_but_not_the_loadings(model):
 def test_kernel_at_planes_is_that_of_slices(pair):
     matrices = [each.distribution.kernel.matrix(ONE_HOT, ONE_HOT) for each in pair]
     np.testing.assert_allclose(*matrices, atol=1e-5)
+
+
+def test_checkpoint_restores_volumes(tmp_path):
+    place = ModelSettings((*SIZE, 1), SLICES, 'factor', FLOW, AffinePoses(), factors=FACTORS)
+    models = [build_model(place, num_steps=3, seed=seed) for seed in (1, 2)]
+    assert not models[0].distribution.trainable_variables
+    initialize_model(models[0], make_volumes(), None)
+    path = tf.train.Checkpoint(model=models[0]).write(str(tmp_path / 'model'))
+    tf.train.Checkpoint(model=models[1]).read(path).assert_consumed()
+    images, poses = images_of(21, 3).astype(np.float32), affine_pose(rigid_matrices(22, 3))
+    np.testing.assert_array_equal(*[each.log_prob(images, **at(poses)) for each in models])
 
 
 @pytest.mark.parametrize('pose', [AffinePoses(), DisplacedPoses(control_size=4)])
