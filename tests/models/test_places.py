@@ -234,6 +234,16 @@ def test_batch_of_subjects_at_different_poses_is_each_subject_by_itself(model):
     assert sample.shape == (3, 2, 2, *SIZE, 1)
 
 
+def test_missing_contexts_are_ignored(model):
+    poses, images = rigid_poses(grid_of(model), 23, 8).reshape(2, 4, -1), images_of(24, 2, 4)
+    is_missing = np.array([[False, False, True], [True, False, False]])
+    some = model.posterior(images[:, :3], poses[:, :3], 1, is_missing).mean_image(poses[:, 3:])
+    for index in range(2):
+        seen = ~is_missing[index]
+        alone = model.posterior(images[index, :3][seen], poses[index, :3][seen], 1).mean_image(poses[index, 3:])
+        np.testing.assert_allclose(some[index], alone, rtol=1e-9)
+
+
 def test_graph_mode_matches_eager_mode():
     grid = GRIDS['affine']
     process, poses = place_model(grid).distribution, rigid_poses(grid, 12, 8).reshape(2, 4, -1)
