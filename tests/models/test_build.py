@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfp_bruno.bijectors import RealNVPSettings
-from tfp_bruno.models import ModelSettings, build_model
+from tfp_bruno.models import AffinePoses, DisplacedPoses, ModelSettings, OneHotPoses, build_model
 from tfp_bruno.settings import structure
 
 POSES = np.eye(6, dtype=np.float32)[:4]
@@ -43,6 +43,16 @@ def test_settings_of_another_flow_round_trip_through_json():
     values = json.loads(json.dumps(dataclasses.asdict(settings)))
     assert values['flow']['architecture'] == 'real_nvp'
     assert structure(ModelSettings, values, 'run.json') == settings
+
+
+@pytest.mark.parametrize(
+    ('pose', 'size'), [(OneHotPoses(), 6), (AffinePoses(pixel_size=0.5), 12), (DisplacedPoses(4, (-0.25, 0.25)), 60)]
+)
+def test_settings_of_poses_round_trip_through_json(pose, size):
+    settings = ModelSettings((8, 8, 1), 6, pose=pose)
+    assert settings.pose_size == size
+    values = json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert structure(ModelSettings, values, 'run.json', complete=True) == settings
 
 
 def test_image_shape_must_fit_the_flow():

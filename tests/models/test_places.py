@@ -116,15 +116,14 @@ def at(poses):
     return {'bijector_kwargs': {'conditional_input': poses}}
 
 
-@pytest.fixture(scope='module')
-def pair():
+@pytest.fixture(scope='module', params=[False, True], ids=['latents of the flow', 'latents of pixels'])
+def pair(request):
     """The one-hot model after its start, and the model over the grid of its planes with the same weights."""
     shape = (*SIZE, 1)
     one_hot = build_model(ModelSettings(shape, SLICES, 'factor', FLOW, factors=FACTORS), num_steps=3)
-    # Couplings and the order of latent vectors are those of the other model.
     grid = PlaneGrid(SLICES, SIZE)
     flows = [
-        ConditionalRealNVP(shape, SLICES, FLOW, make_pose_encoder, pixel_latents=True)
+        ConditionalRealNVP(shape, SLICES, FLOW, make_pose_encoder, pixel_latents=request.param)
         for make_pose_encoder in (None, lambda: PlacePoseEncoder(8, grid, SLICES, 1.0))
     ]
     rng = np.random.default_rng(2)
@@ -235,6 +234,16 @@ def test_batch_of_subjects_at_different_poses_is_each_subject_by_itself(model):
     assert sample.shape == (3, 2, 2, *SIZE, 1)
 
 
+def test_missing_contexts_are_ignored(model):
+    poses, images = rigid_poses(grid_of(model), 23, 8).reshape(2, 4, -1), images_of(24, 2, 4)
+    is_missing = np.array([[False, False, True], [True, False, False]])
+    some = model.posterior(images[:, :3], poses[:, :3], 1, is_missing).mean_image(poses[:, 3:])
+    for index in range(2):
+        seen = ~is_missing[index]
+        alone = model.posterior(images[index, :3][seen], poses[index, :3][seen], 1).mean_image(poses[index, 3:])
+        np.testing.assert_allclose(some[index], alone, rtol=1e-9)
+
+
 def test_graph_mode_matches_eager_mode():
     grid = GRIDS['affine']
     process, poses = place_model(grid).distribution, rigid_poses(grid, 12, 8).reshape(2, 4, -1)
@@ -300,6 +309,17 @@ def test_kernel_at_planes_is_that_of_slices(pair):
     np.testing.assert_allclose(*matrices, atol=1e-5)
 
 
+def test_checkpoint_restores_volumes(tmp_path):
+    place = ModelSettings((*SIZE, 1), SLICES, 'factor', FLOW, AffinePoses(), factors=FACTORS)
+    models = [build_model(place, num_steps=3, seed=seed) for seed in (1, 2)]
+    assert not models[0].distribution.trainable_variables
+    initialize_model(models[0], make_volumes(), None)
+    path = tf.train.Checkpoint(model=models[0]).write(str(tmp_path / 'model'))
+    tf.train.Checkpoint(model=models[1]).read(path).assert_consumed()
+    images, poses = images_of(21, 3).astype(np.float32), affine_pose(rigid_matrices(22, 3))
+    np.testing.assert_array_equal(*[each.log_prob(images, **at(poses)) for each in models])
+
+
 @pytest.mark.parametrize('pose', [AffinePoses(), DisplacedPoses(control_size=4)])
 def test_built_model_starts_from_the_moments_of_canonical_volumes(pose):
     built = build_model(ModelSettings((*SIZE, 1), SLICES, 'factor', FLOW, pose, factors=FACTORS), num_steps=3)
@@ -319,30 +339,11 @@ def test_built_model_starts_from_the_moments_of_canonical_volumes(pose):
     np.testing.assert_allclose(latents, ratio * deviation, atol=1e-3)
 
 
-def test_latents_of_an_untrained_flow_are_logits_in_the_order_of_pixels():
-    flow = ConditionalRealNVP((*SIZE, 1), 3, FLOW, pixel_latents=True, dtype=tf.float64)
-    images = images_of(19, 2)
-    latents, _ = flow.inverse_and_log_det(images, np.eye(3)[:2])
-    np.testing.assert_allclose(np.reshape(latents, images.shape), flow.logit(images), atol=1e-10)
-    np.testing.assert_allclose(flow.without_couplings(flow.logit(images)), latents, atol=1e-10)
-
-
-def test_checkpoint_restores_the_order_of_pixels(tmp_path):
-    flows = [ConditionalRealNVP((*SIZE, 1), 3, FLOW, pixel_latents=True, seed=seed) for seed in (1, 2)]
-    path = tf.train.Checkpoint(flow=flows[0]).write(str(tmp_path / 'flow'))
-    tf.train.Checkpoint(flow=flows[1]).read(path).assert_consumed()
-    images = images_of(20, 2).astype(np.float32)
-    latents = [flow.inverse(images, conditional_input=np.eye(3, dtype=np.float32)[:2]) for flow in flows]
-    np.testing.assert_array_equal(*latents)
-    np.testing.assert_allclose(np.reshape(latents[1], images.shape), flows[1].logit(images), atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
         (lambda: ModelSettings((*SIZE, 1), SLICES, 'pose', FLOW, AffinePoses()), 'needs `process` factor'),
         (lambda: ModelSettings((*SIZE, 2), SLICES, 'factor', FLOW, DisplacedPoses()), 'images of one channel'),
-        (lambda: ConditionalRealNVP((*SIZE, 1), 3, 'real_nvp', pixel_latents=True), '`pixel_latents` needs'),
         (lambda: VolumeLoadings(tf.zeros([3, 8, 9, 2]), AffineGrid(SIZE)), r'`volume` has shape \(3, 8, 9, 2\)'),
     ],
 )

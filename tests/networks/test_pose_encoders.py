@@ -6,11 +6,16 @@ import tensorflow as tf
 from scipy import stats
 
 from tfp_bruno.networks import (
+    AffineGrid,
     DensePoseEncoder,
     FourierPoseEncoder,
     OneHotPoseEncoder,
+    PlacePoseEncoder,
+    PlaneGrid,
     VectorPoseEncoder,
+    affine_pose,
     linear_features,
+    plane_matrix,
 )
 
 
@@ -89,3 +94,26 @@ def test_fourier_encoder_is_smooth_in_position():
     near = np.linalg.norm(features[1:] - features[:-1], axis=-1).mean()
     far = np.linalg.norm(features[10:] - features[:-10], axis=-1).mean()
     assert near < 0.5 * far
+
+
+def test_place_encoder_is_the_one_hot_encoder_at_planes(randomised):
+    grid = PlaneGrid(5, (4, 6))
+    one_hot = randomised(OneHotPoseEncoder(3, width=1.5, dtype='float64'), [None, 5])
+    place = randomised(PlacePoseEncoder(3, grid, 5, width=1.5, dtype='float64'), [None, 5])
+    np.testing.assert_allclose(place(np.eye(5)), one_hot(np.eye(5)), rtol=1e-12)
+    np.testing.assert_array_equal(place.features(tf.eye(5)), np.eye(5))
+
+
+def test_features_of_a_place_are_interpolation_weights_of_planes():
+    encoder = PlacePoseEncoder(3, AffineGrid((4, 6)), 5, dtype='float64')
+    matrices = np.stack([plane_matrix(position, (4, 6)) for position in (1.25, -2.0, 7.0, 2.0)])
+    # Corners at the depths 0.5 and 3.5, the centre at 2.
+    matrices[3, 0, 0] = 1.0
+    features = encoder.features(tf.constant(affine_pose(matrices), tf.float64))
+    expected = [
+        [0, 0.75, 0.25, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1],
+        [0.2, 0.2, 0.2, 0.2, 0.2],
+    ]
+    np.testing.assert_allclose(features, expected, atol=1e-6)

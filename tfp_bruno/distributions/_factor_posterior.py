@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions import _radial as radial
-from tfp_bruno.distributions._loadings import ResidualLoadings
+from tfp_bruno.distributions._loadings import LoadingsAtPoses, ResidualLoadings
 from tfp_bruno.distributions._shapes import (
     block_covariance,
     expand_groups,
@@ -124,7 +124,7 @@ class Conditioning(typing.NamedTuple):
     Attributes:
         poses: `[..., n, P]`.
         weights: `[..., n]`, or `None`.
-        table_and_rows: Loadings at the poses, see `table_and_rows`.
+        loadings: Loadings at the poses.
         whitener: float64 inverse of the Cholesky factor of the residual's correlation, `[..., G, n, n]`.
         errors: Whitened deviations from the mean, `[..., n, D]`.
         precision: Posterior precision of the factors, less that of the prior, `[..., q, q]`.
@@ -134,7 +134,7 @@ class Conditioning(typing.NamedTuple):
 
     poses: tf.Tensor
     weights: tf.Tensor | None
-    table_and_rows: tuple[tf.Tensor, tf.Tensor]
+    loadings: LoadingsAtPoses
     whitener: tf.Tensor
     errors: tf.Tensor
     precision: tf.Tensor
@@ -163,9 +163,7 @@ class Conditioning(typing.NamedTuple):
             cross *= self.weights[..., tf.newaxis, :, tf.newaxis]
         of_whitened = tf.linalg.matrix_transpose(tf.matmul(self.whitener, tf.cast(cross, tf.float64)))
         kriging = tf.cast(tf.matmul(of_whitened, self.whitener), dtype)
-        loadings = dataclasses.replace(
-            prior.residual_loadings, weights=kriging, observed=tf.gather(*self.table_and_rows)
-        )
+        loadings = dataclasses.replace(prior.residual_loadings, weights=kriging, observed=self.loadings.gather())
         df, inflation = None, prior.inflation
         if prior.df is not None:
             each = tf.ones(ps.shape(self.errors)[-2:-1], dtype) if self.weights is None else self.weights

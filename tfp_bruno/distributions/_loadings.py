@@ -10,17 +10,36 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import TensorLike, mix_steps
 
-__all__ = ['ResidualLoadings', 'table_and_rows', 'unknown_loadings']
+__all__ = ['LoadingsAtPoses', 'ResidualLoadings', 'loadings_at', 'unknown_loadings']
 
 
-def table_and_rows(
+@dataclasses.dataclass(frozen=True)
+class LoadingsAtPoses:
+    """Loadings at poses `[..., n, P]`, as rows of a table.
+
+    Attributes:
+        table: `[P, D, q]`.
+        rows: Integers `[..., n]`, the rows of the table at the poses.
+        values: `[..., n, D, q]`, where a callable gave them; `None` where they are in the table alone.
+    """
+
+    table: tf.Tensor
+    rows: tf.Tensor
+    values: tf.Tensor | None = None
+
+    def gather(self) -> tf.Tensor:
+        """Returns the loadings, `[..., n, D, q]`."""
+        return tf.gather(self.table, self.rows) if self.values is None else self.values
+
+
+def loadings_at(
     name: str,
     loadings: tf.Tensor | Callable[[tf.Tensor], tf.Tensor],
     poses: tf.Tensor,
     dimension: tf.TensorShape,
     validate_args: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a table of loadings `[P, D, q]`, and its rows at poses `[..., n, P]`, integers `[..., n]`.
+) -> LoadingsAtPoses:
+    """Returns the loadings at poses `[..., n, P]`.
 
     Args:
         name: Name of the process, for messages.
@@ -31,15 +50,15 @@ def table_and_rows(
     """
     if not callable(loadings):
         with tf.control_dependencies(_one_hot_assertions(poses) if validate_args else []):
-            return tf.convert_to_tensor(loadings), tf.argmax(poses, axis=-1, output_type=tf.int32)
-    table = tf.convert_to_tensor(loadings(poses))
-    if not table.shape[-3:-1].is_compatible_with(poses.shape[-2:-1].concatenate(dimension)):
+            return LoadingsAtPoses(tf.convert_to_tensor(loadings), tf.argmax(poses, axis=-1, output_type=tf.int32))
+    values = tf.convert_to_tensor(loadings(poses))
+    if not values.shape[-3:-1].is_compatible_with(poses.shape[-2:-1].concatenate(dimension)):
         raise ValueError(
-            f'{name}: `loadings` gave {table.shape} at poses {poses.shape}, not [..., n, {dimension[0]}, q].'
+            f'{name}: `loadings` gave {values.shape} at poses {poses.shape}, not [..., n, {dimension[0]}, q].'
         )
-    shape = ps.shape(table)
+    shape = ps.shape(values)
     rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
-    return tf.reshape(table, ps.concat([[-1], shape[-2:]], 0)), rows
+    return LoadingsAtPoses(tf.reshape(values, ps.concat([[-1], shape[-2:]], 0)), rows, values)
 
 
 def unknown_loadings(shape: TensorLike) -> TensorLike:

@@ -14,7 +14,7 @@ from tensorflow_probability.python.math import psd_kernels
 from tfp_bruno.distributions import _radial as radial
 from tfp_bruno.distributions._factor_posterior import Conditioning, Energy, PredictiveMoments, integrate_factors
 from tfp_bruno.distributions._factor_sums import sum_whitened
-from tfp_bruno.distributions._loadings import ResidualLoadings, table_and_rows, unknown_loadings
+from tfp_bruno.distributions._loadings import LoadingsAtPoses, ResidualLoadings, loadings_at, unknown_loadings
 from tfp_bruno.distributions._parameters import NO_BATCH, parameter, per_group, vector
 from tfp_bruno.distributions._pose_dependence import PoseDependence
 from tfp_bruno.distributions._shapes import TensorLike, broadcast_batch, eye_like, mix_steps, zero_missing
@@ -174,8 +174,8 @@ class FactorProcess(PoseDependence, Process):
         """Returns the residual's standard deviations, `[..., 1, D]`."""
         return tf.sqrt(vector(self._residual_variance))[..., tf.newaxis, :]
 
-    def _table_and_rows(self, poses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return table_and_rows(self.name, self._loadings, poses, self._dimension(), self.validate_args)
+    def _loadings_at(self, poses: tf.Tensor) -> LoadingsAtPoses:
+        return loadings_at(self.name, self._loadings, poses, self._dimension(), self.validate_args)
 
     def _residual_correlation(self, poses: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Returns R between poses `[..., n, P]`, float64 `[..., G, n, n]`."""
@@ -217,11 +217,11 @@ class FactorProcess(PoseDependence, Process):
         return factor, whitener, mix_steps(tf.cast(whitener, self.dtype), errors)
 
     def _precisions(
-        self, table: tf.Tensor, rows: tf.Tensor, whitener: tf.Tensor, errors: tf.Tensor
+        self, loadings: LoadingsAtPoses, whitener: tf.Tensor, errors: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the precision of the factors, less the prior's, and their projection; see `sum_whitened`."""
         scale = tf.math.rsqrt(self._variance_of_residual())
-        return sum_whitened(table, rows, scale, tf.cast(whitener, self.dtype), errors)
+        return sum_whitened(loadings.table, loadings.rows, scale, tf.cast(whitener, self.dtype), errors)
 
     def _conditioning(self, poses: tf.Tensor) -> Conditioning | None:
         """Returns the terms of conditioning for a call at poses `[..., m, P]`; `None` without observations."""
@@ -231,8 +231,8 @@ class FactorProcess(PoseDependence, Process):
         if poses.shape.rank > observed_poses.shape.rank:
             observed_poses = broadcast_batch(observed_poses, 2, ps.shape(poses)[:-2])
         _, whitener, errors = self._whiten(observations, observed_poses, weights)
-        loadings = self._table_and_rows(observed_poses)
-        sums = self._precisions(*loadings, whitener, errors)
+        loadings = self._loadings_at(observed_poses)
+        sums = self._precisions(loadings, whitener, errors)
         return Conditioning(observed_poses, weights, loadings, whitener, errors, *sums)
 
     def _energies(
@@ -251,7 +251,7 @@ class FactorProcess(PoseDependence, Process):
         steps = Energy(dimension * each, tf.reduce_sum(tf.square(errors), axis=-1), log_det)
         # The whitener is triangular: whitened first steps depend on the first steps alone.
         new = slice(0 if given is None else ps.shape(given.errors)[-2], None)
-        added = self._precisions(*self._table_and_rows(poses), whitener[..., new, :], errors[..., new, :])
+        added = self._precisions(self._loadings_at(poses), whitener[..., new, :], errors[..., new, :])
         return integrate_factors(steps, added, given)
 
     def _predict(
@@ -261,7 +261,7 @@ class FactorProcess(PoseDependence, Process):
 
         The last two arguments widen the factors' covariance, see `_sample_n`.
         """
-        loadings = tf.gather(*self._table_and_rows(poses))
+        loadings = self._loadings_at(poses).gather()
         prior = PredictiveMoments(
             df=self._degrees(),
             inflation=tf.ones([], self.dtype),
