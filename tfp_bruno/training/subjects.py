@@ -30,7 +30,7 @@ __all__ = ['MappedSubjects', 'StackSubjects', 'TrainingSubjects', 'make_subjects
 _HELD_OUT_SEED = 12345
 _HELD_OUT_CONTEXTS = 4
 # To be raised whenever registration or search of maps change.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class TrainingSubjects(Protocol):
