@@ -92,7 +92,7 @@ def make_mapped_sequences(
     def draw(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, int(index)])
         count = num_contexts_at(int(index) // batch_size)
-        chosen = rng.choice(sets.of_size(count))
+        chosen = int(rng.choice(sets.of_size(count)) if count else rng.integers(len(images)))
         contexts, subject = (sets.slices[chosen], sets.maps[chosen]) if count else (nothing, identity)
         targets = rng.permutation(np.setdiff1d(np.arange(num_slices), contexts))
         slices = np.concatenate([contexts, targets])[:sequence_length]
