@@ -20,6 +20,7 @@ from tfp_bruno.data.encoding import add_level_noise, one_hot_poses
 from tfp_bruno.errors import UserError
 from tfp_bruno.registration import Frame, MapFinder, Registration, SubjectMap, find_maps, register_subjects
 from tfp_bruno.runs import AugmentationSettings, Run
+from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.start import starting_volumes
@@ -114,11 +115,10 @@ class MappedSubjects:
         self._settings, self._images, self._model = run.training, images, run.model
         self._cache = None if cache_dir is None else cache_dir / 'maps'
         self._jobs = os.cpu_count() or 1
-        self.poses = np.zeros((run.definition.num_slices, run.model.pose_size), np.float32)
         logging.info('Registering %d subjects.', len(images))
         voxel_size = _voxel_size(run)
         maps = self._cached(
-            f'registration-{_fingerprint(images, voxel_size)}',
+            f'registration-{_fingerprint(voxel_size, images)}',
             lambda: register_subjects(images, voxel_size, self._jobs),
         )
         self._registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
@@ -129,6 +129,8 @@ class MappedSubjects:
             with replacing(run.registration) as path:
                 np.savez(path, **self._finder.to_arrays())
         self._task: Any = make_task(run.training)
+        space, planes = self._finder.space, np.arange(run.definition.num_slices)
+        self.poses = slice_poses(space, space.identity, planes, run.model.pose.control_size)
 
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the subjects in the canonical volume."""
@@ -154,13 +156,13 @@ class MappedSubjects:
         slices = draw_contexts(images.shape[1], counts, seed)
         find = functools.partial(find_maps, images, slices, self._finder, self._jobs)
         # The maps depend also on the subjects that were registered.
-        key = _fingerprint(images, [counts, seed], *self._finder.to_arrays().values())
+        key = _fingerprint(None, images, *slices, *self._finder.to_arrays().values())
         sets = ContextSets(slices, self._cached(f'contexts-{key}', find))
         settings = self._settings
         return make_mapped_sequences(
             images,
             sets,
-            self._finder,
+            self._finder.space,
             self._model.pose.control_size,
             settings.sequence_length,
             settings.batch_size,
@@ -192,10 +194,10 @@ def _voxel_size(run: Run) -> tuple[float, float, float]:
     return definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
 
 
-def _fingerprint(images: np.ndarray, settings: Any, *others: np.ndarray) -> str:
-    """Returns a hash of images, of settings of what is made of them, and of other arrays that it depends on."""
+def _fingerprint(settings: Any, *arrays: np.ndarray) -> str:
+    """Returns a hash of settings and arrays that maps depend on."""
     content = hashlib.blake2b(repr([_FORMAT, settings]).encode(), digest_size=16)
-    for values in (images, *others):
+    for values in arrays:
         content.update(repr(values.shape).encode())
         content.update(np.ascontiguousarray(values).data)
     return content.hexdigest()
