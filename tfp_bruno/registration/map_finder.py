@@ -99,9 +99,14 @@ class MapFinder:
         model = CanonicalModel(CanonicalSpace(frame, basis), mean, np.asarray(arrays['loadings'], np.float32))
         return cls(finder, model, MapSearch())
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the finder to a file that `load` reads."""
+        arrays: dict[str, Any] = self.to_arrays()
+        np.savez(path, **arrays)
+
     @classmethod
     def load(cls, path: str | os.PathLike) -> MapFinder:
-        """Reads a finder from a file of `numpy.savez`."""
+        """Reads a finder from a file that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls.from_arrays(dict(arrays))
 

@@ -126,7 +126,7 @@ class MappedSubjects:
         else:
             self._finder = MapFinder.fit(images, self._registration)
             with replacing(run.registration) as path:
-                np.savez(path, **self._finder.to_arrays())
+                self._finder.save(path)
         self._task: Any = make_task(run.training)
 
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
