@@ -23,7 +23,7 @@ def settings_of(kind, name, *assignments):
 
 def test_preset_names_of_every_kind():
     assert {kind: preset_names(kind) for kind in KINDS} == {
-        'bruno': ['cpu', 'gpu', 'paper'],
+        'bruno': ['cpu', 'gpu', 'map', 'paper'],
         'gqn': ['cpu', 'paper'],
         'cvae': ['cpu', 'paper'],
     }
@@ -124,3 +124,19 @@ def test_bad_preset_file_is_named(tmp_path, content, words):
     with pytest.raises(UserError, match=words) as caught:
         read_preset('bruno', str(path))
     assert str(caught.value).startswith(f'{path}: ')
+
+
+@pytest.mark.parametrize(
+    ('assignment', 'word'),
+    [
+        ('common_slices=true', 'common_slices'),
+        ('augmentation.probability=0.5', 'augmentation.probability = 0'),
+        ('start_volumes=300', 'start_volumes = 0'),
+        ('model.pose.architecture=affine', 'model.pose.architecture = affine'),
+    ],
+)
+def test_settings_that_places_do_not_have_are_refused(assignment, word):
+    with pytest.raises(UserError, match='here: ') as caught:
+        settings_of('bruno', 'map', assignment)
+    assert word in str(caught.value)
+    assert '\n' not in str(caught.value)

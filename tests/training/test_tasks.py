@@ -10,12 +10,10 @@ from tfp_bruno.training import BoundSettings, ObjectiveSettings, TrainingSetting
 @pytest.mark.parametrize(
     ('power', 'most', 'length', 'every'), [(1.0, 8, 9, 0), (1.5, 8, 9, 0), (1.5, 8, 9, 4), (2.0, 8, 4, 0)]
 )
-def test_number_of_contexts_follows_its_distribution(power, most, length, every, monkeypatch):
-    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: contexts)
+def test_number_of_contexts_follows_its_distribution(power, most, length, every):
     objective = ObjectiveSettings(max_contexts=most, context_power=power, prior_every=every)
     task = tasks.LikelihoodTask(TrainingSettings(objective=objective, sequence_length=length))
-    draw = tf.function(lambda step: task.draw_loss(None, {'is_prior': 0.0}, tf.stack([0, step]))(None, None))
-    drawn = np.array([int(draw(tf.constant(step))) for step in range(2000)])
+    drawn = np.array([task.num_contexts_at(step) for step in range(3000) if not every or step % every])
     least = 1 if every else 0
     numbers = min(most, length - 1) + 1 - least
     # u^power < (k + 1) / numbers where u < ((k + 1) / numbers)^(1 / power).
@@ -23,21 +21,47 @@ def test_number_of_contexts_follows_its_distribution(power, most, length, every,
     found = np.bincount(drawn - least, minlength=numbers) / len(drawn)
     assert len(found) == numbers
     np.testing.assert_allclose(found, expected, atol=0.045)
-    assert int(task.draw_loss(None, {'is_prior': 1.0}, [0, 0])(None, None)) == 0
+
+
+def test_number_of_contexts_depends_on_seed_and_step():
+    def draw(seed):
+        task = tasks.LikelihoodTask(TrainingSettings(seed=seed))
+        return [task.num_contexts_at(step) for step in range(50)]
+
+    assert draw(3) == draw(3)
+    assert draw(3) != draw(4)
+
+
+def test_loss_takes_the_scheduled_number_of_contexts(monkeypatch):
+    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: contexts)
+    task = tasks.LikelihoodTask(TrainingSettings())
+    for step in range(5):
+        schedule = {name: tf.constant(value, tf.float32) for name, value in task.schedule(0.0, step).items()}
+        assert int(task.draw_loss(None, schedule, [0, 0])(None, None)) == task.num_contexts_at(step)
+
+
+@pytest.mark.parametrize(('length', 'count'), [(9, 4), (5, 4), (3, 2)])
+def test_held_out_loss_has_four_contexts(monkeypatch, length, count):
+    monkeypatch.setattr(
+        tasks, 'training_loss', lambda model, images, poses, objective, contexts: (contexts, {'contexts': contexts})
+    )
+    task = tasks.LikelihoodTask(TrainingSettings(sequence_length=length))
+    assert task.num_held_out_contexts == count
+    assert int(task.held_out(None, None, None)['contexts']) == count
 
 
 def test_prior_every_sets_the_steps_without_contexts():
     task = tasks.LikelihoodTask(TrainingSettings(objective=ObjectiveSettings(prior_every=3)))
-    assert [task.schedule(0.0, step)['is_prior'] for step in range(5)] == [1.0, 0.0, 0.0, 1.0, 0.0]
-    task = tasks.LikelihoodTask(TrainingSettings())
-    assert [task.schedule(0.0, step)['is_prior'] for step in range(3)] == [0.0, 0.0, 0.0]
+    assert [task.schedule(0.0, step)['num_contexts'] == 0 for step in range(30)] == [True, False, False] * 10
+    task = tasks.LikelihoodTask(TrainingSettings(objective=ObjectiveSettings(max_contexts=1)))
+    assert {task.num_contexts_at(step) for step in range(20)} == {0, 1}
 
 
 def test_common_slices_pass_one_set_of_poses(monkeypatch):
     monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: poses)
     task = tasks.LikelihoodTask(TrainingSettings(common_slices=True))
     poses = np.broadcast_to(np.eye(9, dtype=np.float32), (4, 9, 9))
-    np.testing.assert_array_equal(task.draw_loss(None, {'is_prior': 0.0}, [0, 0])(None, poses), np.eye(9))
+    np.testing.assert_array_equal(task.draw_loss(None, {'num_contexts': 0.0}, [0, 0])(None, poses), np.eye(9))
 
 
 @pytest.mark.parametrize(

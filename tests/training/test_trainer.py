@@ -74,7 +74,7 @@ def assert_close(variables, values):
 def test_train_improves_held_out_likelihood(discs, make_settings, process):
     model_settings, settings = make_settings(process)
     trainer = started(discs, model_settings, settings)
-    held_out = HeldOut(discs[12:], settings, SPACING)
+    held_out = HeldOut(sequences_of(discs[12:], settings), settings)
     before = held_out.measure(trainer.averaged_model)
     losses = [float(parts['loss']) for _, parts in trainer.train(sequences_of(discs[:12], settings))]
     after = held_out.measure(trainer.averaged_model)
@@ -92,7 +92,7 @@ def test_train_improves_held_out_likelihood(discs, make_settings, process):
 @pytest.mark.parametrize('model', [GQN, VAE], ids=['gqn', 'cvae'])
 def test_train_improves_bound_and_prediction_of_a_baseline(discs, model):
     trainer = started(discs, model, BASELINE_TRAINING)
-    held_out = HeldOut(discs[12:], BASELINE_TRAINING, SPACING)
+    held_out = HeldOut(sequences_of(discs[12:], BASELINE_TRAINING), BASELINE_TRAINING)
     before = held_out.measure(trainer.averaged_model)
     losses = [float(parts['loss']) for _, parts in trainer.train(sequences_of(discs[:12], BASELINE_TRAINING))]
     assert len(losses) == BASELINE_TRAINING.steps

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import joblib
 import numpy as np
 
+from tfp_bruno.errors import UserError
 from tfp_bruno.registration.canonical_model import CanonicalModel
 from tfp_bruno.registration.frames import Frame, FrameFinder
 from tfp_bruno.registration.groupwise import Registration
@@ -71,7 +73,7 @@ class MapFinder:
             return FoundMap(subject, np.zeros(0), np.eye(subject.coefficients.size), 0.0)
         return self.search.find(self.model, np.asarray(images, np.float32), slices, frame)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, Any]:
         """Returns the finder as arrays by name."""
         space, frames = self.space, self.frames
         basis = space.basis
@@ -106,9 +108,16 @@ class MapFinder:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> MapFinder:
-        """Reads a finder from a file that `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls.from_arrays(dict(arrays))
+        """Reads a finder from a file that `save` wrote.
+
+        Raises:
+            UserError: If the file cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls.from_arrays(dict(arrays))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f'{path}: cannot be read ({error!s:.100}); train the run again.') from error
 
 
 def find_maps(images: np.ndarray, slices: Sequence[np.ndarray], finder: MapFinder, jobs: int = 1) -> list[SubjectMap]:

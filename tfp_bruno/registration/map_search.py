@@ -111,6 +111,7 @@ class MapSearch:
     ) -> tuple[SubjectMap, np.ndarray, np.ndarray, float]:
         """Runs the steps with a number of components; returns map, scores, Hessian and root mean square error."""
         size, rank, sides = functions.shape[1], len(scores), model.space.basis.voxel_size
+        # Not averaged over blocks: that would change the map by a hundredth of a voxel.
         loadings = np.ascontiguousarray(model.loadings[..., :rank].reshape(model.mean.size, rank))
         parameters = np.concatenate([subject.coefficients.ravel(), scores])
         for _ in range(self.iterations):

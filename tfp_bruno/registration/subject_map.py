@@ -89,7 +89,8 @@ class CanonicalSpace(NamedTuple):
             start = target - np.stack(moved)
         fine = [_upsampled(each.astype(np.float32), coarse, stack.shape) for each in start]
         points = [self.frame.to(subject.frame, each, axis) for axis, each in enumerate(fine)]
-        return ndimage.map_coordinates(stack, points, np.float32, order=1)
+        # Half a voxel beyond the border counts half, so that rounding errors do not put the border outside.
+        return ndimage.map_coordinates(stack, points, np.float32, order=1, mode='grid-constant')
 
 
 def _upsampled(values: np.ndarray, axes: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:

@@ -24,12 +24,12 @@ class MappedModel(TrainedModel):
     """A trained `ConditionalBruno` whose poses are places in a canonical volume.
 
     The map of a subject is the mode of its posterior given the contexts. Samples draw maps from a Gaussian about it
-    (Laplace approximation), then slices given the map.
+    (Laplace approximation), then slices given the map. `log_prob` is the density given the map that is found from the
+    slices themselves.
 
     Attributes:
         finder: Finds the map of a subject.
         control_size: Number of control points of a pose along each side of a slice.
-        map_temper: Factor of the covariance of the sampled maps.
     """
 
     def __init__(
@@ -77,16 +77,22 @@ class MappedModel(TrainedModel):
 
     def places(self, subject: SubjectMap, slices: ArrayLike) -> tf.Tensor:
         """Returns the poses `[n, P]` of slices `[n]` of a subject."""
-        return tf.constant(slice_poses(self.finder.space, subject, np.asarray(slices).reshape(-1), self.control_size))
+        slices = np.asarray(slices, float).reshape(-1)
+        return tf.constant(slice_poses(self.finder.space, subject, slices, self.control_size))
+
+    def subject_poses(
+        self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the places of contexts and queries under the map that is found from the contexts."""
+        subject = self.find_map(context_images, context_slices).subject
+        return self.places(subject, context_slices), self.places(subject, query_slices)
 
     def predict(self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike) -> np.ndarray:
         """Returns the decoded mean of the process at every query slice; arguments as `TrainedModel.predict`."""
         means = []
         for images in context_images:
-            subject = self.find_map(images, context_slices).subject
-            contexts, _ = self._inputs(images, context_slices)
-            poses = self.places(subject, context_slices), self.places(subject, query_slices)
-            means.append(self._decoded(self._predict(contexts, *poses)))
+            poses = self.subject_poses(images, context_slices, query_slices)
+            means.append(self._decoded(self._predict(self._encoded(images), *poses)))
         return np.stack(means)
 
     def sample(
@@ -98,32 +104,25 @@ class MappedModel(TrainedModel):
         seed: int,
     ) -> np.ndarray:
         """Draws maps of each subject, and slices given each; arguments as `TrainedModel.sample`."""
+        # As even as possible, of at least one sample each.
+        counts = [len(part) for part in np.array_split(np.arange(num_samples), _MAPS) if len(part)]
         drawn = []
         for number, images in enumerate(context_images):
             found = self.find_map(images, context_slices)
-            contexts, _ = self._inputs(images, context_slices)
-            counts = [len(part) for part in np.array_split(np.arange(num_samples), min(_MAPS, num_samples))]
-            maps = _draw_maps(found, len(counts), np.random.default_rng([seed, number]))
+            maps = _draw_maps(found, len(counts), self.temperature, np.random.default_rng([seed, number]))
             parts = []
             for index, (count, subject) in enumerate(zip(counts, maps, strict=True)):
                 poses = self.places(subject, context_slices), self.places(subject, query_slices)
                 stateless = tf.constant([seed % 2**31, number * _MAPS + index], tf.int32)
-                parts.append(self._decoded(self._sample(contexts, *poses, tf.constant(count), stateless)))
+                images_of_map = self._sample(self._encoded(images), *poses, tf.constant(count), stateless)
+                parts.append(self._decoded(images_of_map))
             drawn.append(np.concatenate(parts))
         return np.stack(drawn, axis=1)
 
-    def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
-        """Returns the joint log-density of slices given the map that is found from them, nats `[S]`."""
-        densities = []
-        for stack in images:
-            poses = self.places(self.find_map(stack, slices).subject, slices)
-            densities.append(self._log_prob(tf.constant(stack[..., None], tf.float32), poses))
-        return np.array(densities)
 
-
-def _draw_maps(found: FoundMap, count: int, rng: np.random.Generator) -> list[SubjectMap]:
-    """Draws maps of a subject from the Gaussian approximation of their posterior."""
+def _draw_maps(found: FoundMap, count: int, temperature: float, rng: np.random.Generator) -> list[SubjectMap]:
+    """Draws maps of a subject from the Gaussian approximation of their posterior, of scaled deviations."""
     mode = found.subject.coefficients
-    root = np.linalg.cholesky(found.covariance + 1e-9 * np.eye(mode.size))
+    root = temperature * np.linalg.cholesky(found.covariance + 1e-9 * np.eye(mode.size))
     noise = rng.normal(size=(count, mode.size))
     return [found.subject._replace(coefficients=mode + (root @ each).reshape(mode.shape)) for each in noise]

@@ -29,16 +29,14 @@ def prior_modes(model: Any, count: int, deviations: float = 2.0) -> Modes | None
     """
     if not isinstance(model, TrainedModel) or not isinstance(model.bruno.distribution, FactorProcess):
         return None
-    table = model.bruno.distribution.loadings
-    if callable(table):
-        return None
-    loadings = np.asarray(tf.convert_to_tensor(table))
+    definition, table = model.definition, model.bruno.distribution.loadings
+    no_images = np.zeros((0, definition.image_size, definition.image_size), np.float32)
+    _, poses = model.subject_poses(no_images, [], np.arange(definition.num_slices))
+    loadings = np.asarray(table(poses) if callable(table) else tf.convert_to_tensor(table))
     gram = np.einsum('kdq,kdr->qr', loadings, loadings, optimize=True).astype(np.float64)
     values, axes = np.linalg.eigh(gram)
     order = np.argsort(values)[::-1][: min(count, len(values))]
-    poses = model.poses(np.arange(model.definition.num_slices))
-    nothing = tf.zeros([0, *model.bruno.bijector.forward_event_shape([loadings.shape[1]])], loadings.dtype)
-    prior = model.bruno.posterior(nothing, poses[:0], len(poses))
+    prior = model.bruno.posterior(no_images[..., np.newaxis], poses[:0], len(poses))
     mean = prior.distribution.mean(conditional_input=poses)
     decode = tf.function(model.bruno.decode, autograph=False)
     images = []

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +53,11 @@ class Run:
     def kind(self) -> str:
         """The kind of the model: 'bruno', 'gqn' or 'cvae'."""
         return kind_of(self.model)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the poses of the model are places in a canonical volume."""
+        return getattr(self.model, 'grid', None) is not None
 
     @property
     def settings_file(self) -> pathlib.Path:
@@ -192,7 +196,8 @@ def load(run_dir: str | os.PathLike) -> CompletionModel:
         A `TrainedModel`, or a `TrainedBaseline` if the run is of a deep baseline.
 
     Raises:
-        UserError: If the folder is not that of a run, or its weights do not fit its settings.
+        UserError: If the folder is not that of a run, its weights do not fit its settings, or what finds the maps of
+            subjects cannot be read.
     """
     run = read_run(run_dir)
     weights = run.weights
@@ -206,17 +211,8 @@ def load(run_dir: str | os.PathLike) -> CompletionModel:
     # Of the weights that were read: a training may have written others since.
     info = dataclasses.replace(run.info, weights=fingerprint(weights))
     run = dataclasses.replace(run, info=info)
-    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info, _read_finder(run))
-
-
-def _read_finder(run: Run) -> MapFinder | None:
-    """Returns the finder of a run's maps; None if its model has one-hot poses."""
-    if getattr(run.model, 'grid', None) is None:
-        return None
-    try:
-        return MapFinder.load(run.registration)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f'{run.registration}: cannot be read ({error!s:.100}); train the run again.') from error
+    finder = MapFinder.load(run.registration) if run.has_places else None
+    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info, finder)
 
 
 def _info_of_folder(folder: pathlib.Path) -> dict[str, str]:

@@ -38,11 +38,11 @@ class SliceScorer:
             anomaly: `[m]`, nats: how much the contexts raise the log-density of the slice; low is anomalous, 0 without
                 contexts.
         """
+        context_poses, poses = self._model.subject_poses(context_images, context_slices, slices)
         images, contexts = (
             tf.constant(dequantise(values, (self._seed, number))[..., None])
             for number, values in enumerate((images, context_images))
         )
-        poses, context_poses = self._model.poses(slices), self._model.poses(context_slices)
         log_prob, anomaly = self._score(images, poses, contexts, context_poses)
         pixels = np.prod(images.shape[1:])
         return -log_prob.numpy() / (pixels * np.log(2.0)) + np.log2(LEVELS), anomaly.numpy()

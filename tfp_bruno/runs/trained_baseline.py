@@ -55,8 +55,8 @@ class TrainedBaseline(NumpyModel):
         Returns:
             float32 `[S, Q, H, W]` in [0, 1].
         """
-        poses = self.poses(query_slices)[None]
-        means = [self._mean_image(poses, self._encoded(contexts, context_slices)) for contexts in context_images]
+        poses = self._one_hot(query_slices)[None]
+        means = [self._mean_image(poses, self._represented(contexts, context_slices)) for contexts in context_images]
         return np.concatenate([self._decoded(mean) for mean in means])
 
     def sample(
@@ -80,11 +80,11 @@ class TrainedBaseline(NumpyModel):
             float32 `[N, S, Q, H, W]` in [0, 1]: the pixels' means given the drawn latent variables, without the
             pixels' own noise.
         """
-        poses = self.poses(query_slices)
+        poses = self._one_hot(query_slices)
         at_once = max(1, _IMAGES_AT_ONCE // max(1, len(poses)))
         drawn = []
         for subject, contexts in enumerate(context_images):
-            encoded, parts = self._encoded(contexts, context_slices), []
+            encoded, parts = self._represented(contexts, context_slices), []
             for first in range(0, num_samples, at_once):
                 number = min(at_once, num_samples - first)
                 # Stateless, and another stream for every call.
@@ -104,10 +104,9 @@ class TrainedBaseline(NumpyModel):
         Returns:
             `[S]`. Each slice is predicted from those before it, so the bound depends on their order.
         """
-        poses, seed = self.poses(slices), tf.constant([0, 1])
+        poses, seed = self._one_hot(slices), tf.constant([0, 1])
         std = tf.constant(self._pixel_std, tf.float32)
         return np.array([self._joint_elbo(tf.constant(x[..., None], tf.float32), poses, std, seed) for x in images])
 
-    def _encoded(self, contexts: np.ndarray, slices: ArrayLike) -> tf.Tensor:
-        images, poses = self._inputs(contexts, slices)
-        return self._represent(images[None], poses[None])
+    def _represented(self, contexts: np.ndarray, slices: ArrayLike) -> tf.Tensor:
+        return self._represent(self._encoded(contexts)[None], self._one_hot(slices)[None])

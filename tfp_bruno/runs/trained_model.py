@@ -48,14 +48,13 @@ class NumpyModel:
         self.sampling = sampling or {}
         self.temperature = temperature
 
-    def poses(self, slices: ArrayLike) -> tf.Tensor:
-        """Returns the pose vectors `[..., P]` of slices `[...]`."""
+    def _one_hot(self, slices: ArrayLike) -> tf.Tensor:
+        """Returns the one-hot poses `[..., K]` of slices `[...]`."""
         return tf.constant(one_hot_poses(slices, self.definition.num_slices))
 
-    def _inputs(self, contexts: np.ndarray, slices: ArrayLike) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns contexts `[n, H, W, 1]` and their poses `[n, P]` as the networks take them."""
-        contexts = to_level_middle(np.asarray(contexts, np.float32))[..., None]
-        return tf.constant(contexts), self.poses(slices)
+    def _encoded(self, images: np.ndarray) -> tf.Tensor:
+        """Returns images `[..., H, W]` in [0, 1] as the networks take them, `[..., H, W, 1]`."""
+        return tf.constant(to_level_middle(np.asarray(images, np.float32))[..., None])
 
     def _decoded(self, images: tf.Tensor) -> np.ndarray:
         """Returns images `[..., H, W, 1]` of the networks as `[..., H, W]` in [0, 1]."""
@@ -90,6 +89,23 @@ class TrainedModel(NumpyModel):
         """Returns the same model whose samples deviate from the mean `temperature` times as much."""
         return TrainedModel(self.bruno, self.definition, self.name, self.info, self.sampling, temperature)
 
+    def subject_poses(
+        self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the poses of contexts and queries of a subject.
+
+        Args:
+            context_images: `[n, H, W]` in [0, 1], n >= 0.
+            context_slices: `[n]`, slice numbers of the contexts.
+            query_slices: `[Q]`, slice numbers of the queries.
+
+        Returns:
+            context_poses: `[n, P]`.
+            query_poses: `[Q, P]`.
+        """
+        del context_images  # The number of a slice is its pose.
+        return self._one_hot(context_slices), self._one_hot(query_slices)
+
     def predict(self, context_images: np.ndarray, context_slices: ArrayLike, query_slices: ArrayLike) -> np.ndarray:
         """Returns the decoded mean of the process at every query slice.
 
@@ -101,10 +117,10 @@ class TrainedModel(NumpyModel):
         Returns:
             float32 `[S, Q, H, W]` in [0, 1].
         """
-        poses = self.poses(query_slices)
+        poses = self.subject_poses(context_images[0], context_slices, query_slices)
         # A few subjects at once: the same memory for any number of them.
         parts = [context_images[first : first + _AT_ONCE] for first in range(0, len(context_images), _AT_ONCE)]
-        means = [self._decoded(self._predict(*self._inputs(part, context_slices), poses)) for part in parts]
+        means = [self._decoded(self._predict(self._encoded(part), *poses)) for part in parts]
         return np.concatenate(means)
 
     def sample(
@@ -130,8 +146,8 @@ class TrainedModel(NumpyModel):
         drawn = []
         for subject, contexts in enumerate(context_images):
             stateless = tf.constant([seed % 2**31, subject], tf.int32)
-            inputs = self._inputs(contexts, context_slices)
-            images = self._sample(*inputs, self.poses(query_slices), tf.constant(num_samples), stateless)
+            poses = self.subject_poses(contexts, context_slices, query_slices)
+            images = self._sample(self._encoded(contexts), *poses, tf.constant(num_samples), stateless)
             drawn.append(self._decoded(images))
         return np.stack(drawn, axis=1)
 
@@ -145,7 +161,11 @@ class TrainedModel(NumpyModel):
         Returns:
             `[S]`.
         """
-        return np.array([self._log_prob(tf.constant(x[..., None], tf.float32), self.poses(slices)) for x in images])
+        densities = []
+        for stack in images:
+            poses, _ = self.subject_poses(stack, slices, [])
+            densities.append(self._log_prob(tf.constant(stack[..., None], tf.float32), poses))
+        return np.array(densities)
 
     def _mean_images(self, contexts: tf.Tensor, context_poses: tf.Tensor, query_poses: tf.Tensor) -> tf.Tensor:
         posterior = self.bruno.posterior(contexts, context_poses, tf.shape(query_poses)[0])

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.encoding import add_level_noise
-from tfp_bruno.registration import MapFinder, SubjectMap
+from tfp_bruno.registration import CanonicalSpace, SubjectMap
 from tfp_bruno.runs.slice_places import slice_poses
 
 __all__ = ['ContextSets', 'draw_contexts', 'make_mapped_sequences']
@@ -37,11 +37,11 @@ class ContextSets:
 
 
 def draw_contexts(num_slices: int, counts: Sequence[int], seed: int) -> list[np.ndarray]:
-    """Draws sets of contexts at random: one in each of as many equal parts of the stack, in random order.
+    """Draws sets of contexts at random: distinct, one in each of as many equal parts of the stack, in random order.
 
     Args:
         num_slices: K.
-        counts: Number of contexts of each set.
+        counts: Number of contexts of each set, K at most.
         seed: Seed of all sets.
 
     Returns:
@@ -50,15 +50,16 @@ def draw_contexts(num_slices: int, counts: Sequence[int], seed: int) -> list[np.
     sets = []
     for number, count in enumerate(counts):
         rng = np.random.default_rng([seed, number])
-        edges = np.linspace(0, num_slices, count + 1)
-        sets.append(rng.permutation(np.minimum(rng.uniform(edges[:-1], edges[1:]).astype(int), num_slices - 1)))
+        # Parts between whole numbers, so that no slice is in two of them.
+        edges = np.floor(np.linspace(0, num_slices, count + 1) + rng.random()).astype(int)
+        sets.append(rng.permutation(rng.integers(edges[:-1], edges[1:])))
     return sets
 
 
 def make_mapped_sequences(
     images: np.ndarray,
     sets: ContextSets,
-    finder: MapFinder,
+    space: CanonicalSpace,
     control_size: int,
     sequence_length: int,
     batch_size: int,
@@ -74,7 +75,7 @@ def make_mapped_sequences(
     Args:
         images: float32 `[S, K, H, W]` in [0, 1].
         sets: Sets of contexts of these subjects.
-        finder: Gives the canonical space.
+        space: The canonical space of their maps.
         control_size: Number of control points of a pose along each side of a slice.
         sequence_length: Slices of a sequence, M.
         batch_size: Number of sequences in a batch.
@@ -86,19 +87,19 @@ def make_mapped_sequences(
         Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 poses `[batch_size, M, P]`.
     """
     num_slices, (height, width) = images.shape[1], images.shape[2:]
-    identity, pose_size = finder.space.identity, 12 + 3 * control_size**2
-    nothing = np.zeros(0, int)
+    identity, nothing = space.identity, np.zeros(0, int)
+    pose_size = slice_poses(space, identity, nothing, control_size).shape[1]
 
     def draw(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([seed, int(index)])
         count = num_contexts_at(int(index) // batch_size)
-        chosen = rng.choice(sets.of_size(count))
+        chosen = int(rng.choice(sets.of_size(count)) if count else rng.integers(len(images)))
         contexts, subject = (sets.slices[chosen], sets.maps[chosen]) if count else (nothing, identity)
         targets = rng.permutation(np.setdiff1d(np.arange(num_slices), contexts))
         slices = np.concatenate([contexts, targets])[:sequence_length]
         drawn = np.asarray(images[chosen % len(images)][slices], np.float32)
         noisy = add_level_noise(drawn, rng.random(drawn.shape, np.float32))
-        return noisy[..., None], slice_poses(finder.space, subject, slices, control_size)
+        return noisy[..., None], slice_poses(space, subject, slices, control_size)
 
     @tf.autograph.experimental.do_not_convert
     def draw_tensors(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
+from tfp_bruno.models import DisplacedPoses, ModelSettings
 from tfp_bruno.runs import KINDS, TrainingSettings
 from tfp_bruno.settings import read_toml, structure
 
@@ -63,7 +64,7 @@ def make_settings(
         training: The settings of its training.
 
     Raises:
-        UserError: If a setting is unknown, of another type or out of range.
+        UserError: If a setting is unknown, of another type or out of range, or settings do not fit each other.
     """
     sizes = {
         'image_shape': [definition.image_size, definition.image_size, 1],
@@ -81,7 +82,24 @@ def make_settings(
             f'{place}: sequence_length = {training.sequence_length}: {definition.name} has {definition.num_slices} '
             'slices; give fewer.'
         )
+    if getattr(model, 'grid', None) is not None:
+        _check_places(model, training, place)
     return model, training
+
+
+def _check_places(model: ModelSettings, training: TrainingSettings, place: str) -> None:
+    """Raises a `UserError` for settings that a training with places in a canonical volume would ignore."""
+    if not isinstance(model.pose, DisplacedPoses):
+        raise UserError(
+            f'{place}: model.pose.architecture = {model.pose.architecture}: training finds displaced places; give '
+            'displaced, or one_hot.'
+        )
+    if training.common_slices:
+        raise UserError(f'{place}: common_slices: the places of slices differ between subjects; give false.')
+    if training.augmentation.probability > 0 or training.start_volumes:
+        raise UserError(
+            f'{place}: registered subjects are not augmented; give augmentation.probability = 0 and start_volumes = 0.'
+        )
 
 
 def _merge(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

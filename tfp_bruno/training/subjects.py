@@ -20,6 +20,7 @@ from tfp_bruno.data.encoding import add_level_noise, one_hot_poses
 from tfp_bruno.errors import UserError
 from tfp_bruno.registration import Frame, MapFinder, Registration, SubjectMap, find_maps, register_subjects
 from tfp_bruno.runs import AugmentationSettings, Run
+from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
 from tfp_bruno.training.sequences import make_sequences
 from tfp_bruno.training.start import starting_volumes
@@ -28,9 +29,10 @@ from tfp_bruno.training.tasks import make_task
 __all__ = ['MappedSubjects', 'StackSubjects', 'TrainingSubjects', 'make_subjects']
 
 _HELD_OUT_SEED = 12345
-_HELD_OUT_CONTEXTS = 4
+# What reading a damaged file raises.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # To be raised whenever registration or search of maps change.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class TrainingSubjects(Protocol):
@@ -62,7 +64,7 @@ def make_subjects(run: Run, images: np.ndarray, cache_dir: str | os.PathLike | N
         images: float32 `[S, K, H, W]` in [0, 1].
         cache_dir: Folder in which a registration is kept for the next run; `None` keeps none.
     """
-    if getattr(run.model, 'grid', None) is None:
+    if not run.has_places:
         return StackSubjects(run, images)
     return MappedSubjects(run, images, None if cache_dir is None else pathlib.Path(cache_dir))
 
@@ -109,15 +111,14 @@ class MappedSubjects:
     """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run."""
 
     def __init__(self, run: Run, images: np.ndarray, cache_dir: pathlib.Path | None) -> None:
-        """Registers the subjects `[S, K, H, W]` of a run."""
+        """Registers the subjects `[S, K, H, W]` of a run, or reads their maps from the cache."""
         self._settings, self._images, self._model = run.training, images, run.model
         self._cache = None if cache_dir is None else cache_dir / 'maps'
         self._jobs = os.cpu_count() or 1
-        self.poses = np.zeros((run.definition.num_slices, run.model.pose_size), np.float32)
         logging.info('Registering %d subjects.', len(images))
         voxel_size = _voxel_size(run)
         maps = self._cached(
-            f'registration-{_fingerprint(images, voxel_size)}',
+            f'registration-{_fingerprint(voxel_size, images)}',
             lambda: register_subjects(images, voxel_size, self._jobs),
         )
         self._registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
@@ -128,6 +129,8 @@ class MappedSubjects:
             with replacing(run.registration) as path:
                 self._finder.save(path)
         self._task: Any = make_task(run.training)
+        space, planes = self._finder.space, np.arange(run.definition.num_slices)
+        self.poses = slice_poses(space, space.identity, planes, run.model.pose.control_size)
 
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the subjects in the canonical volume."""
@@ -143,7 +146,7 @@ class MappedSubjects:
 
     def held_out(self, images: np.ndarray) -> tf.data.Dataset:
         """Returns batches of sequences of other subjects, with four contexts."""
-        count = min(_HELD_OUT_CONTEXTS, self._settings.sequence_length - 1)
+        count = self._task.num_held_out_contexts
         return self._sequences(images, [count] * 2 * len(images), _HELD_OUT_SEED, lambda step: count, 0)
 
     def _sequences(
@@ -152,12 +155,14 @@ class MappedSubjects:
         logging.info('Finding maps from %d sets of contexts.', len(counts))
         slices = draw_contexts(images.shape[1], counts, seed)
         find = functools.partial(find_maps, images, slices, self._finder, self._jobs)
-        sets = ContextSets(slices, self._cached(f'contexts-{_fingerprint(images, [counts, seed])}', find))
+        # The maps depend also on the subjects that were registered.
+        key = _fingerprint(None, images, *slices, *self._finder.to_arrays().values())
+        sets = ContextSets(slices, self._cached(f'contexts-{key}', find))
         settings = self._settings
         return make_mapped_sequences(
             images,
             sets,
-            self._finder,
+            self._finder.space,
             self._model.pose.control_size,
             settings.sequence_length,
             settings.batch_size,
@@ -170,11 +175,11 @@ class MappedSubjects:
         """Returns maps from the cache, or finds them."""
         path = None if self._cache is None else self._cache / f'{name}.npz'
         if path is not None and path.exists():
-            with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as arrays:
+            with contextlib.suppress(*_UNREADABLE), np.load(path) as arrays:
                 pairs = zip(arrays['frames'], arrays['coefficients'], strict=True)
                 return [SubjectMap(Frame(*frame), coefficients) for frame, coefficients in pairs]
         maps = find()
-        if path is not None:
+        if path is not None and maps:
             frames, coefficients = np.stack([each.frame for each in maps]), np.stack([each[1] for each in maps])
             try:
                 with replacing(path) as temporary:
@@ -189,8 +194,10 @@ def _voxel_size(run: Run) -> tuple[float, float, float]:
     return definition.slice_spacing, definition.pixel_spacing, definition.pixel_spacing
 
 
-def _fingerprint(images: np.ndarray, settings: Any) -> str:
-    """Returns a hash of images and of the settings of what is made of them."""
-    content = hashlib.blake2b(np.ascontiguousarray(images).data, digest_size=16)
-    content.update(repr([_FORMAT, settings]).encode())
+def _fingerprint(settings: Any, *arrays: np.ndarray) -> str:
+    """Returns a hash of settings and arrays that maps depend on."""
+    content = hashlib.blake2b(repr([_FORMAT, settings]).encode(), digest_size=16)
+    for values in arrays:
+        content.update(repr(values.shape).encode())
+        content.update(np.ascontiguousarray(values).data)
     return content.hexdigest()

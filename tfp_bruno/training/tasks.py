@@ -57,6 +57,11 @@ class LikelihoodTask:
         """
         initialize_model(model, volumes, poses, self.settings.start, subjects, overwrite_volumes)
 
+    @property
+    def num_held_out_contexts(self) -> int:
+        """Number of contexts of the held-out loss: four, or as many as a sequence has besides one target."""
+        return min(_HELD_OUT_CONTEXTS, self.settings.sequence_length - 1)
+
     def num_contexts_at(self, step: int) -> int:
         """Returns the number of contexts of a step, drawn from the seed and the step."""
         objective = self.settings.objective
@@ -98,7 +103,7 @@ class LikelihoodTask:
 
     def held_out(self, model: ConditionalBruno, images: tf.Tensor, poses: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the loss and its parts with four contexts, for all targets."""
-        contexts = tf.constant(min(_HELD_OUT_CONTEXTS, self.settings.sequence_length - 1))
+        contexts = tf.constant(self.num_held_out_contexts)
         objective = dataclasses.replace(self.settings.objective, scored_targets=None)
         loss, parts = training_loss(model, images, poses, objective, contexts)
         return {'loss': loss, **parts}
