@@ -43,8 +43,8 @@ def check_location(finder: MapFinder, location: Location, images: np.ndarray, sl
         if ratio > _MOST_MISFIT:
             warn(
                 'context slices: do not meet the anatomy of the training data: their misfit is '
-                f'{ratio:.1f} times that of training subjects; check orientation, mask and intensities of the scan, '
-                'and do not rely on the completed volume.'
+                f'{ratio:.1f} times that of training subjects; check orientation, mask and intensities of the scan; '
+                'the completed volume may be wrong.'
             )
     mirrored = finder.find(*_mirrored(images, slices, axes, len(location.model.mean)), location.alignment)
     gain = mirrored.log_posterior - location.found.log_posterior
