@@ -49,7 +49,7 @@ class LocatingFake(FakeModel):
         space = CanonicalSpace(Frame.measure(self.truth), basis)
         coefficients = np.zeros((3, basis.size))
         coefficients[1, 0] = 1.5
-        frame = Frame(space.frame.size * [1.1, 1, 1], space.frame.place + [0, 0, 2])
+        frame = Frame(space.frame.size * [1.1, 1, 1], space.frame.place + np.array([0, 0, 2]))
         covariance = 0.01 * np.eye(coefficients.size)
         found = FoundMap(SubjectMap(frame, coefficients), np.zeros(0), covariance, error=0.034)
         warn('context slices: are odd.')
