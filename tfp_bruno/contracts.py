@@ -15,8 +15,13 @@ from tfp_bruno.settings import STRICT
 
 if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
+    from tfp_bruno.registration import Location
 
-__all__ = ['CompletionModel', 'Modes', 'Predictor', 'RunInfo']
+__all__ = ['ALIGNMENTS', 'CompletionModel', 'LocatingModel', 'Modes', 'Predictor', 'RunInfo']
+
+
+# What of a subject's map a `LocatingModel` finds: what it was trained with; nothing; size and place; also the shape.
+ALIGNMENTS = ('auto', 'none', 'frame', 'deformable')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -162,5 +167,40 @@ class CompletionModel(Predictor, typing.Protocol):
 
         Raises:
             UserError: If the model has no temperature, and the given one is not 1.
+        """
+        ...
+
+
+@typing.runtime_checkable
+class LocatingModel(CompletionModel, typing.Protocol):
+    """A model that finds where slices lie in a canonical volume of the anatomy.
+
+    These members are optional: other models lack all of them, and `isinstance` tells.
+    """
+
+    @property
+    def alignment(self) -> str:
+        """What of a subject's map is found: 'deformable', 'frame' or 'none'."""
+        ...
+
+    def with_alignment(self, alignment: str) -> LocatingModel:
+        """Returns the same model with maps of another kind.
+
+        Args:
+            alignment: One of `ALIGNMENTS`: 'deformable' for size, place and displacement of the anatomy, 'frame' for
+                size and place alone, 'none' for the map of the canonical volume, 'auto' for what the model was trained
+                with.
+
+        Raises:
+            UserError: If it is none of them.
+        """
+        ...
+
+    def locate(self, images: np.ndarray, slices: ArrayLike) -> Location:
+        """Finds where slices of one subject lie; warns if they do not meet the training data.
+
+        Args:
+            images: `[n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
         """
         ...

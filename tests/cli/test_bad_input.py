@@ -302,6 +302,8 @@ def test_commands_name_a_bad_run_folder(request, call_warm, assert_one_line, wri
         (['--slices=1', '--spacing=0'], ['spacing']),
         (['--slices=1', '--temperature=-1'], ['temperature']),
         (['--slices=1', '--temperature=nan'], ['--temperature=nan', 'finite']),
+        (['--slices=1', '--align=frame'], ['--align=frame', 'has no canonical volume']),
+        (['--slices=1', '--align=rigid'], ['align', 'deformable']),
         (['--slices=1', '--intensity=bright'], ['intensity', 'scan']),
         (['--slices=1', '--no_such_flag'], ['no_such_flag']),
         (['--slices=1', 'stray'], ['stray']),

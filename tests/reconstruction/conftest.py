@@ -11,6 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Volume, get_definition
+from tfp_bruno.errors import warn
+from tfp_bruno.registration import CanonicalModel, CanonicalSpace, FoundMap, Frame, Location, SmoothBasis, SubjectMap
 
 
 class FakeModel:
@@ -34,6 +36,26 @@ class FakeModel:
         return (self.truth[query_slices] + noise * present)[:, :].astype(np.float32)
 
 
+class LocatingFake(FakeModel):
+    """A fake whose subjects lie in a canonical volume: the one stack that it predicts."""
+
+    alignment = 'deformable'
+
+    def with_alignment(self, alignment):
+        raise NotImplementedError
+
+    def locate(self, images, slices):
+        basis = SmoothBasis(self.truth.shape, (2.0, 2.5, 2.5), 20.0, 2.0, num_modes=5)
+        space = CanonicalSpace(Frame.measure(self.truth), basis)
+        coefficients = np.zeros((3, basis.size))
+        coefficients[1, 0] = 1.5
+        frame = Frame(space.frame.size * [1.1, 1, 1], space.frame.place + np.array([0, 0, 2]))
+        covariance = 0.01 * np.eye(coefficients.size)
+        found = FoundMap(SubjectMap(frame, coefficients), np.zeros(0), covariance, error=0.034)
+        warn('context slices: are odd.')
+        return Location(CanonicalModel(space, self.truth, np.zeros((*self.truth.shape, 0))), found, self.alignment)
+
+
 @pytest.fixture
 def ellipsoid():
     """A smooth off-centre ellipsoid, `[80, 64, 64]` in [0, 0.8], background 0."""
@@ -50,6 +72,11 @@ def model(ellipsoid):
 @pytest.fixture(scope='session')
 def make_model():
     return FakeModel
+
+
+@pytest.fixture(scope='session')
+def make_locating_model():
+    return LocatingFake
 
 
 @pytest.fixture(scope='session')

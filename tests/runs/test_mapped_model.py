@@ -1,18 +1,20 @@
 """A model of a canonical volume in NumPy gives what its `ConditionalBruno` gives at the places of the found map."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from tfp_bruno import contracts
 from tfp_bruno.data.encoding import dequantise, from_level_middle, to_level_middle
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.models import DisplacedPoses, initialize_model
 from tfp_bruno.models.build import build_model
 from tfp_bruno.registration import MapFinder, Registration, register_subjects
-from tfp_bruno.runs import load, make_scorer, prior_modes, write_run
+from tfp_bruno.runs import TrainedModel, load, make_scorer, prior_modes, write_run
 from tfp_bruno.runs.mapped_model import MappedModel, _draw_maps
 from tfp_bruno.runs.slice_places import slice_poses
 
@@ -228,3 +230,45 @@ def test_load_without_a_registration_names_the_file(run):
             load(run.folder)
     finally:
         moved.rename(run.registration)
+
+
+def test_locate_is_the_found_map(model, stacks):
+    location = model.locate(stacks[0, CONTEXTS], CONTEXTS)
+    found = model.finder.find(stacks[0, CONTEXTS], np.array(CONTEXTS))
+    np.testing.assert_array_equal(location.found.subject.coefficients, found.subject.coefficients)
+    assert (location.error, location.alignment) == (found.error, 'deformable')
+    # At the corners of the pixels' grid, the coordinates are those of the pose.
+    poses = model.places(found.subject, [6]).numpy()
+    corner = poses[0, :12].reshape(3, 4) @ [-(SIZE - 1) / 2, -(SIZE - 1) / 2, 0, 1] + poses[0, 12:].reshape(3, -1)[:, 0]
+    np.testing.assert_allclose(location.grid([6])[0, 0, 0], corner, atol=1e-4)
+
+
+def test_alignment_changes_the_map_alone(model, stacks):
+    images = stacks[0, CONTEXTS]
+    maps = {name: model.with_alignment(name).find_map(images, CONTEXTS).subject for name in contracts.ALIGNMENTS}
+    assert not maps['none'].coefficients.any()
+    np.testing.assert_array_equal(np.stack(maps['none'].frame), np.stack(model.finder.space.frame))
+    assert not maps['frame'].coefficients.any()
+    np.testing.assert_array_equal(np.stack(maps['frame'].frame), np.stack(maps['deformable'].frame))
+    np.testing.assert_array_equal(maps['auto'].coefficients, maps['deformable'].coefficients)
+    frame = model.with_alignment('frame').with_temperature(0.5)
+    assert (frame.alignment, frame.temperature, model.alignment) == ('frame', 0.5, 'deformable')
+    assert frame.sample(images[None], CONTEXTS, QUERIES, 3, seed=0).shape == (3, 1, len(QUERIES), SIZE, SIZE)
+    with pytest.raises(UserError, match='`align=rigid`: is unknown; give one of auto, none, frame, deformable'):
+        model.with_alignment('rigid')
+
+
+def test_locating_models_are_those_of_a_canonical_volume(model):
+    assert isinstance(model, contracts.LocatingModel)
+    for name in ('with_alignment', 'locate'):
+        own, wanted = (inspect.signature(getattr(kind, name)) for kind in (MappedModel, contracts.LocatingModel))
+        assert list(own.parameters) == list(wanted.parameters)
+    assert not hasattr(TrainedModel, 'locate')
+
+
+def test_black_contexts_are_warned_of(model):
+    with collect_warnings() as warnings:
+        location = model.locate(np.zeros((2, SIZE, SIZE)), [3, 7])
+    assert ['show almost no anatomy' in message for message in warnings] == [True]
+    np.testing.assert_allclose(location.size_percent, 100)
+    np.testing.assert_allclose(location.shift_mm, 0, atol=1e-9)

@@ -19,8 +19,8 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model, load_volumes
-from tfp_bruno.contracts import CompletionModel
+from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model, load_volumes
+from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
@@ -74,6 +74,7 @@ CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volum
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
 TEMPERATURE = define_temperature()
+ALIGN = define_align()
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
@@ -106,7 +107,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
     check_writable(output_dir, 'output_dir')
-    model = load_model(run_dir, TEMPERATURE.value)
+    model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
     provenance = Provenance(
@@ -119,6 +120,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         version=__version__,
         temperature=model.temperature,
         sampling=dict(model.sampling),
+        alignment=model.alignment if isinstance(model, LocatingModel) else None,
     )
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from absl import flags
 
 from tfp_bruno.cli import app
-from tfp_bruno.contracts import CompletionModel, RunInfo
+from tfp_bruno.contracts import ALIGNMENTS, CompletionModel, LocatingModel, RunInfo
 from tfp_bruno.data import DatasetDefinition, Population, load_population
 from tfp_bruno.errors import UserError
 
-__all__ = ['check_run_dir', 'define_temperature', 'load_model', 'load_volumes']
+__all__ = ['check_run_dir', 'define_align', 'define_temperature', 'load_model', 'load_volumes']
 
 # absl counts a flag that a function of this module defines among the flags of the command that calls the function.
 flags.disclaim_key_flags()
@@ -24,13 +24,24 @@ def define_temperature() -> flags.FlagHolder[float]:
     )
 
 
+def define_align() -> flags.FlagHolder[str]:
+    """Defines the flag `--align` of a command that completes subjects."""
+    return flags.DEFINE_enum(
+        'align',
+        'auto',
+        ALIGNMENTS,
+        "How subjects are brought to the model's canonical volume: deformable (size, place and shape), frame (size and "
+        'place), none; auto: deformable if the model has such a volume.',
+    )
+
+
 def check_run_dir(run_dir: str | os.PathLike) -> None:
     """Raises a UserError if there is no folder at `--run_dir`."""
     if not pathlib.Path(run_dir).is_dir():
         raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
 
 
-def load_model(run_dir: str | os.PathLike, temperature: float = 1.0) -> CompletionModel:
+def load_model(run_dir: str | os.PathLike, temperature: float = 1.0, align: str = 'auto') -> CompletionModel:
     """Imports TensorFlow and loads the trained model of a run.
 
     TensorFlow takes seconds to import: check everything that does not need it before.
@@ -38,14 +49,21 @@ def load_model(run_dir: str | os.PathLike, temperature: float = 1.0) -> Completi
     Args:
         run_dir: Folder of the run.
         temperature: Value of `--temperature`.
+        align: Value of `--align`.
 
     Raises:
-        UserError: If the run cannot be loaded, or its model has no temperature and the given one is not 1.
+        UserError: If the run cannot be loaded, its model has no temperature and the given one is not 1, or it has no
+            canonical volume and subjects are to be aligned with it.
     """
     app.import_tensorflow()
     from tfp_bruno.runs import load
 
-    return load(run_dir).with_temperature(temperature)
+    model = load(run_dir).with_temperature(temperature)
+    if isinstance(model, LocatingModel):
+        return model.with_alignment(align)
+    if align not in ('auto', 'none'):
+        raise UserError(f'`align={align}`: {model.name} has no canonical volume; leave it out.')
+    return model
 
 
 def load_volumes(

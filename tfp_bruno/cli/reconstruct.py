@@ -19,7 +19,7 @@ from collections.abc import Callable
 from absl import flags
 
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model
+from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
@@ -101,6 +101,7 @@ ASSUME_RAS = flags.DEFINE_bool(
 )
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
 TEMPERATURE = define_temperature()
+ALIGN = define_align()
 
 
 def main() -> None:
@@ -222,7 +223,7 @@ def check_not_inside(*inputs: str | None) -> None:
 
 def load_model_and_scorer(settings: ReconstructionSettings) -> tuple[CompletionModel, Scorer | None]:
     """Returns the trained model, and its scorer if a report needs one."""
-    model = load_model(RUN_DIR.value, TEMPERATURE.value)
+    model = load_model(RUN_DIR.value, TEMPERATURE.value, ALIGN.value)
     from tfp_bruno.runs import make_scorer
 
     settings.output.check_dataset(model.definition)

@@ -46,7 +46,7 @@ OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', requi
 MODEL = flags.DEFINE_enum(
     'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'ConditionalBruno, Generative Query Network or conditional VAE.'
 )
-PRESET = flags.DEFINE_string('preset', 'cpu', 'Settings to start from: cpu, gpu, paper, or a TOML file.')
+PRESET = flags.DEFINE_string('preset', 'cpu', 'Settings to start from: cpu, map, gpu, paper, or a TOML file.')
 SET = flags.DEFINE_multi_string(
     'set', [], 'Change a setting: --set=objective.prior_decay=3.5; can be repeated. --help lists all settings.'
 )

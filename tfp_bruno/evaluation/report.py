@@ -49,6 +49,8 @@ class Provenance:
         version: Version of the program.
         temperature: Factor of the samples' deviations from the mean, in latent space.
         sampling: How samples were drawn, see `models.ModelSettings.sampling`.
+        alignment: How subjects were brought to the canonical volume, see `contracts.LocatingModel`; `None` if the model
+            has none.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class Provenance:
     version: str
     temperature: float = 1.0
     sampling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alignment: str | None = None
 
 
 def write_report(folder: str | os.PathLike, evaluation: Evaluation, provenance: Provenance) -> tuple[pathlib.Path, ...]:
@@ -147,6 +150,10 @@ def _notes(evaluation: Evaluation, provenance: Provenance) -> list[str]:
     notes = [f'{evaluation.num_subjects} subjects scored, {f"{behind} behind the" if behind else "without"} baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
+    if provenance.alignment == 'frame':
+        notes.append('Subjects are brought to the canonical volume by size and place alone.')
+    if provenance.alignment == 'none':
+        notes.append('Subjects are not brought to the canonical volume.')
     if not provenance.sampling.get('narrows_factors', True):
         notes.append("In samples, the contexts rescale the residual's Student-t, not that of the subject's factors.")
     evidence = provenance.sampling.get('factor_evidence', 1.0)

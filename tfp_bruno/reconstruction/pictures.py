@@ -1,4 +1,4 @@
-"""The pictures of the reports: a mosaic of slices, volumes in three planes, the curve of the scores, thumbnails."""
+"""The pictures of the reports: mosaics of slices, volumes in three planes, the curve of the scores, thumbnails."""
 
 import io
 import os
@@ -15,6 +15,7 @@ from scipy import ndimage
 from tfp_bruno.data import atomic, read_volume
 from tfp_bruno.data.plain_text import figure_text
 from tfp_bruno.reconstruction.completion import Completion, SliceScores
+from tfp_bruno.registration import Location
 
 # Of a mosaic: slices in a row, of which so many are spread evenly, samples, and the size of a slice.
 MAX_COLUMNS = 12
@@ -44,21 +45,51 @@ def write_mosaic(path: str | os.PathLike, completion: Completion, title: str, ax
         UserError: If the file cannot be written.
     """
     columns = choose_columns(completion.positions, len(completion.mean))
-    rows = _rows(completion)
+    figure = _mosaic(_rows(completion), columns, completion.mean.shape[1:], title, axes)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def location_mosaic(location: Location, contexts: np.ndarray, positions: Sequence[int], axes: str) -> bytes:
+    """Returns a PNG of contexts and, below them, what the model shows at their places in the canonical volume.
+
+    Args:
+        location: Where the contexts lie.
+        contexts: `[n, H, W]`, n at least 1.
+        positions: The n context positions.
+        axes: Of the stack, such as 'LPS'.
+    """
+    models = {'canonical volume' if location.alignment == 'none' else 'size and place': False}
+    if location.alignment == 'deformable':
+        models['displaced'] = True
+    pictures = {name: location.images(positions, displaced) for name, displaced in models.items()}
+    difference = np.abs(contexts - list(pictures.values())[-1])
+    pictures = {'contexts': contexts, **pictures, 'difference': difference}
+    rows = [(name, dict(zip(positions, images, strict=True)), 1.0) for name, images in pictures.items()]
+    return _png(_mosaic(rows, _spread(positions), contexts.shape[1:], 'Contexts in the canonical volume', axes))
+
+
+def _mosaic(
+    rows: Sequence[tuple[str, dict[int, np.ndarray], float]],
+    columns: Sequence[int],
+    shape: tuple[int, ...],
+    title: str,
+    axes: str,
+) -> Figure:
+    """Returns a figure of rows, see `_rows`, of slices."""
     figure = Figure(figsize=(PANEL_INCHES * len(columns) + 0.8, PANEL_INCHES * len(rows) + 0.7), dpi=120)
     FigureCanvasAgg(figure)
     strips = figure.subplots(len(rows), 1)
     for strip, (name, images, limit) in zip(strips, rows, strict=True):
-        _draw_strip(strip, [images.get(k) for k in columns], completion.mean.shape[1:], limit, axes)
+        _draw_strip(strip, [images.get(k) for k in columns], shape, limit, axes)
         strip.set_ylabel(name, fontsize=8)
-    width = completion.mean.shape[2]
+    width = shape[1]
     strips[0].xaxis.tick_top()
     strips[0].set_xticks((np.arange(len(columns)) + 0.5) * width - 0.5, [f'k = {k}' for k in columns], fontsize=8)
     strips[0].tick_params(length=0)
     figure.suptitle(figure_text(title), fontsize=9)
     figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.97))
-    with atomic.replacing(path) as temporary:
-        figure.savefig(temporary)
+    return figure
 
 
 def choose_columns(positions: tuple[int, ...], num_slices: int) -> list[int]:
@@ -70,10 +101,15 @@ def choose_columns(positions: tuple[int, ...], num_slices: int) -> list[int]:
         positions: The context positions.
         num_slices: K.
     """
-    contexts = [positions[i] for i in np.linspace(0, len(positions) - 1, min(len(positions), MAX_COLUMNS)).astype(int)]
+    contexts = _spread(positions)
     room = min(SPREAD_COLUMNS, MAX_COLUMNS - len(contexts))
     spread = [int(k) for k in (np.arange(room) + 0.5) * num_slices / max(room, 1)]
     return sorted({*contexts, *spread})
+
+
+def _spread(positions: Sequence[int]) -> list[int]:
+    """Returns the context positions; of more than 12, evenly spread ones."""
+    return [positions[i] for i in np.linspace(0, len(positions) - 1, min(len(positions), MAX_COLUMNS)).astype(int)]
 
 
 def _rows(completion: Completion) -> list[tuple[str, dict[int, np.ndarray], float]]:

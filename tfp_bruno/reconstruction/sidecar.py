@@ -61,8 +61,8 @@ def check_same_completion(
     folder = sidecar.parent
     try:
         before = json.loads(sidecar.read_text(encoding='utf-8'))
-        # Sidecars of older versions do not record a temperature.
-        made_with = {'temperature': 1.0, **before, 'intensity': before['intensity']['kind']}
+        # Sidecars of older versions do not record a temperature or an alignment.
+        made_with = {'temperature': 1.0, 'alignment': None, **before, 'intensity': before['intensity']['kind']}
         made_of = {item['role']: item['sha256'] for item in before.get('inputs', ())}
         made_by = before['training'].get('weights', '')
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -19,6 +19,7 @@ from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.reconstruction.alignment import training_frame
 from tfp_bruno.reconstruction.completion import Scorer
 from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan, read_scan
+from tfp_bruno.reconstruction.location import alignment_of
 from tfp_bruno.reconstruction.positions import SliceSelection
 from tfp_bruno.reconstruction.sidecar import SIDECAR, check_same_completion, check_same_scan, describe_inputs
 from tfp_bruno.reconstruction.subject import ReconstructionSettings, reconstruct
@@ -197,6 +198,7 @@ def _read(
     elif sidecar.exists():
         expected = settings.reconstruction.to_json() | {
             'temperature': model.temperature,
+            'alignment': alignment_of(model),
             'intensity': settings.reconstruction.output.intensity,
             'selection': settings.selection.to_json(),
         }

@@ -13,10 +13,12 @@ from tfp_bruno.data import atomic
 from tfp_bruno.reconstruction import html_report, output_folder
 from tfp_bruno.reconstruction.completion import Completion, Scorer, SliceScores, complete, score_slices
 from tfp_bruno.reconstruction.contexts import Contexts
-from tfp_bruno.reconstruction.pictures import score_curve, three_planes, write_mosaic
+from tfp_bruno.reconstruction.location import alignment_of, describe_location, locate
+from tfp_bruno.reconstruction.pictures import location_mosaic, score_curve, three_planes, write_mosaic
 from tfp_bruno.reconstruction.positions import plane_coordinates
 from tfp_bruno.reconstruction.sidecar import SIDECAR, describe_versions
 from tfp_bruno.reconstruction.volume_files import OutputSettings, WrittenVolumes, write_volumes
+from tfp_bruno.registration import Location
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,7 @@ def reconstruct(
         UserError: If a setting does not fit the dataset, the completion is empty, or the folder cannot be written.
     """
     settings.output.check_dataset(model.definition)
+    contexts, location = locate(model, contexts)
     completion = complete(
         model,
         contexts.images,
@@ -97,12 +100,12 @@ def reconstruct(
     scores = score_slices(scorer, contexts) if settings.report and scorer is not None else None
     with output_folder.staged(output_dir, settings.overwrite, SIDECAR) as folder:
         written = write_volumes(folder, model, completion, contexts, settings.output)
-        sidecar = _describe(model, contexts, completion, scores, written, settings)
+        sidecar = _describe(model, contexts, completion, location, scores, written, settings)
         (folder / SIDECAR).write_text(json.dumps(sidecar, indent=2) + '\n', encoding='utf-8')
         if settings.report:
             title = _title(model, completion)
             write_mosaic(folder / 'mosaic.png', completion, title, model.definition.axes)
-            page = _report(title, folder, sidecar, completion, scores, written)
+            page = _report(title, folder, sidecar, completion, location, scores, written, model.definition.axes)
             atomic.write_text(folder / 'report.html', page)
     return completion
 
@@ -118,6 +121,7 @@ def _describe(
     model: CompletionModel,
     contexts: Contexts,
     completion: Completion,
+    location: Location | None,
     scores: SliceScores | None,
     written: WrittenVolumes,
     settings: ReconstructionSettings,
@@ -138,6 +142,8 @@ def _describe(
         'stack_to_world': contexts.affine.tolist(),
         'sampling': dict(model.sampling),
         'temperature': model.temperature,
+        'alignment': alignment_of(model),
+        'location': None if location is None else location.to_json(),
         'std_samples': completion.std_samples,
         **settings.to_json(),
         'intensity': {'kind': settings.output.intensity, **dataclasses.asdict(written.scale)},
@@ -153,8 +159,10 @@ def _report(
     folder: pathlib.Path,
     sidecar: dict[str, Any],
     completion: Completion,
+    location: Location | None,
     scores: SliceScores | None,
     written: WrittenVolumes,
+    axes: str,
 ) -> str:
     """Returns the page of a subject as HTML."""
     pictures = {
@@ -162,7 +170,9 @@ def _report(
         'slices': (folder / 'mosaic.png').read_bytes(),
         'curve': score_curve(scores) if scores is not None and scores.positions else b'',
     }
-    hidden = {'scores', 'stack_to_world', 'contexts', 'inputs', 'warnings'}
+    if location is not None:
+        pictures['places'] = location_mosaic(location, completion.contexts, completion.positions, axes)
+    hidden = {'scores', 'stack_to_world', 'contexts', 'inputs', 'warnings', 'location'}
     return html_report.render(
         'subject',
         title,
@@ -173,6 +183,7 @@ def _report(
         std_samples=completion.std_samples,
         is_phantom=bool(sidecar['training'].get('is_phantom')),
         warnings=sidecar['warnings'],
+        location=None if location is None else describe_location(location, axes),
         scores=None if scores is None else scores.rows(),
         settings={name: value for name, value in sidecar.items() if name not in hidden},
     )

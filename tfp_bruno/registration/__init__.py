@@ -4,7 +4,9 @@ from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
 from tfp_bruno.registration.components import Components, kriging_weights
 from tfp_bruno.registration.frames import Frame, FrameFinder, mean_frame, resample
 from tfp_bruno.registration.groupwise import Registration, make_space, register_subjects
-from tfp_bruno.registration.map_finder import MapFinder, find_maps
+from tfp_bruno.registration.location import Location
+from tfp_bruno.registration.location_checks import check_location
+from tfp_bruno.registration.map_finder import MapFinder, find_maps, find_misfits
 from tfp_bruno.registration.map_search import FoundMap, MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
@@ -16,12 +18,15 @@ __all__ = [
     'FoundMap',
     'Frame',
     'FrameFinder',
+    'Location',
     'MapFinder',
     'MapSearch',
     'Registration',
     'SmoothBasis',
     'SubjectMap',
+    'check_location',
     'find_maps',
+    'find_misfits',
     'interpolation',
     'kriging_weights',
     'make_space',

@@ -32,6 +32,7 @@ _TEMPER = 0.1
 _LOG_SIZE_STD = 0.1
 _PLACE_STD = 0.15
 _PSEUDO_SUBJECTS = 2
+_LARGEST_LOG_SIZE = 1.5
 
 # The search, in prior standard deviations.
 _START_SIZES = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -140,7 +141,9 @@ class FrameFinder:
 
     def _frame(self, whitened: np.ndarray) -> Frame:
         numbers = self.root @ whitened
-        return Frame(self.mean_frame.size * np.exp(numbers[:3]), self.mean_frame.place + numbers[3:])
+        # A line search may try sizes that no subject has.
+        log_sizes = np.clip(numbers[:3], -_LARGEST_LOG_SIZE, _LARGEST_LOG_SIZE)
+        return Frame(self.mean_frame.size * np.exp(log_sizes), self.mean_frame.place + numbers[3:])
 
     def _loss(self, whitened: np.ndarray, images: np.ndarray, context_slices: np.ndarray) -> float:
         """Returns the negative log posterior density of the whitened six numbers, without its constant."""

@@ -23,6 +23,9 @@ __all__ = ['MapFinder', 'find_maps']
 
 # Grey levels and components are stored with this precision.
 _STORED = np.float16
+# Context sets whose misfits are measured, at most, and quantiles of them.
+_MEASURED = 300
+_QUANTILES = 21
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +36,14 @@ class MapFinder:
         frames: Finds the frame.
         model: Appearance in the canonical volume, with the components that the search uses.
         search: Finds the displacement.
+        misfits: Evenly spaced quantiles, from least to largest, of the misfits of contexts of training subjects, see
+            `FoundMap.misfit`; `None` if unknown.
     """
 
     frames: FrameFinder
     model: CanonicalModel
     search: MapSearch
+    misfits: np.ndarray | None = None
 
     @classmethod
     def fit(cls, images: np.ndarray, registration: Registration) -> MapFinder:
@@ -58,23 +64,27 @@ class MapFinder:
         """The canonical space."""
         return self.model.space
 
-    def find(self, images: np.ndarray, slices: Sequence[int] | np.ndarray) -> FoundMap:
+    def find(self, images: np.ndarray, slices: Sequence[int] | np.ndarray, alignment: str = 'deformable') -> FoundMap:
         """Returns the map of a subject.
 
         Args:
             images: `[n, H, W]`, slices in [0, 1]. Without slices, or if all are black, the map is that of a subject
                 that lies as the canonical volume does, with the prior's covariance.
             slices: `[n]`, their positions in the stack.
+            alignment: 'deformable', 'frame' for no displacement, or 'none' for a subject that lies as the canonical
+                volume does. Without a displacement, the covariance is 0.
         """
-        slices = np.asarray(slices, float).reshape(-1)
-        frame = self.frames.find(images, slices)
+        images, slices = np.asarray(images, np.float32), np.asarray(slices, float).reshape(-1)
+        subject = self.space.identity
+        frame = self.frames.mean_frame if alignment == 'none' else self.frames.find(images, slices)
+        if alignment != 'deformable':
+            return self.search.at(self.model, images, slices, subject._replace(frame=frame))
         if frame is self.frames.mean_frame:
-            subject = self.space.identity
             return FoundMap(subject, np.zeros(0), np.eye(subject.coefficients.size), 0.0)
-        return self.search.find(self.model, np.asarray(images, np.float32), slices, frame)
+        return self.search.find(self.model, images, slices, frame)
 
     def to_arrays(self) -> dict[str, Any]:
-        """Returns the finder as arrays by name."""
+        """Returns what maps depend on as arrays by name."""
         space, frames = self.space, self.frames
         basis = space.basis
         return {
@@ -99,11 +109,16 @@ class MapFinder:
             frame, arrays['frame_root'], np.asarray(arrays['frame_volumes'], np.float32), mean.shape[1:]
         )
         model = CanonicalModel(CanonicalSpace(frame, basis), mean, np.asarray(arrays['loadings'], np.float32))
-        return cls(finder, model, MapSearch())
+        return cls(finder, model, MapSearch(), arrays.get('misfits'))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the finder to a file that `load` reads."""
+        arrays: dict[str, Any] = self.to_arrays() | ({} if self.misfits is None else {'misfits': self.misfits})
+        np.savez(path, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> MapFinder:
-        """Reads a finder from a file of `numpy.savez`, see `to_arrays`.
+        """Reads a finder from a file that `save` wrote.
 
         Raises:
             UserError: If the file cannot be read.
@@ -128,6 +143,24 @@ def find_maps(images: np.ndarray, slices: Sequence[np.ndarray], finder: MapFinde
         joblib.delayed(_find)(finder, images[number % len(images)][chosen], chosen)
         for number, chosen in enumerate(slices)
     )
+
+
+def find_misfits(
+    images: np.ndarray, slices: Sequence[np.ndarray], maps: Sequence[SubjectMap], finder: MapFinder
+) -> np.ndarray:
+    """Returns quantiles of the misfits of sets of contexts at their maps, see `MapFinder.misfits`.
+
+    Args:
+        images: `[S, K, H, W]` in [0, 1].
+        slices: Slice numbers of each set; set i is of subject i modulo S.
+        maps: The map that was found from each set.
+        finder: Found the maps.
+    """
+    chosen = np.unique(np.linspace(0, len(maps) - 1, _MEASURED).astype(int))
+    misfits = [
+        finder.search.at(finder.model, images[i % len(images)][slices[i]], slices[i], maps[i]).misfit for i in chosen
+    ]
+    return np.quantile(misfits, np.linspace(0, 1, _QUANTILES))
 
 
 def _find(finder: MapFinder, images: np.ndarray, slices: np.ndarray) -> SubjectMap:

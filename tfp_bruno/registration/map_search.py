@@ -16,6 +16,7 @@ __all__ = ['FoundMap', 'MapSearch']
 # The longest step of an iteration, and the step at which the search ends, mm.
 _LONGEST_STEP = 6.0
 _SHORTEST_STEP = 0.15
+_FOREGROUND = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +29,17 @@ class FoundMap:
         covariance: `[3 M, 3 M]`, covariance of the displacement's coefficients: the inverse of the Hessian
             (Gauss-Newton), a Laplace approximation.
         error: Root mean square of the difference between slices and model, in grey levels of [0, 1].
+        log_posterior: Value of the objective of `MapSearch` at the map, nats.
+        misfit: `-log_posterior` for each block of foreground in the slices; large if slices or displacement are
+            unusual.
     """
 
     subject: SubjectMap
     scores: np.ndarray
     covariance: np.ndarray
     error: float
+    log_posterior: float = 0.0
+    misfit: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,21 +90,62 @@ class MapSearch:
             frame: Frame of the subject, from which the search starts.
             coefficients: `[3, M]`, displacement from which the search starts; `None` for none.
         """
-        space, block = model.space, self.block
-        rows, columns = (np.arange(block // 2, size, block) for size in images.shape[1:])
-        observed = _averaged(images, block)[:, rows][:, :, columns].reshape(-1)
+        space = model.space
+        observed, points = self._observed(images, slices)
         subject = SubjectMap(frame, np.zeros((3, space.basis.size)) if coefficients is None else coefficients)
-        start = space.start(subject, (slices, rows, columns))
+        start = space.start(subject, points)
         functions = space.basis.at(start).reshape(-1, space.basis.size)
         origin = np.stack(np.meshgrid(*start, indexing='ij')).reshape(3, -1)
         scores = np.zeros(0)
         for rank in self.ranks:
             scores = np.pad(scores, (0, max(0, min(rank, model.rank) - len(scores))))
-            subject, scores, hessian, error = self._search(model, observed, origin, functions, subject, scores)
+            subject, scores, hessian = self._search(model, observed, origin, functions, subject, scores)
         size = subject.coefficients.size
         factor = linalg.cho_factor(hessian)
         covariance = linalg.cho_solve(factor, np.eye(len(hessian)))[:size, :size]
-        return FoundMap(subject, scores, covariance, error)
+        return self.at(model, images, slices, subject, covariance)
+
+    def at(
+        self,
+        model: CanonicalModel,
+        images: np.ndarray,
+        slices: np.ndarray,
+        subject: SubjectMap,
+        covariance: np.ndarray | None = None,
+    ) -> FoundMap:
+        """Returns scores, error and objective at a map that is known.
+
+        Args:
+            model: Appearance in the canonical volume.
+            images: `[n, H, W]`, slices of the subject in [0, 1].
+            slices: `[n]`, their positions in the stack.
+            subject: The map.
+            covariance: Covariance of its coefficients; `None` for zeros.
+        """
+        size, rank = subject.coefficients.size, min(max(self.ranks), model.rank)
+        if covariance is None:
+            covariance = np.zeros((size, size))
+        if not len(slices):
+            return FoundMap(subject, np.zeros(rank), covariance, 0.0, -0.5 * float(np.sum(subject.coefficients**2)))
+        observed, points = self._observed(images, slices)
+        sampling = interpolation(model.space.grid(subject, points), model.mean.shape)
+        components = _averaged(np.moveaxis(model.loadings[..., :rank], -1, 0), self.block)
+        loadings = (sampling @ components.reshape(rank, model.mean.size).T).astype(np.float64)
+        deviation = observed - sampling @ _averaged(model.mean, self.block).reshape(-1)
+        precision = loadings.T @ loadings + self.noise**2 * np.eye(rank)
+        scores = linalg.solve(precision, loadings.T @ deviation, assume_a='pos')
+        residual = deviation - loadings @ scores
+        squares = float(residual @ residual)
+        prior = float(np.sum(subject.coefficients**2) + scores @ scores)
+        log_posterior = -0.5 * (squares / self.noise**2 + prior)
+        misfit = -log_posterior / max(1, int(np.sum(observed > _FOREGROUND)))
+        error = float(np.sqrt(squares / residual.size))
+        return FoundMap(subject, scores, covariance, error, log_posterior, misfit)
+
+    def _observed(self, images: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Returns the middles of the blocks of slices, flat, and their coordinates along each axis of the stack."""
+        rows, columns = (np.arange(self.block // 2, size, self.block) for size in images.shape[1:])
+        return _averaged(images, self.block)[:, rows][:, :, columns].reshape(-1), (slices, rows, columns)
 
     def _search(
         self,
@@ -108,8 +155,8 @@ class MapSearch:
         functions: np.ndarray,
         subject: SubjectMap,
         scores: np.ndarray,
-    ) -> tuple[SubjectMap, np.ndarray, np.ndarray, float]:
-        """Runs the steps with a number of components; returns map, scores, Hessian and root mean square error."""
+    ) -> tuple[SubjectMap, np.ndarray, np.ndarray]:
+        """Runs the steps with a number of components; returns map, scores and Hessian."""
         size, rank, sides = functions.shape[1], len(scores), model.space.basis.voxel_size
         # Not averaged over blocks: that would change the map by a hundredth of a voxel.
         loadings = np.ascontiguousarray(model.loadings[..., :rank].reshape(model.mean.size, rank))
@@ -133,7 +180,7 @@ class MapSearch:
             if longest < _SHORTEST_STEP:
                 break
         found = SubjectMap(subject.frame, parameters[: 3 * size].reshape(3, size))
-        return found, parameters[3 * size :], hessian, float(np.sqrt(np.mean(np.square(residual))))
+        return found, parameters[3 * size :], hessian
 
 
 def _averaged(images: np.ndarray, block: int) -> np.ndarray:

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from tfp_bruno.contracts import RunInfo
+from tfp_bruno.contracts import ALIGNMENTS, RunInfo
 from tfp_bruno.data import DatasetDefinition
+from tfp_bruno.errors import UserError
 from tfp_bruno.models import ConditionalBruno
-from tfp_bruno.registration import FoundMap, MapFinder, SubjectMap
+from tfp_bruno.registration import FoundMap, Location, MapFinder, SubjectMap, check_location
 from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.runs.trained_model import TrainedModel
 
@@ -30,6 +31,7 @@ class MappedModel(TrainedModel):
     Attributes:
         finder: Finds the map of a subject.
         control_size: Number of control points of a pose along each side of a slice.
+        alignment: What of the map is found: 'deformable', 'frame' (size and place) or 'none'.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class MappedModel(TrainedModel):
         control_size: int,
         sampling: Mapping[str, Any] | None = None,
         temperature: float = 1.0,
+        alignment: str = 'deformable',
     ) -> None:
         """Wraps a model; see `load`."""
         super().__init__(bruno, definition, name, info, sampling, temperature)
         self.finder = finder
         self.control_size = control_size
+        self.alignment = alignment
         self._latest: tuple[bytes, FoundMap] | None = None
 
     def with_temperature(self, temperature: float) -> 'MappedModel':
@@ -60,7 +64,32 @@ class MappedModel(TrainedModel):
             self.control_size,
             self.sampling,
             temperature,
+            self.alignment,
         )
+
+    def with_alignment(self, alignment: str) -> 'MappedModel':
+        """Returns the same model with maps of another kind, see `contracts.LocatingModel`."""
+        if alignment not in ALIGNMENTS:
+            raise UserError(f'`align={alignment}`: is unknown; give one of {", ".join(ALIGNMENTS)}.')
+        model = self.with_temperature(self.temperature)
+        model.alignment = 'deformable' if alignment == 'auto' else alignment
+        return model
+
+    def locate(self, images: np.ndarray, slices: ArrayLike) -> Location:
+        """Finds where slices of one subject lie in the canonical volume.
+
+        It warns if the slices do not meet the training data: see `registration.check_location`.
+
+        Args:
+            images: `[n, H, W]` in [0, 1].
+            slices: `[n]`, slice numbers.
+
+        Returns:
+            Size, place and displacement of the anatomy, and the canonical coordinates of pixels, in NumPy.
+        """
+        location = Location(self.finder.model, self.find_map(images, slices), self.alignment)
+        check_location(self.finder, location, np.asarray(images), np.asarray(slices), self.definition.axes)
+        return location
 
     def find_map(self, images: np.ndarray, slices: ArrayLike) -> FoundMap:
         """Returns the map of a subject; that of the latest slices is kept.
@@ -72,7 +101,7 @@ class MappedModel(TrainedModel):
         images, slices = np.asarray(images, np.float32), np.asarray(slices, int).reshape(-1)
         key = images.tobytes() + slices.tobytes()
         if self._latest is None or self._latest[0] != key:
-            self._latest = key, self.finder.find(images, slices)
+            self._latest = key, self.finder.find(images, slices, self.alignment)
         return self._latest[1]
 
     def places(self, subject: SubjectMap, slices: ArrayLike) -> tf.Tensor:
@@ -104,8 +133,9 @@ class MappedModel(TrainedModel):
         seed: int,
     ) -> np.ndarray:
         """Draws maps of each subject, and slices given each; arguments as `TrainedModel.sample`."""
-        # As even as possible, of at least one sample each.
-        counts = [len(part) for part in np.array_split(np.arange(num_samples), _MAPS) if len(part)]
+        # As even as possible, of at least one sample each; a map without a displacement is certain.
+        num_maps = _MAPS if self.alignment == 'deformable' else 1
+        counts = [len(part) for part in np.array_split(np.arange(num_samples), num_maps) if len(part)]
         drawn = []
         for number, images in enumerate(context_images):
             found = self.find_map(images, context_slices)

@@ -160,10 +160,12 @@ def read_run(folder: str | os.PathLike) -> Run:
         if values['format'] != _FORMAT:
             raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
-        # Runs without these settings measured their learning curve on test subjects.
-        values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **values['training']}
+        # Settings that runs of this format may lack, with the values that they had in effect.
+        training = values['training']
+        values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **training}
         if kind.settings is ModelSettings:
             values['model'] = {'pose': {'architecture': 'one_hot'}, **values['model']}
+            values['training']['objective'] = {'min_contexts': 0, **training['objective']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
     except OSError as error:
         raise UserError(

@@ -29,11 +29,12 @@ class ObjectiveSettings:
             `squared_error + (prior_squared_error - squared_error) / (1 + n)^d`; None for `squared_error` from one
             context on.
         max_contexts: Largest number of contexts in training.
+        min_contexts: Least number of contexts in training, without `prior_every`.
         context_power: Exponent of the uniform random number that the number of contexts is proportional to: with 1 all
             numbers are equally frequent, above 1 small ones are more frequent.
         prior_every: Interval of the steps without contexts, whose volumes are not augmented, since the mean of
             augmented volumes is more blurred than the mean of the subjects; all other steps have at least one context.
-            0: zero contexts are as likely as any other number.
+            0: the least number is `min_contexts`.
         scored_targets: Largest number of targets in the conditional likelihood. Without a weight of `joint`, no others
             are encoded; the terms of the decoded mean still include all. None for all.
         independent_targets: Whether the conditional likelihood scores each target by itself, as in the code of
@@ -48,6 +49,7 @@ class ObjectiveSettings:
     prior_squared_error: NonNegative | None = None
     prior_decay: NonNegative | None = None
     max_contexts: Count = 8
+    min_contexts: WholeNumber = 0
     context_power: Positive = 1.0
     prior_every: WholeNumber = 0
     scored_targets: Count | None = None

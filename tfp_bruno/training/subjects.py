@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import os
@@ -18,7 +19,15 @@ from absl import logging
 from tfp_bruno.data.atomic import replacing
 from tfp_bruno.data.encoding import add_level_noise, one_hot_poses
 from tfp_bruno.errors import UserError
-from tfp_bruno.registration import Frame, MapFinder, Registration, SubjectMap, find_maps, register_subjects
+from tfp_bruno.registration import (
+    Frame,
+    MapFinder,
+    Registration,
+    SubjectMap,
+    find_maps,
+    find_misfits,
+    register_subjects,
+)
 from tfp_bruno.runs import AugmentationSettings, Run
 from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
@@ -113,6 +122,7 @@ class MappedSubjects:
     def __init__(self, run: Run, images: np.ndarray, cache_dir: pathlib.Path | None) -> None:
         """Registers the subjects `[S, K, H, W]` of a run, or reads their maps from the cache."""
         self._settings, self._images, self._model = run.training, images, run.model
+        self._path = run.registration
         self._cache = None if cache_dir is None else cache_dir / 'maps'
         self._jobs = os.cpu_count() or 1
         logging.info('Registering %d subjects.', len(images))
@@ -126,8 +136,7 @@ class MappedSubjects:
             self._finder = MapFinder.load(run.registration)
         else:
             self._finder = MapFinder.fit(images, self._registration)
-            with replacing(run.registration) as path:
-                np.savez(path, **self._finder.to_arrays())
+            self._write_finder()
         self._task: Any = make_task(run.training)
         space, planes = self._finder.space, np.arange(run.definition.num_slices)
         self.poses = slice_poses(space, space.identity, planes, run.model.pose.control_size)
@@ -158,6 +167,10 @@ class MappedSubjects:
         # The maps depend also on the subjects that were registered.
         key = _fingerprint(None, images, *slices, *self._finder.to_arrays().values())
         sets = ContextSets(slices, self._cached(f'contexts-{key}', find))
+        if images is self._images and self._finder.misfits is None:
+            misfits = find_misfits(images, sets.slices, sets.maps, self._finder)
+            self._finder = dataclasses.replace(self._finder, misfits=misfits)
+            self._write_finder()
         settings = self._settings
         return make_mapped_sequences(
             images,
@@ -170,6 +183,10 @@ class MappedSubjects:
             seed,
             first_step,
         )
+
+    def _write_finder(self) -> None:
+        with replacing(self._path) as path:
+            self._finder.save(path)
 
     def _cached(self, name: str, find: Callable[[], Sequence[SubjectMap]]) -> Sequence[SubjectMap]:
         """Returns maps from the cache, or finds them."""

@@ -68,7 +68,7 @@ class LikelihoodTask:
         if self.prior_every and step % self.prior_every == 0:
             return 0
         most = min(objective.max_contexts, self.settings.sequence_length - 1)
-        least = 1 if self.prior_every else 0
+        least = 1 if self.prior_every else min(objective.min_contexts, most)
         drawn = np.random.default_rng([self.settings.seed, step]).random() ** objective.context_power
         return min(least + int((most + 1 - least) * drawn), most)
 
