@@ -43,7 +43,7 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 	  --stack=$(DEMO)/population/sub-0$(DEMO_SUBJECTS)/anat/sub-0$(DEMO_SUBJECTS)_T2w.nii.gz --num_samples=3
 
 test: $(VENV)/.installed-tests lint  ## Run lint and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that are not marked slow (3 minutes)
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses=2 --dist=loadfile
