@@ -149,6 +149,30 @@ class MappedModel(TrainedModel):
             drawn.append(np.concatenate(parts))
         return np.stack(drawn, axis=1)
 
+    def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
+        """Returns the joint log-density of slices, the displacement integrated out by Laplace's approximation.
+
+        The density given the map is exact. The map is found from the slices themselves, so it costs what the data tell
+        of it: the log-ratio of prior and posterior of the displacement at the mode. Size and place are not charged for.
+
+        Args:
+            images: `[S, n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
+
+        Returns:
+            `[S]`, nats.
+        """
+        given_maps = super().log_prob(images, slices)
+        if self.alignment != 'deformable':
+            return given_maps
+        return given_maps + np.array([_log_occam_factor(self.find_map(stack, slices)) for stack in images])
+
+
+def _log_occam_factor(found: FoundMap) -> float:
+    """Returns `log(prior / posterior)` of the displacement at its mode, for a standard normal prior; at most 0."""
+    _, log_det = np.linalg.slogdet(found.covariance)
+    return 0.5 * (log_det - float(np.sum(np.square(found.subject.coefficients))))
+
 
 def _draw_maps(found: FoundMap, count: int, temperature: float, rng: np.random.Generator) -> list[SubjectMap]:
     """Draws maps of a subject from the Gaussian approximation of their posterior, of scaled deviations."""
