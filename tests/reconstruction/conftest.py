@@ -39,7 +39,13 @@ class FakeModel:
 class LocatingFake(FakeModel):
     """A fake whose subjects lie in a canonical volume: the one stack that it predicts."""
 
-    alignment = 'deformable'
+    alignment, has_exact_log_prob = 'deformable', True
+
+    def log_prob(self, images, slices):
+        raise NotImplementedError
+
+    def with_temperature(self, temperature):
+        raise NotImplementedError
 
     def with_alignment(self, alignment):
         raise NotImplementedError

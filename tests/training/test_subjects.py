@@ -203,6 +203,20 @@ def test_a_resumed_run_keeps_its_finder(make_run, discs, images, count_calls):
     assert run.registration.read_bytes() == written
 
 
+def test_misfits_of_the_contexts_are_written_once(make_run, images, count_calls):
+    run = make_run()
+    subjects = make_subjects(run, images, None)
+    assert MapFinder.load(run.registration).misfits is None
+    subjects.sequences(0)
+    misfits = MapFinder.load(run.registration).misfits
+    assert len(misfits) == 21
+    assert np.all(np.diff(misfits) >= 0)
+    assert misfits[0] > 0
+    written = run.registration.read_bytes()
+    make_subjects(run, images, None).sequences(0)
+    assert run.registration.read_bytes() == written
+
+
 def test_steps_without_any_contexts_need_no_sets(make_run, images, tmp_path, count_calls):
     run = make_run(objective=ObjectiveSettings(prior_every=1))
     [(x, poses)] = batches_of(make_subjects(run, images, tmp_path / 'cache').sequences(0), 1)

@@ -167,7 +167,7 @@ class MappedSubjects:
         # The maps depend also on the subjects that were registered.
         key = _fingerprint(None, images, *slices, *self._finder.to_arrays().values())
         sets = ContextSets(slices, self._cached(f'contexts-{key}', find))
-        if images is self._images and self._finder.misfits is None:
+        if images is self._images and sets.maps and self._finder.misfits is None:
             misfits = find_misfits(images, sets.slices, sets.maps, self._finder)
             self._finder = dataclasses.replace(self._finder, misfits=misfits)
             self._write_finder()
