@@ -5,9 +5,14 @@ import os
 import pathlib
 import struct
 
+import hypothesis
 import nibabel
 import numpy as np
 import pytest
+
+# A busy machine may take any time for one example.
+hypothesis.settings.register_profile('tests', deadline=None)
+hypothesis.settings.load_profile('tests')
 
 # Full float32 on GPUs, as in the commands; without importing TensorFlow, which many tests do not need.
 os.environ['NVIDIA_TF32_OVERRIDE'] = '0'
