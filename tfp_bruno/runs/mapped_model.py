@@ -152,8 +152,8 @@ class MappedModel(TrainedModel):
     def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
         """Returns the joint log-density of slices, the displacement integrated out by Laplace's approximation.
 
-        The density given the map is exact. The map is found from the slices themselves, so it costs what the data tell
-        of it: the log-ratio of prior and posterior of the displacement at the mode. Size and place are not charged for.
+        The density given the map is exact. The map is fitted to the same slices, so the log-ratio of the prior to the
+        posterior of the displacement at the mode is added, which is negative. There is no such term for size and place.
 
         Args:
             images: `[S, n, H, W]` in [0, 1].
