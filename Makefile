@@ -45,7 +45,7 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 test: $(VENV)/.installed-tests lint  ## Run lint and the whole test suite
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that are not marked slow (3.5 minutes)
+test-fast: $(VENV)/.installed-tests lint  ## Run lint and the tests that are not marked slow (3 minutes)
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses=2 --dist=loadfile
 
 coverage: $(VENV)/.installed-tests  ## Run the whole test suite and list the lines that it does not run

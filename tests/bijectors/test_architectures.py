@@ -22,6 +22,7 @@ def make(request, make_flow):
     return lambda **kwargs: make_flow(**{**settings, **kwargs})
 
 
+@pytest.mark.slow
 def test_bfloat16_networks_match_float32_and_have_gradients(make):
     flow = make()
     mixed = flow.copy(network_dtype='mixed_bfloat16')

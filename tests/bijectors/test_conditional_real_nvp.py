@@ -145,6 +145,7 @@ def counted(function, calls):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('jit_compile', [False, True])
 def test_function_matches_eager(jit_compile):
     flow = ConditionalRealNVP((4, 4, 1), 3, SMALL)

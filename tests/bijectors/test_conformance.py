@@ -61,6 +61,7 @@ def test_inverse_of_forward_is_the_identity(make, dtype, tolerance):
     np.testing.assert_allclose(forward, -inverse, rtol=10 * tolerance, atol=10 * tolerance)
 
 
+@pytest.mark.slow
 def test_log_det_matches_autodiff(make):
     _, bijector, x = make(tf.float64)
     tolerance = 1e-8 if bijector.dtype == tf.float64 else 1e-4

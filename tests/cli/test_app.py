@@ -33,6 +33,7 @@ def test_with_flags_names_the_flags_of_the_command():
     assert given == '--spacing_of_test=2: is too small; give a larger --spacing_of_test, not `thickness`.'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'flag'),
     [

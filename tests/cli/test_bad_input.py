@@ -70,6 +70,7 @@ def content_of(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('message', BAD_VOLUMES)
 def test_train_names_a_bad_volume(call_warm, assert_one_line, good_folder, tmp_path, message):
     BAD_VOLUMES[message](good_folder / 'sub-bad.nii.gz')

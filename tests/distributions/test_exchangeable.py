@@ -230,6 +230,7 @@ def test_float32_matches_float64():
     np.testing.assert_allclose(one.variance(), other.variance(), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_num_steps_known_only_at_run_time():
     z = draw(5, DIMENSION)
 

@@ -74,6 +74,7 @@ def test_student_t_with_many_degrees_of_freedom_is_gaussian(family, models, draw
         assert_same(statistics(make(student), z, at), statistics(make(gaussian), z, at), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_callable_loadings_match_table(models, draw):
     for name in ('FactorGaussianProcess', 'FactorStudentTProcess'):
         model, z, z_seen = models(name), draw(2, 4), draw(3, 4, seed=1)

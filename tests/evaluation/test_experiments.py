@@ -38,6 +38,7 @@ def test_format_experiment_has_scores_beside_those_of_the_paper(model, train, te
     assert cells[-1] == '0.679 / 0.876'
 
 
+@pytest.mark.slow
 def test_format_experiment_has_a_dash_for_missing_scores_of_the_paper(model, train, test, provenance):
     found = evaluate(model, train, test, num_samples=2, context_slices={5: (2, 5, 8, 11, 14)})
     table = format_experiment(EXPERIMENTS['exp1'], found, provenance)

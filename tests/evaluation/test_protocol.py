@@ -104,6 +104,7 @@ def test_evaluate_repeats_with_the_seed_for_each_count_alone(model, train, test,
     assert other.scores[4]['samples'] != evaluation.scores[4]['samples']
 
 
+@pytest.mark.slow
 def test_examples_have_the_largest_count_up_to_four(model, train, test, evaluation):
     assert [example.name for example in evaluation.examples] == list(test.names[:3])
     assert {len(example.context_slices) for example in evaluation.examples} == {4}

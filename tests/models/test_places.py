@@ -164,6 +164,7 @@ def test_start_at_planes_is_that_of_the_one_hot_model(pair):
     np.testing.assert_allclose(np.reshape(volume.volume, table.shape), table, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_log_det_is_that_of_the_jacobian(model):
     grid = grid_of(model)
     pose, latent = rigid_poses(grid, 4, 1)[0], np.random.default_rng(5).normal(size=64)
@@ -179,6 +180,7 @@ def test_log_det_is_that_of_the_jacobian(model):
     np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-9)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 999), order=st.permutations(range(4)))
 @settings(deadline=None, max_examples=5)
 def test_density_does_not_depend_on_the_order_of_slices_and_poses(seed, order):
@@ -211,6 +213,7 @@ def test_posterior_is_closed(model):
     np.testing.assert_allclose(*log_probs, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_batch_of_subjects_at_different_poses_is_each_subject_by_itself(model):
     poses, images = rigid_poses(grid_of(model), 10, 8).reshape(2, 4, -1), images_of(11, 2, 4)
     process = model.distribution
@@ -244,6 +247,7 @@ def test_missing_contexts_are_ignored(model):
         np.testing.assert_allclose(some[index], alone, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_graph_mode_matches_eager_mode():
     grid = GRIDS['affine']
     process, poses = place_model(grid).distribution, rigid_poses(grid, 12, 8).reshape(2, 4, -1)

@@ -52,6 +52,7 @@ def test_points_that_are_not_numbers_give_no_number():
     assert np.isnan(interpolate_volume(np.ones([2, 2, 2, 1]), [[np.nan, 0.0, 0.0]])).all()
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_differences():
     rng = np.random.default_rng(1)
     volume, grid = rng.normal(size=(3, 4, 5, 2)), rng.integers(0, 2, size=(7, 3)) + rng.uniform(0.1, 0.9, size=(7, 3))

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfp_bruno.networks import interpolate_volume, trilinear
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('is_fixed', [False, True])
 def test_compiled_interpolation_is_the_same(is_fixed, monkeypatch):
     rng = np.random.default_rng(0)

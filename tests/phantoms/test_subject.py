@@ -83,6 +83,7 @@ def _folding_index(age):
     return faces / white.sum() ** (2.0 / 3.0)
 
 
+@pytest.mark.slow
 def test_fetal_brain_grows_with_age():
     volumes = [_fetus(*ages).mask.sum() / 1000.0 for ages in ((22.5, 23.5), (28.5, 29.5), (36.0, 37.5))]
     # Millilitres, as in atlases of the fetal brain: about 110, 260 and 440.

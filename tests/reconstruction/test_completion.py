@@ -8,6 +8,7 @@ from tfp_bruno.reconstruction import Contexts, complete
 from tfp_bruno.reconstruction.completion import score_slices
 
 
+@pytest.mark.slow
 def test_complete_keeps_the_contexts_and_takes_the_rest_from_the_model(model, ellipsoid):
     contexts = np.random.default_rng(0).uniform(0, 1, (2, 64, 64)).astype(np.float32)
     completion = complete(model, contexts, (20, 60), num_samples=3, seed=1)
@@ -22,6 +23,7 @@ def test_complete_keeps_the_contexts_and_takes_the_rest_from_the_model(model, el
     assert not completion.std[[20, 60]].any()
 
 
+@pytest.mark.slow
 def test_complete_std_uses_the_least_number_of_samples(make_model, ellipsoid):
     model = make_model(ellipsoid * 0.6, noise=0.05)
     completion = complete(model, np.zeros((0, 64, 64)), (), num_samples=0, seed=1, min_samples_for_std=100)
@@ -38,6 +40,7 @@ def test_complete_without_samples_has_no_std(model):
     assert completion.samples.shape == (0, 80, 64, 64)
 
 
+@pytest.mark.slow
 def test_complete_interval_is_that_of_the_samples(make_model, ellipsoid):
     model = make_model(ellipsoid * 0.6, noise=0.05)
     contexts = ellipsoid[[40]]

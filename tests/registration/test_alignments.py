@@ -73,6 +73,7 @@ def test_no_slices_have_no_error(finder):
         assert finder.find(np.zeros((0, *SHAPE[1:])), [], name).error == 0
 
 
+@pytest.mark.slow
 def test_misfits_are_quantiles_and_are_kept(finder, stacks, tmp_path):
     sets = [SLICES] * len(stacks)
     found = [finder.find(stack[SLICES], SLICES) for stack in stacks]

@@ -67,6 +67,7 @@ def test_slice_numbers_may_be_a_list(finder, stack):
     assert_equal_maps(finder.find(stack[SLICES], SLICES.tolist()), finder.find(stack[SLICES], SLICES))
 
 
+@pytest.mark.slow
 def test_find_maps_takes_subjects_in_turn(finder, population):
     sets = [np.array([7]), np.array([12, 3]), np.array([9, 5, 11])]
     found = find_maps(population[:2], sets, finder)

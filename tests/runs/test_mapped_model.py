@@ -86,6 +86,7 @@ def test_subject_poses_are_places_of_the_found_map(model, stacks):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_predict_is_the_mean_image_of_the_posterior_at_the_places(model, stacks):
     found = model.predict(stacks[:, CONTEXTS], CONTEXTS, QUERIES)
     assert (found.shape, found.dtype) == ((3, 3, SIZE, SIZE), np.float32)
@@ -135,6 +136,7 @@ def test_samples_have_their_shape_and_seed(model, stacks):
     assert draw(5, 12).shape == (12, 2, 3, SIZE, SIZE)
 
 
+@pytest.mark.slow
 def test_samples_lie_about_the_prediction(model, stacks):
     samples = model.sample(stacks[:1, CONTEXTS], CONTEXTS, QUERIES, 20, 1)
     mean = model.predict(stacks[:1, CONTEXTS], CONTEXTS, QUERIES)
@@ -250,6 +252,7 @@ def test_locate_is_the_found_map(model, stacks):
     np.testing.assert_allclose(location.grid([6])[0, 0, 0], corner, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_alignment_changes_the_map_alone(model, stacks):
     images = stacks[0, CONTEXTS]
     maps = {name: model.with_alignment(name).find_map(images, CONTEXTS).subject for name in contracts.ALIGNMENTS}

@@ -43,6 +43,7 @@ def test_predict_and_sample_have_their_shapes(loaded, slices):
         assert images.max() <= 1.0
 
 
+@pytest.mark.slow
 def test_prediction_without_contexts_is_the_same_for_all_subjects(loaded):
     prior = loaded.model.predict(np.zeros((2, 0, 16, 16)), np.zeros(0, int), [3, 8])
     np.testing.assert_array_equal(prior[0], prior[1])

@@ -68,6 +68,7 @@ def test_intensities_stay_in_range(noise):
     assert augmented.max() <= 1.0
 
 
+@pytest.mark.slow
 def test_shift_is_in_millimetres_along_every_axis(blob):
     shifted = augment_often(blob, dataclasses.replace(NOTHING, shift=2.0), 150)
     twice = augment_often(blob, dataclasses.replace(NOTHING, shift=4.0), 3)

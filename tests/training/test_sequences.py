@@ -47,6 +47,7 @@ def test_sequences_are_distinct_slices_of_one_subject_with_their_poses(images):
     assert set(slices.ravel()) == set(range(SLICES))
 
 
+@pytest.mark.slow
 def test_seed_determines_the_sequences(images):
     augmentation = AugmentationSettings(probability=0.5)
     first, again, other = draw(images, augmentation, 3), draw(images, augmentation, 3), draw(images, augmentation, 4)
@@ -68,6 +69,7 @@ def test_common_slices_are_shared_within_a_batch(images):
     assert len({tuple(row) for row in poses.argmax(-1)}) == len(poses) / 6
 
 
+@pytest.mark.slow
 def test_probability_is_the_share_of_augmented_sequences(images):
     # A random contrast gives an augmented sequence intensities that no subject has, most clearly the brightest one.
     only = AugmentationSettings(0.5, displacement=0.0, scaling=0.0, shear=0.0, shift=0.0, contrast=2.0, bias=0.0)

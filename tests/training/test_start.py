@@ -125,6 +125,7 @@ def test_unwritable_folder_is_a_warning(tmp_path, caplog):
     assert 'is not cached' in caplog.text
 
 
+@pytest.mark.slow
 def test_cached_start_equals_the_first_start(discs, make_settings, tmp_path):
     model_settings, training = make_settings(start_volumes=6)
     poses = np.eye(12, dtype=np.float32)

@@ -74,6 +74,7 @@ def assert_equal_batches(one, other):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_subjects_with_numbered_slices_are_those_of_make_sequences(make_run, images):
     augmentation = AugmentationSettings(probability=0.5)
     run = make_run(pose='one_hot', augmentation=augmentation, objective=ObjectiveSettings(prior_every=2))
@@ -90,6 +91,7 @@ def test_subjects_with_numbered_slices_are_those_of_make_sequences(make_run, ima
     np.testing.assert_array_equal(numbers, np.arange(5))
 
 
+@pytest.mark.slow
 def test_volumes_are_the_registered_subjects(make_run, images, count_calls):
     run = make_run()
     found = make_subjects(run, images, None)
@@ -109,6 +111,7 @@ def test_volumes_are_the_registered_subjects(make_run, images, count_calls):
     assert count_calls == ['register_subjects']
 
 
+@pytest.mark.slow
 def test_sequences_have_the_contexts_of_the_schedule(make_run, images, count_calls):
     run = make_run(objective=ObjectiveSettings(prior_every=2, max_contexts=2))
     found = make_subjects(run, images, None)
@@ -130,6 +133,7 @@ def test_sequences_have_the_contexts_of_the_schedule(make_run, images, count_cal
     assert_equal_batches(batches_of(found.sequences(2), 2), batches[2:])
 
 
+@pytest.mark.slow
 def test_held_out_sequences_have_four_contexts_of_other_subjects(make_run, discs, images, count_calls):
     run = make_run()
     found, others = make_subjects(run, images, None), discs[12:14]
@@ -144,6 +148,7 @@ def test_held_out_sequences_have_four_contexts_of_other_subjects(make_run, discs
             np.testing.assert_allclose(pose, slice_poses(finder.space, subject_map, slices, CONTROL), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_maps_are_found_once_with_a_cache(make_run, images, tmp_path, count_calls):
     first = make_subjects(make_run('one'), images, tmp_path / 'cache')
     batches = batches_of(first.sequences(0))
@@ -186,6 +191,7 @@ def test_damaged_maps_are_found_again(make_run, images, tmp_path, count_calls, d
     assert len(count_calls) == 2
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_a_warning(make_run, images, tmp_path, count_calls, caplog):
     (tmp_path / 'file').write_text('mine')
     with caplog.at_level(logging.WARNING, logger='absl'):
@@ -195,6 +201,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(make_run, images, tmp_path,
     assert (tmp_path / 'file').read_text() == 'mine'
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_finder(make_run, discs, images, count_calls):
     run = make_run()
     make_subjects(run, images, None)
@@ -203,6 +210,7 @@ def test_a_resumed_run_keeps_its_finder(make_run, discs, images, count_calls):
     assert run.registration.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_misfits_of_the_contexts_are_written_once(make_run, images, count_calls):
     run = make_run()
     subjects = make_subjects(run, images, None)
@@ -217,6 +225,7 @@ def test_misfits_of_the_contexts_are_written_once(make_run, images, count_calls)
     assert run.registration.read_bytes() == written
 
 
+@pytest.mark.slow
 def test_steps_without_any_contexts_need_no_sets(make_run, images, tmp_path, count_calls):
     run = make_run(objective=ObjectiveSettings(prior_every=1))
     [(x, poses)] = batches_of(make_subjects(run, images, tmp_path / 'cache').sequences(0), 1)
