@@ -56,7 +56,7 @@ class LocatingFake(FakeModel):
         coefficients = np.zeros((3, basis.size))
         coefficients[1, 0] = 1.5
         frame = Frame(space.frame.size * [1.1, 1, 1], space.frame.place + np.array([0, 0, 2]))
-        covariance = 0.01 * np.eye(coefficients.size)
+        covariance = 0.01 * np.eye(coefficients.size + 6)
         found = FoundMap(SubjectMap(frame, coefficients), np.zeros(0), covariance, error=0.034)
         warn('context slices: are odd.')
         return Location(CanonicalModel(space, self.truth, np.zeros((*self.truth.shape, 0))), found, self.alignment)

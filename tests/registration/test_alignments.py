@@ -25,7 +25,7 @@ def stacks():
 @pytest.fixture(scope='module')
 def finder(stacks):
     maps = register_subjects(stacks, SIDES)
-    return MapFinder.fit(stacks, Registration.of_maps(stacks, SIDES, maps))
+    return MapFinder.fit(Registration.of_maps(stacks, SIDES, maps))
 
 
 def test_alignment_none_is_the_canonical_volume(finder, stacks):
@@ -40,12 +40,12 @@ def test_alignments_fit_better_the_more_they_find(finder, stacks):
     errors = [finder.find(stacks[1, SLICES], SLICES, name).error for name in ('none', 'frame', 'deformable')]
     assert errors[2] < errors[1] < errors[0]
     frame, deformable = (finder.find(stacks[1, SLICES], SLICES, name) for name in ('frame', 'deformable'))
-    np.testing.assert_array_equal(np.stack(frame.subject.frame), np.stack(deformable.subject.frame))
+    assert not frame.subject.coefficients.any()
     assert deformable.log_posterior > frame.log_posterior
 
 
 def test_objective_at_a_map_is_that_of_the_best_scores(finder, stacks):
-    search, model, images = finder.search, finder.model, stacks[2, SLICES]
+    search, model, prior, images = finder.search, finder.model, finder.prior, stacks[2, SLICES]
     found = finder.find(images, SLICES)
     points = (SLICES, *(np.arange(search.block // 2, size, search.block) for size in SHAPE[1:]))
     grid = finder.space.grid(found.subject, points)
@@ -57,8 +57,9 @@ def test_objective_at_a_map_is_that_of_the_best_scores(finder, stacks):
             ndimage.uniform_filter(model.volume(scores), means), grid, order=1, mode='nearest'
         )
         squares = np.sum(np.square(observed - sampled))
-        prior = np.sum(found.subject.coefficients**2) + scores @ scores
-        return -0.5 * (squares / search.noise**2 + prior), np.sqrt(squares / observed.size)
+        parameters = prior.pack(found.subject, scores)
+        distance = parameters @ np.linalg.solve(prior.covariance, parameters)
+        return -0.5 * (squares / search.noise**2 + distance), np.sqrt(squares / observed.size)
 
     value, error = objective(found.scores)
     assert found.log_posterior == pytest.approx(value, rel=1e-3)
@@ -80,7 +81,7 @@ def test_misfits_are_quantiles_and_are_kept(finder, stacks, tmp_path):
     misfits = find_misfits(stacks, sets, [each.subject for each in found], finder)
     expected = np.quantile([each.misfit for each in found], [0, 0.5, 1])
     np.testing.assert_allclose(misfits[[0, 10, 20]], expected, rtol=1e-5)
-    MapFinder(finder.frames, finder.model, finder.search, misfits).save(tmp_path / 'finder.npz')
+    MapFinder(finder.model, finder.prior, misfits=misfits).save(tmp_path / 'finder.npz')
     np.testing.assert_array_equal(MapFinder.load(tmp_path / 'finder.npz').misfits, misfits)
     finder.save(tmp_path / 'finder.npz')
     assert MapFinder.load(tmp_path / 'finder.npz').misfits is None

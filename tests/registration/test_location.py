@@ -26,7 +26,7 @@ def model():
 def make_location(model, coefficients, ratios=(1.0, 1.0, 1.0), shift=(0.0, 0.0, 0.0), covariance=None, **kwargs):
     frame = model.space.frame
     subject = SubjectMap(Frame(frame.size * ratios, frame.place + shift), coefficients)
-    size = coefficients.size
+    size = coefficients.size + 6
     covariance = np.zeros((size, size)) if covariance is None else covariance
     return Location(model, FoundMap(subject, np.array([0.5, -1.0]), covariance, 0.07), **kwargs)
 
@@ -71,15 +71,16 @@ def test_linear_displacements_change_size_and_shift(model):
 
 def test_standard_deviations_are_those_of_drawn_maps(model):
     rng = np.random.default_rng(1)
-    size = 3 * model.space.basis.size
+    size = 3 * model.space.basis.size + 6
     root = 0.3 * rng.normal(size=(size, size)) / np.sqrt(size)
-    mode = 0.3 * rng.normal(size=(3, size // 3))
+    root[-6:-3] *= 0.1
+    mode = 0.3 * rng.normal(size=(3, model.space.basis.size))
     location = make_location(model, mode, (1.2, 0.9, 1.1), covariance=root @ root.T)
-    drawn = [make_location(model, mode + (root @ rng.normal(size=size)).reshape(mode.shape)) for _ in range(1500)]
-    ratios = np.array([1.2, 0.9, 1.1])
-    sizes, shifts = (
-        ratios * np.array([getattr(each, name) for each in drawn]) for name in ('size_percent', 'shift_mm')
-    )
+    drawn = []
+    for _ in range(1500):
+        subject = location.found.subject.moved(root @ rng.normal(size=size))
+        drawn.append(Location(model, FoundMap(subject, np.zeros(2), np.zeros((size, size)))))
+    sizes, shifts = (np.array([getattr(each, name) for each in drawn]) for name in ('size_percent', 'shift_mm'))
     np.testing.assert_allclose(location.size_std, sizes.std(axis=0), rtol=0.08)
     np.testing.assert_allclose(location.shift_std, shifts.std(axis=0), rtol=0.08)
 
@@ -114,7 +115,7 @@ def test_grid_and_images_are_the_model_at_the_map(model):
 
 
 def test_to_json_holds_plain_numbers(model):
-    location = make_location(model, none(model), covariance=np.eye(none(model).size))
+    location = make_location(model, none(model), covariance=np.eye(none(model).size + 6))
     values = json.loads(json.dumps(location.to_json()))
     assert values['size_percent'] == [100, 100, 100]
     assert values['error'] == 0.07

@@ -1,5 +1,6 @@
 """Registration of subjects to one canonical volume, and of a new subject from a few of its slices, in NumPy."""
 
+from tfp_bruno.registration.appearance_fields import AppearanceFields
 from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
 from tfp_bruno.registration.components import Components, kriging_weights
 from tfp_bruno.registration.frames import Frame, FrameFinder, mean_frame, resample
@@ -7,11 +8,13 @@ from tfp_bruno.registration.groupwise import Registration, make_space, register_
 from tfp_bruno.registration.location import Location
 from tfp_bruno.registration.location_checks import check_location
 from tfp_bruno.registration.map_finder import MapFinder, find_maps, find_misfits
+from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.map_search import FoundMap, MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = [
+    'AppearanceFields',
     'CanonicalModel',
     'CanonicalSpace',
     'Components',
@@ -20,6 +23,7 @@ __all__ = [
     'FrameFinder',
     'Location',
     'MapFinder',
+    'MapPrior',
     'MapSearch',
     'Registration',
     'SmoothBasis',

@@ -43,6 +43,12 @@ class CanonicalModel:
         """Number of components, q."""
         return self.loadings.shape[-1]
 
+    def scores(self, volumes: np.ndarray) -> np.ndarray:
+        """Returns the component scores `[S, q]` of volumes `[S, K, H, W]` in the canonical space, by least squares."""
+        loadings = self.loadings.reshape(-1, self.rank).astype(np.float64)
+        deviations = volumes.reshape(len(volumes), -1) - self.mean.reshape(-1)
+        return np.linalg.solve(loadings.T @ loadings, loadings.T @ deviations.T).T
+
     def volume(self, scores: np.ndarray) -> np.ndarray:
         """Returns the volume `[K, H, W]` of component scores `[r]`, r at most q."""
         return self.mean + self.loadings[..., : len(scores)] @ scores.astype(np.float32)

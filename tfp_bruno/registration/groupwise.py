@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import joblib
 import numpy as np
 
+from tfp_bruno.registration.appearance_fields import AppearanceFields
 from tfp_bruno.registration.canonical_model import CanonicalModel
 from tfp_bruno.registration.frames import Frame, mean_frame
+from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.map_search import MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
@@ -24,6 +26,7 @@ _ROUNDS = (0, 0, 3)
 # Whole volumes are registered at every such slice, and at blocks of such a side.
 _THINNING = 4
 _ITERATIONS = 5
+_NOISE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,25 +79,37 @@ def register_subjects(images: np.ndarray, voxel_size: Sequence[float], jobs: int
     frames = [Frame.measure(stack) for stack in images]
     space = make_space(frames, images.shape[1:], voxel_size)
     maps = [SubjectMap(frame, space.identity.coefficients) for frame in frames]
+    search = MapSearch(_NOISE, _THINNING, _ITERATIONS)
     with joblib.Parallel(jobs) as parallel:
         for rank in _ROUNDS:
             model = CanonicalModel.fit(space, _warp(parallel, space, images, maps), rank)
-            search = MapSearch(ranks=(rank,), block=_THINNING, iterations=_ITERATIONS)
+            fields, prior = AppearanceFields.of(model, search.block), MapPrior.standard(space, model.rank)
             maps = parallel(
-                joblib.delayed(_register)(search, model, stack, subject)
+                joblib.delayed(_register)(search, fields, prior, stack, subject)
                 for stack, subject in zip(images, maps, strict=True)
             )
     return maps
 
 
-def _register(search: MapSearch, model: CanonicalModel, stack: np.ndarray, subject: SubjectMap) -> SubjectMap:
-    """Returns the map of a whole stack `[K, H, W]`, found from every few of its slices."""
+def _register(
+    search: MapSearch, fields: AppearanceFields, prior: MapPrior, stack: np.ndarray, subject: SubjectMap
+) -> SubjectMap:
+    """Returns the map of a whole stack `[K, H, W]`, found from every few of its slices; the frame stays."""
     slices = np.arange(_THINNING // 2, len(stack), _THINNING)
-    return search.find(model, stack[slices], slices, subject.frame, subject.coefficients).subject
+    free = np.ones(len(prior.covariance), bool)
+    free[prior.map_size - 6 : prior.map_size] = False
+    return search.refine(fields, prior, stack[slices], slices, subject, np.zeros(fields.rank), free).subject
 
 
 def _warp(
     parallel: joblib.Parallel, space: CanonicalSpace, images: np.ndarray, maps: Sequence[SubjectMap]
 ) -> np.ndarray:
+    """Returns subjects in the canonical space; a voxel outside a subject's stack has the mean of the other subjects."""
     pairs = zip(images, maps, strict=True)
-    return np.stack(parallel(joblib.delayed(space.warp)(stack, subject) for stack, subject in pairs))
+    volumes = np.stack(parallel(joblib.delayed(space.warp)(stack, subject) for stack, subject in pairs))
+    unknown = np.isnan(volumes)
+    volumes[unknown] = 0
+    mean = volumes.sum(axis=0) / np.maximum(1, len(volumes) - unknown.sum(axis=0, dtype=np.float32))
+    for volume, outside in zip(volumes, unknown, strict=True):
+        volume[outside] = mean[outside]
+    return volumes

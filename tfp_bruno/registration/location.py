@@ -40,7 +40,7 @@ class Location:
     """The place of a subject's slices in the canonical volume.
 
     Size and shift are those of the linear map closest to the subject's map over the anatomy. Millimetres are those of
-    the voxels of the canonical volume. Standard deviations are those of the Laplace approximation, given the frame.
+    the voxels of the canonical volume. Standard deviations are those of the Laplace approximation.
 
     Attributes:
         model: Appearance in the canonical volume.
@@ -59,23 +59,22 @@ class Location:
 
     @property
     def size_std(self) -> np.ndarray | None:
-        """Standard deviation `[3]` of `size_percent`; `None` without a displacement."""
-        stds = self._stds(self._anatomy.slopes)
-        return None if stds is None else self.size_percent * stds / (1 + self._slopes)
+        """Standard deviation `[3]` of `size_percent`; `None` if nothing is searched for."""
+        # Of the logarithm of the size: that of the frame's, less the displacement's slope.
+        stds = self._stds(-self._anatomy.slopes / (1 + self._slopes[:, None]), np.ones(3), np.zeros(3))
+        return None if stds is None else self.size_percent * stds
 
     @property
     def shift_mm(self) -> np.ndarray:
         """Shift `[3]` of the anatomy in the stack along (K, H, W) against the canonical volume, mm."""
-        space, centre = self.model.space, self._anatomy.centre
-        displaced = centre - self.found.subject.coefficients @ self._anatomy.shift / space.basis.voxel_size
-        place = self.found.subject.frame.place + (displaced - space.frame.place) * self._ratios
-        return (place - centre) * space.basis.voxel_size
+        space, frame = self.model.space, self.found.subject.frame
+        return (frame.place + self._offset - self._anatomy.centre) * space.basis.voxel_size
 
     @property
     def shift_std(self) -> np.ndarray | None:
-        """Standard deviation `[3]` of `shift_mm`; `None` without a displacement."""
-        stds = self._stds(np.tile(self._anatomy.shift, (3, 1)))
-        return None if stds is None else self._ratios * stds
+        """Standard deviation `[3]` of `shift_mm`; `None` if nothing is searched for."""
+        sides = self.model.space.basis.voxel_size
+        return self._stds(-self._ratios[:, None] * self._anatomy.shift, self._offset * sides, sides)
 
     @property
     def rms_displacement(self) -> float:
@@ -132,6 +131,15 @@ class Location:
         return self.found.subject.frame.size / self.model.space.frame.size
 
     @property
+    def _offset(self) -> np.ndarray:
+        """Distance `[3]` of the middle of the anatomy from the place of the frame, voxels of the stack."""
+        space = self.model.space
+        displaced = (
+            self._anatomy.centre - self.found.subject.coefficients @ self._anatomy.shift / space.basis.voxel_size
+        )
+        return (displaced - space.frame.place) * self._ratios
+
+    @property
     def _slopes(self) -> np.ndarray:
         """Slopes `[3]` of the displacement, each along its own axis."""
         return np.sum(self.found.subject.coefficients * self._anatomy.slopes, axis=1)
@@ -141,13 +149,22 @@ class Location:
         """Lengths `[N]` of the displacement at points of the anatomy, mm."""
         return np.linalg.norm(self._anatomy.functions @ self.found.subject.coefficients.T, axis=1)
 
-    def _stds(self, weights: np.ndarray) -> np.ndarray | None:
-        """Returns the standard deviation `[3]` of linear functions `[3, M]`, one of the coefficients of each axis."""
+    def _stds(self, coefficients: np.ndarray, log_sizes: np.ndarray, places: np.ndarray) -> np.ndarray | None:
+        """Returns the standard deviation `[3]` of linear functions, one for each axis, of the map's parameters.
+
+        Args:
+            coefficients: `[3, M]`, weights of the displacement's coefficients along the axis.
+            log_sizes: `[3]`, weight of the logarithm of the size along the axis.
+            places: `[3]`, weight of the place along the axis.
+        """
         if not self.found.covariance.any():
             return None
-        size = weights.shape[1]
-        blocks = self.found.covariance.reshape(3, size, 3, size)[range(3), :, range(3)]
-        return np.sqrt(np.einsum('cm,cmn,cn->c', weights, blocks, weights))
+        weights = np.zeros((3, len(self.found.covariance)))
+        size = coefficients.shape[1]
+        for axis in range(3):
+            weights[axis, axis * size : (axis + 1) * size] = coefficients[axis]
+            weights[axis, [3 * size + axis, 3 * size + 3 + axis]] = log_sizes[axis], places[axis]
+        return np.sqrt(np.einsum('cm,mn,cn->c', weights, self.found.covariance, weights))
 
     @functools.cached_property
     def _anatomy(self) -> _Anatomy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import zipfile
 from collections.abc import Sequence
@@ -12,15 +13,20 @@ import joblib
 import numpy as np
 
 from tfp_bruno.errors import UserError
+from tfp_bruno.registration.appearance_fields import AppearanceFields
 from tfp_bruno.registration.canonical_model import CanonicalModel
-from tfp_bruno.registration.frames import Frame, FrameFinder
+from tfp_bruno.registration.frames import Frame
 from tfp_bruno.registration.groupwise import Registration
+from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.map_search import FoundMap, MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = ['MapFinder', 'find_maps']
 
+# Components that the search uses.
+_RANK = 15
+_FOREGROUND = 0.02
 # Grey levels and components are stored with this precision.
 _STORED = np.float16
 # Context sets whose misfits are measured, at most, and quantiles of them.
@@ -30,39 +36,38 @@ _QUANTILES = 21
 
 @dataclasses.dataclass(frozen=True)
 class MapFinder:
-    """Finds the map of a subject from slices of it: first its frame, then its displacement.
+    """Finds the map of a subject from slices of it.
 
     Attributes:
-        frames: Finds the frame.
         model: Appearance in the canonical volume, with the components that the search uses.
-        search: Finds the displacement.
+        prior: Prior of map and component scores.
+        search: Settings of the search.
         misfits: Evenly spaced quantiles, from least to largest, of the misfits of contexts of training subjects, see
             `FoundMap.misfit`; `None` if unknown.
     """
 
-    frames: FrameFinder
     model: CanonicalModel
-    search: MapSearch
+    prior: MapPrior
+    search: MapSearch = dataclasses.field(default_factory=MapSearch)
     misfits: np.ndarray | None = None
 
     @classmethod
-    def fit(cls, images: np.ndarray, registration: Registration) -> MapFinder:
-        """Returns the finder of new subjects like those that were registered.
-
-        Args:
-            images: `[S, K, H, W]`, stacks of the registered subjects.
-            registration: Their registration.
-        """
-        search = MapSearch()
-        model = CanonicalModel.fit(registration.space, registration.volumes, max(search.ranks))
-        frames = FrameFinder.fit(images, [subject.frame for subject in registration.maps])
+    def fit(cls, registration: Registration) -> MapFinder:
+        """Returns the finder of new subjects like those that were registered."""
+        model = CanonicalModel.fit(registration.space, registration.volumes, _RANK)
+        prior = MapPrior.fit(registration.space, registration.maps, model.scores(registration.volumes))
         # As after saving and loading: a training and its run find the same maps.
-        return cls.from_arrays(cls(frames, model, search).to_arrays())
+        return cls.from_arrays(cls(model, prior).to_arrays())
 
     @property
     def space(self) -> CanonicalSpace:
         """The canonical space."""
         return self.model.space
+
+    @functools.cached_property
+    def fields(self) -> AppearanceFields:
+        """Appearance as the search takes it."""
+        return AppearanceFields.of(self.model, self.search.block)
 
     def find(self, images: np.ndarray, slices: Sequence[int] | np.ndarray, alignment: str = 'deformable') -> FoundMap:
         """Returns the map of a subject.
@@ -72,44 +77,47 @@ class MapFinder:
                 that lies as the canonical volume does, with the prior's covariance.
             slices: `[n]`, their positions in the stack.
             alignment: 'deformable', 'frame' for no displacement, or 'none' for a subject that lies as the canonical
-                volume does. Without a displacement, the covariance is 0.
+                volume does. The covariance of what is not found is 0.
         """
         images, slices = np.asarray(images, np.float32), np.asarray(slices, float).reshape(-1)
-        subject = self.space.identity
-        frame = self.frames.mean_frame if alignment == 'none' else self.frames.find(images, slices)
-        if alignment != 'deformable':
-            return self.search.at(self.model, images, slices, subject._replace(frame=frame))
-        if frame is self.frames.mean_frame:
-            return FoundMap(subject, np.zeros(0), np.eye(subject.coefficients.size), 0.0)
-        return self.search.find(self.model, images, slices, frame)
+        if alignment == 'none':
+            return self.at(images, slices, self.space.identity)
+        if not np.any(images > _FOREGROUND):
+            covariance = self.prior.map_covariance
+            if alignment == 'frame':
+                covariance[:-6] = covariance[:, :-6] = 0
+            return FoundMap(self.space.identity, np.zeros(self.model.rank), covariance)
+        return self.search.find(self.fields, self.prior, images, slices, displaced=alignment == 'deformable')
+
+    def at(self, images: np.ndarray, slices: np.ndarray, subject: SubjectMap) -> FoundMap:
+        """Returns scores, error and objective of slices at a map that is known; arguments as `find`."""
+        return self.search.at(self.fields, self.prior, images, slices, subject)
 
     def to_arrays(self) -> dict[str, Any]:
         """Returns what maps depend on as arrays by name."""
-        space, frames = self.space, self.frames
-        basis = space.basis
+        basis = self.space.basis
         return {
-            'frame': np.stack(space.frame),
+            'frame': np.stack(self.space.frame),
             'voxel_size': basis.voxel_size,
             'length_and_std': np.array([basis.length, basis.std]),
             'num_modes': np.array(basis.num_modes),
-            'frame_root': frames.root,
-            'frame_volumes': frames.volumes.astype(_STORED),
             'mean': self.model.mean.astype(_STORED),
             'loadings': self.model.loadings.astype(_STORED),
+            'prior_scale': self.prior.scale,
+            'prior_covariance': self.prior.covariance,
+            'prior_subjects': self.prior.subjects,
         }
 
     @classmethod
     def from_arrays(cls, arrays: Any) -> MapFinder:
         """Returns the finder of arrays by name, see `to_arrays`."""
         mean = np.asarray(arrays['mean'], np.float32)
-        frame = Frame(*np.asarray(arrays['frame'], float))
         length, std = map(float, arrays['length_and_std'])
         basis = SmoothBasis(mean.shape, arrays['voxel_size'], length, std, int(arrays['num_modes']))
-        finder = FrameFinder(
-            frame, arrays['frame_root'], np.asarray(arrays['frame_volumes'], np.float32), mean.shape[1:]
-        )
-        model = CanonicalModel(CanonicalSpace(frame, basis), mean, np.asarray(arrays['loadings'], np.float32))
-        return cls(finder, model, MapSearch(), arrays.get('misfits'))
+        space = CanonicalSpace(Frame(*np.asarray(arrays['frame'], float)), basis)
+        model = CanonicalModel(space, mean, np.asarray(arrays['loadings'], np.float32))
+        prior = MapPrior(space, *(arrays[f'prior_{name}'] for name in ('scale', 'covariance', 'subjects')))
+        return cls(model, prior, misfits=arrays.get('misfits'))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the finder to a file that `load` reads."""
@@ -139,6 +147,8 @@ def find_maps(images: np.ndarray, slices: Sequence[np.ndarray], finder: MapFinde
         finder: Finds the maps.
         jobs: Number of processes.
     """
+    # Computed here, once for all processes.
+    _ = finder.fields
     return joblib.Parallel(jobs)(
         joblib.delayed(_find)(finder, images[number % len(images)][chosen], chosen)
         for number, chosen in enumerate(slices)
@@ -157,9 +167,7 @@ def find_misfits(
         finder: Found the maps.
     """
     chosen = np.unique(np.linspace(0, len(maps) - 1, _MEASURED).astype(int))
-    misfits = [
-        finder.search.at(finder.model, images[i % len(images)][slices[i]], slices[i], maps[i]).misfit for i in chosen
-    ]
+    misfits = [finder.at(images[i % len(images)][slices[i]], slices[i], maps[i]).misfit for i in chosen]
     return np.quantile(misfits, np.linspace(0, 1, _QUANTILES))
 
 

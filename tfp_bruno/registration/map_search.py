@@ -1,14 +1,15 @@
-"""Finds the map of a subject from slices of it: the mode of the posterior of displacement and appearance."""
+"""Finds the map of a subject from slices of it: the mode of the posterior of map and appearance."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, ndimage
+from scipy import linalg
 
-from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
-from tfp_bruno.registration.frames import Frame
+from tfp_bruno.registration.appearance_fields import AppearanceFields, averaged
+from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.subject_map import SubjectMap
 
 __all__ = ['FoundMap', 'MapSearch']
@@ -17,6 +18,8 @@ __all__ = ['FoundMap', 'MapSearch']
 _LONGEST_STEP = 6.0
 _SHORTEST_STEP = 0.15
 _FOREGROUND = 0.02
+# The starts are compared at every other block along rows and columns.
+_THINNING = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +28,57 @@ class FoundMap:
 
     Attributes:
         subject: The map.
-        scores: `[r]`, component scores at the mode.
-        covariance: `[3 M, 3 M]`, covariance of the displacement's coefficients: the inverse of the Hessian
-            (Gauss-Newton), a Laplace approximation.
+        scores: `[q]`, component scores at the mode.
+        covariance: `[3 M + 6, 3 M + 6]`, covariance of the displacement's coefficients, of the logarithms of the sizes
+            and of the place in voxels: the inverse of the Hessian (Gauss-Newton), a Laplace approximation; 0 for what
+            is not searched for.
         error: Root mean square of the difference between slices and model, in grey levels of [0, 1].
         log_posterior: Value of the objective of `MapSearch` at the map, nats.
-        misfit: `-log_posterior` for each block of foreground in the slices; large if slices or displacement are
-            unusual.
+        misfit: `-log_posterior` for each block of foreground in the slices; large if slices or map are unusual.
     """
 
     subject: SubjectMap
     scores: np.ndarray
     covariance: np.ndarray
-    error: float
+    error: float = 0.0
     log_posterior: float = 0.0
     misfit: float = 0.0
+
+
+class _Blocks(NamedTuple):
+    """Slices, averaged over blocks of pixels.
+
+    Attributes:
+        images: `[N]`, the blocks of all slices.
+        points: Coordinates of their middles along each axis of the stack.
+    """
+
+    images: np.ndarray
+    points: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, images: np.ndarray, slices: np.ndarray, block: int, thinning: int = 1) -> _Blocks:
+        rows, columns = (np.arange(block // 2, size, block * thinning) for size in images.shape[1:])
+        chosen = averaged(np.asarray(images, np.float32), block)[:, rows][:, :, columns]
+        return cls(chosen.reshape(-1), (np.asarray(slices, float), rows, columns))
+
+
+class _Linearization(NamedTuple):
+    """Error of the model at some parameters, and its Jacobian.
+
+    Attributes:
+        error: `[N]`, slices less model.
+        jacobian: `[N, P]`, of the model by the parameters.
+        origin: `[3, N]`, canonical coordinates before the displacement, less the place of the canonical frame.
+        functions: `[N, M]`, functions of the displacement there.
+        steps: `[3]`, canonical voxels for each voxel of the stack.
+    """
+
+    error: np.ndarray
+    jacobian: np.ndarray
+    origin: np.ndarray
+    functions: np.ndarray
+    steps: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +87,15 @@ class MapSearch:
 
     #### Mathematical Details
 
-    For slices x at points p of the stack, with component scores h and coefficients c of the displacement,
+    For slices x at points p of the stack, with the parameters z of `MapPrior`: a frame a, component scores h and a
+    displacement d,
 
     ```none
-    (c, h) = argmax  -|x - V_h(a(p) + d_c(a(p)))|^2 / (2 noise^2) - |c|^2 / 2 - |h|^2 / 2,   V_h = mean + loadings h
+    z* = argmax  -|x - V_h(a(p) + d(a(p)))|^2 / (2 noise^2) - z^T Cov(z)^-1 z / 2,   V_h = mean + loadings h
     ```
 
-    by Gauss-Newton steps. Images are averaged over blocks of `block` x `block` pixels.
+    by Gauss-Newton steps from the parameters of those training subjects that are nearest to the slices. Images are
+    averaged over blocks of `block` x `block` pixels.
 
     #### References
 
@@ -62,52 +103,84 @@ class MapSearch:
     [2]: John Ashburner, Karl Friston. Nonlinear spatial normalization using basis functions. Human Brain Mapping 1999.
 
     Attributes:
-        ranks: Numbers of components of successive searches, each from the result of the one before.
         noise: Standard deviation of a block, which also stands for what neighbouring blocks err together.
         block: Side of the blocks, pixels.
-        iterations: Steps of each search, at most.
+        iterations: Steps from each start, at most.
+        num_starts: Number of starts.
     """
 
-    ranks: tuple[int, ...] = (0, 8, 15)
-    noise: float = 0.1
+    noise: float = 0.07
     block: int = 2
-    iterations: int = 12
+    iterations: int = 25
+    num_starts: int = 4
 
     def find(
         self,
-        model: CanonicalModel,
+        fields: AppearanceFields,
+        prior: MapPrior,
         images: np.ndarray,
         slices: np.ndarray,
-        frame: Frame,
-        coefficients: np.ndarray | None = None,
+        displaced: bool = True,
     ) -> FoundMap:
-        """Returns the map of a subject.
+        """Returns the map of a subject: the most probable of those found from several starts.
 
         Args:
-            model: Appearance in the canonical volume.
+            fields: Appearance in the canonical volume, averaged over blocks of this search.
+            prior: Prior of map and component scores.
             images: `[n, H, W]`, slices of the subject in [0, 1].
             slices: `[n]`, their positions in the stack.
-            frame: Frame of the subject, from which the search starts.
-            coefficients: `[3, M]`, displacement from which the search starts; `None` for none.
+            displaced: Whether the displacement is searched for; otherwise it is zero.
         """
-        space = model.space
-        observed, points = self._observed(images, slices)
-        subject = SubjectMap(frame, np.zeros((3, space.basis.size)) if coefficients is None else coefficients)
-        start = space.start(subject, points)
-        functions = space.basis.at(start).reshape(-1, space.basis.size)
-        origin = np.stack(np.meshgrid(*start, indexing='ij')).reshape(3, -1)
-        scores = np.zeros(0)
-        for rank in self.ranks:
-            scores = np.pad(scores, (0, max(0, min(rank, model.rank) - len(scores))))
-            subject, scores, hessian = self._search(model, observed, origin, functions, subject, scores)
-        size = subject.coefficients.size
-        factor = linalg.cho_factor(hessian)
-        covariance = linalg.cho_solve(factor, np.eye(len(hessian)))[:size, :size]
-        return self.at(model, images, slices, subject, covariance)
+        starts = self._starts(fields, prior, images, slices, displaced)
+        free = np.ones(len(prior.covariance), bool)
+        free[: prior.map_size - 6] = displaced
+        found = [self.refine(fields, prior, images, slices, *prior.unpack(start), free) for start in starts]
+        return max(found, key=lambda each: each.log_posterior)
+
+    def refine(
+        self,
+        fields: AppearanceFields,
+        prior: MapPrior,
+        images: np.ndarray,
+        slices: np.ndarray,
+        subject: SubjectMap,
+        scores: np.ndarray,
+        free: np.ndarray,
+    ) -> FoundMap:
+        """Returns the map that is found from one start.
+
+        Args:
+            fields: Appearance in the canonical volume, averaged over blocks of this search.
+            prior: Prior of map and component scores.
+            images: `[n, H, W]`, slices of the subject in [0, 1].
+            slices: `[n]`, their positions in the stack.
+            subject: Map of the start.
+            scores: Component scores of the start.
+            free: bool `[P]`, the parameters of the prior that are searched for; the others are those of the start.
+        """
+        blocks = _Blocks.of(images, slices, self.block)
+        parameters = prior.pack(subject, scores)
+        precision = linalg.inv(prior.covariance)
+        for _ in range(self.iterations):
+            linear = self._linearize(fields, prior, blocks, parameters)
+            jacobian = linear.jacobian[:, free]
+            hessian = (jacobian.T @ jacobian).astype(np.float64) / self.noise**2 + precision[np.ix_(free, free)]
+            slope = (jacobian.T @ linear.error).astype(np.float64) / self.noise**2 - precision[free] @ parameters
+            step = np.zeros_like(parameters)
+            step[free] = linalg.solve(hessian, slope, assume_a='pos')
+            longest = _largest_shift(prior, linear, step)
+            parameters = parameters + min(1.0, _LONGEST_STEP / max(longest, 1e-9)) * step
+            if longest < _SHORTEST_STEP:
+                break
+        covariance = np.zeros_like(prior.covariance)
+        covariance[np.ix_(free, free)] = linalg.inv(hessian)
+        covariance = prior.in_units(covariance[: prior.map_size, : prior.map_size])
+        return self.at(fields, prior, images, slices, prior.unpack(parameters)[0], covariance)
 
     def at(
         self,
-        model: CanonicalModel,
+        fields: AppearanceFields,
+        prior: MapPrior,
         images: np.ndarray,
         slices: np.ndarray,
         subject: SubjectMap,
@@ -116,73 +189,79 @@ class MapSearch:
         """Returns scores, error and objective at a map that is known.
 
         Args:
-            model: Appearance in the canonical volume.
+            fields: Appearance in the canonical volume, averaged over blocks of this search.
+            prior: Prior of map and component scores.
             images: `[n, H, W]`, slices of the subject in [0, 1].
             slices: `[n]`, their positions in the stack.
             subject: The map.
-            covariance: Covariance of its coefficients; `None` for zeros.
+            covariance: Covariance of the map; `None` for zeros.
         """
-        size, rank = subject.coefficients.size, min(max(self.ranks), model.rank)
         if covariance is None:
-            covariance = np.zeros((size, size))
-        if not len(slices):
-            return FoundMap(subject, np.zeros(rank), covariance, 0.0, -0.5 * float(np.sum(subject.coefficients**2)))
-        observed, points = self._observed(images, slices)
-        sampling = interpolation(model.space.grid(subject, points), model.mean.shape)
-        components = _averaged(np.moveaxis(model.loadings[..., :rank], -1, 0), self.block)
-        loadings = (sampling @ components.reshape(rank, model.mean.size).T).astype(np.float64)
-        deviation = observed - sampling @ _averaged(model.mean, self.block).reshape(-1)
-        precision = loadings.T @ loadings + self.noise**2 * np.eye(rank)
-        scores = linalg.solve(precision, loadings.T @ deviation, assume_a='pos')
-        residual = deviation - loadings @ scores
+            covariance = np.zeros((prior.map_size, prior.map_size))
+        blocks = _Blocks.of(images, slices, self.block)
+        parameters, known = prior.pack(subject, np.zeros(fields.rank)), prior.map_size
+        precision = linalg.inv(prior.covariance)
+        values = fields.values_at(prior.space.grid(subject, blocks.points).reshape(3, -1)).astype(np.float64)
+        mean, loadings = values[0], values[1:]
+        projected = loadings @ (blocks.images - mean) / self.noise**2 - precision[known:] @ parameters
+        hessian = loadings @ loadings.T / self.noise**2 + precision[known:, known:]
+        scores = linalg.solve(hessian, projected, assume_a='pos')
+        parameters[known:] = scores
+        residual = blocks.images - mean - scores @ loadings
         squares = float(residual @ residual)
-        prior = float(np.sum(subject.coefficients**2) + scores @ scores)
-        log_posterior = -0.5 * (squares / self.noise**2 + prior)
-        misfit = -log_posterior / max(1, int(np.sum(observed > _FOREGROUND)))
-        error = float(np.sqrt(squares / residual.size))
+        log_posterior = -0.5 * (squares / self.noise**2 + float(parameters @ precision @ parameters))
+        misfit = -log_posterior / max(1, int(np.sum(blocks.images > _FOREGROUND)))
+        error = float(np.sqrt(squares / max(1, residual.size)))
         return FoundMap(subject, scores, covariance, error, log_posterior, misfit)
 
-    def _observed(self, images: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Returns the middles of the blocks of slices, flat, and their coordinates along each axis of the stack."""
-        rows, columns = (np.arange(self.block // 2, size, self.block) for size in images.shape[1:])
-        return _averaged(images, self.block)[:, rows][:, :, columns].reshape(-1), (slices, rows, columns)
+    def _starts(
+        self, fields: AppearanceFields, prior: MapPrior, images: np.ndarray, slices: np.ndarray, displaced: bool
+    ) -> np.ndarray:
+        """Returns the parameters of the training subjects with the least squared errors, as they are."""
+        blocks = _Blocks.of(images, slices, self.block, _THINNING)
+        candidates = prior.subjects.astype(float)
+        if not displaced:
+            candidates[:, : prior.map_size - 6] = 0
+        errors = []
+        for parameters in candidates:
+            subject, scores = prior.unpack(parameters)
+            values = fields.values_at(prior.space.grid(subject, blocks.points).reshape(3, -1))
+            errors.append(np.sum(np.square(blocks.images - _combined(values, scores))))
+        return candidates[np.argsort(errors, kind='stable')[: self.num_starts]]
 
-    def _search(
-        self,
-        model: CanonicalModel,
-        observed: np.ndarray,
-        origin: np.ndarray,
-        functions: np.ndarray,
-        subject: SubjectMap,
-        scores: np.ndarray,
-    ) -> tuple[SubjectMap, np.ndarray, np.ndarray]:
-        """Runs the steps with a number of components; returns map, scores and Hessian."""
-        size, rank, sides = functions.shape[1], len(scores), model.space.basis.voxel_size
-        # Not averaged over blocks: that would change the map by a hundredth of a voxel.
-        loadings = np.ascontiguousarray(model.loadings[..., :rank].reshape(model.mean.size, rank))
-        parameters = np.concatenate([subject.coefficients.ravel(), scores])
-        for _ in range(self.iterations):
-            coefficients = parameters[: 3 * size].reshape(3, size).astype(np.float32)
-            volume = _averaged(model.volume(parameters[3 * size :]), self.block)
-            fields = [volume, *(slope / side for slope, side in zip(np.gradient(volume), sides, strict=True))]
-            sampling = interpolation(origin + (coefficients @ functions.T) / sides[:, None], volume.shape)
-            sampled = sampling @ np.stack([field.reshape(-1) for field in fields], axis=1)
-            residual = observed - sampled[:, 0]
-            jacobian = np.concatenate(
-                [*(sampled[:, [axis]] * functions for axis in (1, 2, 3)), sampling @ loadings], axis=1
-            )
-            hessian = (jacobian.T @ jacobian).astype(np.float64) / self.noise**2 + np.eye(len(parameters))
-            gradient = (jacobian.T @ residual).astype(np.float64) / self.noise**2 - parameters
-            step = linalg.solve(hessian, gradient, assume_a='pos')
-            longest = np.abs(functions @ step[: 3 * size].reshape(3, size).T.astype(np.float32)).max()
-            shortened = min(1.0, _LONGEST_STEP / max(longest, 1e-9))
-            parameters = parameters + shortened * step
-            if longest < _SHORTEST_STEP:
-                break
-        found = SubjectMap(subject.frame, parameters[: 3 * size].reshape(3, size))
-        return found, parameters[3 * size :], hessian
+    def _linearize(
+        self, fields: AppearanceFields, prior: MapPrior, blocks: _Blocks, parameters: np.ndarray
+    ) -> _Linearization:
+        """Returns error and Jacobian; the slopes of the displacement itself count as zero beside 1."""
+        space, (subject, scores) = prior.space, prior.unpack(parameters)
+        start = space.start(subject, blocks.points)
+        functions = space.basis.at(start).reshape(-1, space.basis.size)
+        origin = np.stack(np.meshgrid(*start, indexing='ij')).reshape(3, -1).astype(np.float32)
+        shift = subject.coefficients.astype(np.float32) @ functions.T
+        sides = space.basis.voxel_size.astype(np.float32)[:, None]
+        values, slopes = fields.at(origin + shift / sides)
+        origin = origin - space.frame.place.astype(np.float32)[:, None]
+        steps = space.frame.size / subject.frame.size
+        jacobian = np.empty((values.shape[1], len(parameters)), np.float32)
+        size = space.basis.size
+        for axis, slope in enumerate(_combined(slopes, scores)):
+            jacobian[:, axis * size : (axis + 1) * size] = slope[:, None] * functions
+            by_voxel = slope * -sides[axis]
+            jacobian[:, 3 * size + axis] = by_voxel * origin[axis] * prior.scale[axis]
+            jacobian[:, 3 * size + 3 + axis] = by_voxel * steps[axis] * prior.scale[3 + axis]
+        jacobian[:, prior.map_size :] = values[1:].T
+        return _Linearization(blocks.images - _combined(values, scores), jacobian, origin, functions, steps)
 
 
-def _averaged(images: np.ndarray, block: int) -> np.ndarray:
-    """Returns images `[..., H, W]` averaged about each pixel over blocks."""
-    return ndimage.uniform_filter(images, (*[0] * (images.ndim - 2), block, block)) if block > 1 else images
+def _combined(sampled: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Returns the mean and the components, weighted by their scores `[q]`, of `[..., 1 + q, N]`: `[..., N]`."""
+    return sampled[..., 0, :] + np.tensordot(scores.astype(np.float32), sampled[..., 1:, :], ([0], [-2]))
+
+
+def _largest_shift(prior: MapPrior, linear: _Linearization, step: np.ndarray) -> float:
+    """Returns by how much a step moves a point along an axis, at most, mm."""
+    coefficients, numbers, _ = np.split(step, [prior.map_size - 6, prior.map_size])
+    shifts = linear.functions @ coefficients.reshape(3, -1).T.astype(np.float32)
+    log_sizes, places = np.split(numbers * prior.scale, 2)
+    shifts -= (linear.origin.T * log_sizes + linear.steps * places) * prior.space.basis.voxel_size
+    return float(np.abs(shifts).max())

@@ -35,6 +35,12 @@ class SubjectMap(NamedTuple):
     frame: Frame
     coefficients: np.ndarray
 
+    def moved(self, change: np.ndarray) -> SubjectMap:
+        """Returns the map after a change `[3 M + 6]` of coefficients, logarithms of the sizes, and place in voxels."""
+        coefficients, log_sizes, place = np.split(change, [self.coefficients.size, self.coefficients.size + 3])
+        frame = Frame(self.frame.size * np.exp(log_sizes), self.frame.place + place)
+        return SubjectMap(frame, self.coefficients + coefficients.reshape(self.coefficients.shape))
+
 
 class CanonicalSpace(NamedTuple):
     """The space of the canonical volume.
@@ -75,7 +81,7 @@ class CanonicalSpace(NamedTuple):
         return self.basis.combine(subject.coefficients, points) / sides
 
     def warp(self, stack: np.ndarray, subject: SubjectMap) -> np.ndarray:
-        """Returns a subject's stack `[K, H, W]` in the canonical volume, float32 `[K, H, W]`; it is 0 outside.
+        """Returns a subject's stack `[K, H, W]` in the canonical volume, float32 `[K, H, W]`; NaN outside the stack.
 
         The map is inverted by fixed-point iteration on a coarse grid; the displacement must be smooth and small.
         """
@@ -89,8 +95,10 @@ class CanonicalSpace(NamedTuple):
             start = target - np.stack(moved)
         fine = [_upsampled(each.astype(np.float32), coarse, stack.shape) for each in start]
         points = [self.frame.to(subject.frame, each, axis) for axis, each in enumerate(fine)]
-        # Half a voxel beyond the border counts half, so that rounding errors do not put the border outside.
-        return ndimage.map_coordinates(stack, points, np.float32, order=1, mode='grid-constant')
+        values = ndimage.map_coordinates(stack, points, np.float32, order=1, mode='nearest')
+        outside = [(at < -0.5) | (at > size - 0.5) for at, size in zip(points, stack.shape, strict=True)]
+        values[np.any(outside, axis=0)] = np.nan
+        return values
 
 
 def _upsampled(values: np.ndarray, axes: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:

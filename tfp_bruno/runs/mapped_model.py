@@ -25,8 +25,8 @@ class MappedModel(TrainedModel):
     """A trained `ConditionalBruno` whose poses are places in a canonical volume.
 
     The map of a subject is the mode of its posterior given the contexts. Samples draw maps from a Gaussian about it
-    (Laplace approximation), then slices given the map. `log_prob` is the density given the map that is found from the
-    slices themselves.
+    (Laplace approximation), then slices given the map. `log_prob` integrates over maps by the same approximation, about
+    the map that is found from the slices themselves.
 
     Attributes:
         finder: Finds the map of a subject.
@@ -133,8 +133,8 @@ class MappedModel(TrainedModel):
         seed: int,
     ) -> np.ndarray:
         """Draws maps of each subject, and slices given each; arguments as `TrainedModel.sample`."""
-        # As even as possible, of at least one sample each; a map without a displacement is certain.
-        num_maps = _MAPS if self.alignment == 'deformable' else 1
+        # As even as possible, of at least one sample each; the map of alignment 'none' is certain.
+        num_maps = 1 if self.alignment == 'none' else _MAPS
         counts = [len(part) for part in np.array_split(np.arange(num_samples), num_maps) if len(part)]
         drawn = []
         for number, images in enumerate(context_images):
@@ -150,10 +150,10 @@ class MappedModel(TrainedModel):
         return np.stack(drawn, axis=1)
 
     def log_prob(self, images: np.ndarray, slices: ArrayLike) -> np.ndarray:
-        """Returns the joint log-density of slices, the displacement integrated out by Laplace's approximation.
+        """Returns the joint log-density of slices, the map integrated out by Laplace's approximation.
 
         The density given the map is exact. The map is fitted to the same slices, so the log-ratio of the prior to the
-        posterior of the displacement at the mode is added, which is negative. There is no such term for size and place.
+        posterior of the map at the mode is added, which is negative. With `alignment` 'frame' there is no such term.
 
         Args:
             images: `[S, n, H, W]` in [0, 1].
@@ -165,18 +165,12 @@ class MappedModel(TrainedModel):
         given_maps = super().log_prob(images, slices)
         if self.alignment != 'deformable':
             return given_maps
-        return given_maps + np.array([_log_occam_factor(self.find_map(stack, slices)) for stack in images])
-
-
-def _log_occam_factor(found: FoundMap) -> float:
-    """Returns `log(prior / posterior)` of the displacement at its mode, for a standard normal prior; at most 0."""
-    _, log_det = np.linalg.slogdet(found.covariance)
-    return 0.5 * (log_det - float(np.sum(np.square(found.subject.coefficients))))
+        found = [self.find_map(stack, slices) for stack in images]
+        prior = self.finder.prior
+        return given_maps + np.array([prior.log_occam_factor(each.subject, each.covariance) for each in found])
 
 
 def _draw_maps(found: FoundMap, count: int, temperature: float, rng: np.random.Generator) -> list[SubjectMap]:
     """Draws maps of a subject from the Gaussian approximation of their posterior, of scaled deviations."""
-    mode = found.subject.coefficients
-    root = temperature * np.linalg.cholesky(found.covariance + 1e-9 * np.eye(mode.size))
-    noise = rng.normal(size=(count, mode.size))
-    return [found.subject._replace(coefficients=mode + (root @ each).reshape(mode.shape)) for each in noise]
+    changes = rng.multivariate_normal(np.zeros(len(found.covariance)), found.covariance, count, method='eigh')
+    return [found.subject.moved(temperature * change) for change in changes]

@@ -41,7 +41,7 @@ _HELD_OUT_SEED = 12345
 # What reading a damaged file raises.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # To be raised whenever registration or search of maps change.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class TrainingSubjects(Protocol):
@@ -135,7 +135,7 @@ class MappedSubjects:
         if run.registration.exists():
             self._finder = MapFinder.load(run.registration)
         else:
-            self._finder = MapFinder.fit(images, self._registration)
+            self._finder = MapFinder.fit(self._registration)
             self._write_finder()
         self._task: Any = make_task(run.training)
         space, planes = self._finder.space, np.arange(run.definition.num_slices)
