@@ -8,10 +8,12 @@ from tfp_bruno.registration.location import Location
 from tfp_bruno.registration.location_checks import check_location
 from tfp_bruno.registration.map_finder import MapFinder, find_maps, find_misfits
 from tfp_bruno.registration.map_search import FoundMap, MapSearch
+from tfp_bruno.registration.quality import OUTLIER_Z, RegistrationQuality
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = [
+    'OUTLIER_Z',
     'CanonicalModel',
     'CanonicalSpace',
     'Components',
@@ -22,6 +24,7 @@ __all__ = [
     'MapFinder',
     'MapSearch',
     'Registration',
+    'RegistrationQuality',
     'SmoothBasis',
     'SubjectMap',
     'check_location',
