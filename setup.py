@@ -51,7 +51,7 @@ setup(
         'scikit-image>=0.24',
         'scikit-learn>=1.4',
         'scipy>=1.12',
-        'scoringrules>=0.7,<1',
+        'scoringrules>=0.8,<1',
         # TFP 0.25 imports distutils, which Python 3.12 dropped and setuptools still offers.
         'setuptools>=68; python_version >= "3.12"',
         'tensorboard>=2.20',

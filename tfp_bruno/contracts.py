@@ -15,7 +15,7 @@ from tfp_bruno.settings import STRICT
 
 if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
-    from tfp_bruno.registration import Location
+    from tfp_bruno.registration import Frame, Location
 
 __all__ = ['ALIGNMENTS', 'CompletionModel', 'LocatingModel', 'Modes', 'Predictor', 'RunInfo']
 
@@ -202,5 +202,17 @@ class LocatingModel(CompletionModel, typing.Protocol):
         Args:
             images: `[n, H, W]` in [0, 1].
             slices: `[n]`, their slice numbers.
+        """
+        ...
+
+    def predict_in_frame(self, frame: Frame, query_slices: ArrayLike) -> np.ndarray:
+        """Predicts slices of a subject of which only size and place of the anatomy are known.
+
+        Args:
+            frame: Size and place of the anatomy in the stack.
+            query_slices: `[Q]`, slice numbers to predict.
+
+        Returns:
+            float32 `[Q, H, W]` in [0, 1].
         """
         ...

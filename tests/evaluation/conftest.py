@@ -40,6 +40,24 @@ class FakeModel:
         return np.zeros(len(images))
 
 
+class LocatingFake(FakeModel):
+    """Finds nothing, and takes the brightness of its completion from a frame."""
+
+    alignment = 'frame'
+
+    def with_temperature(self, temperature):
+        raise NotImplementedError
+
+    def with_alignment(self, alignment):
+        raise NotImplementedError
+
+    def locate(self, images, slices):
+        raise NotImplementedError
+
+    def predict_in_frame(self, frame, query_slices):
+        return np.full((len(query_slices), 24, 24), frame.place[1] / 24, np.float32)
+
+
 def make_population(count, seed, split):
     """Smooth blobs on a background of 0."""
     rng = np.random.default_rng(seed)
@@ -69,6 +87,11 @@ def test():
 @pytest.fixture
 def model(definition, train):
     return FakeModel(definition, train.images)
+
+
+@pytest.fixture
+def locating_model(definition, train):
+    return LocatingFake(definition, train.images)
 
 
 @pytest.fixture(scope='session')

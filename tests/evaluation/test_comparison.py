@@ -1,5 +1,6 @@
 """Comparison of evaluated runs."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -67,6 +68,16 @@ def test_write_comparison_writes_scores_table_and_plots(runs, train, test, tmp_p
         height, width = image.imread(paths[name]).shape[:2]
         assert 500 < width < 3000
         assert 500 < height < 3000
+
+
+def test_a_known_frame_is_a_row_of_the_run_that_has_it(runs):
+    without = runs[0].metrics['contexts']
+    scores = {'0': {**without['0'], 'known_frame': {'mask_ssim': 0.4321}}}
+    second = dataclasses.replace(runs[1], metrics={**runs[1].metrics, 'contexts': {**without, **scores}})
+    rows = [line for line in format_table([runs[0], second]) if 'size and place known' in line]
+    assert [row.split('|')[1:4] for row in rows] == [
+        ['        0 ', ' bruno (cpu), mean image, size and place known from the truth ', '        0.432 ']
+    ]
 
 
 @pytest.mark.parametrize('kind', ['missing', 'damaged', 'old'])

@@ -6,6 +6,7 @@ from scipy import stats
 
 from tfp_bruno.data.encoding import dequantise
 from tfp_bruno.evaluation.predictive import bits_per_dimension, calibration_scores, coverage, spread_over_stack
+from tfp_bruno.evaluation.variogram import variogram_score
 
 
 @pytest.mark.parametrize('count', [4, 9, 60])
@@ -28,7 +29,7 @@ def test_coverage_matches_hand_computation():
 def test_calibration_scores_reveal_too_narrow_and_too_wide_samples():
     rng = np.random.default_rng(0)
     truth = 0.5 + 0.05 * rng.normal(size=(4, 20, 20))
-    found = [calibration_scores(truth, 0.5 + width * rng.normal(size=(40, 4, 20, 20)), [1]) for width in (0.02, 0.2)]
+    found = [calibration_scores(truth, 0.5 + width * rng.normal(size=(40, 4, 20, 20)), [1], 0) for width in (0.02, 0.2)]
     assert found[0]['coverage_50'] < 0.3
     assert found[1]['coverage_50'] > 0.7
     assert found[0]['coverage_90'] < 0.6
@@ -43,12 +44,22 @@ def test_crps_matches_its_definition_in_the_mask_without_contexts():
     drawn = samples[:, seen]
     spread = np.abs(drawn[:, None] - drawn[None]).sum((0, 1)) / (2 * 7 * 6)
     expected = np.mean(np.abs(drawn - truth[seen]).mean(0) - spread)
-    assert calibration_scores(truth, samples, [2])['crps'] == pytest.approx(expected)
+    assert calibration_scores(truth, samples, [2], 0)['crps'] == pytest.approx(expected)
+
+
+def test_variogram_score_is_that_of_the_mask_without_contexts():
+    rng = np.random.default_rng(0)
+    truth, samples = rng.uniform(0.1, 1, (6, 12, 12)), rng.uniform(0, 1, (7, 6, 12, 12))
+    truth[0, :6] = 0
+    mask = truth > 0.02
+    mask[2] = False
+    found = calibration_scores(truth, samples, [2], (4, 1))['variogram']
+    assert found == variogram_score(truth, samples, mask, (4, 1))
 
 
 @pytest.mark.parametrize(('truth', 'count'), [(np.zeros((3, 12, 12)), 5), (np.ones((3, 12, 12)), 1)])
 def test_calibration_scores_of_nothing_are_nan(truth, count):
-    assert np.all(np.isnan(list(calibration_scores(truth, np.ones((count, 3, 12, 12)), []).values())))
+    assert np.all(np.isnan(list(calibration_scores(truth, np.ones((count, 3, 12, 12)), [], 0).values())))
 
 
 class BetaModel:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tfp_bruno.baselines import LinearInterpolation
-from tfp_bruno.evaluation import evaluate, experiments, metrics, plots, protocol, report
+from tfp_bruno.contracts import LocatingModel
+from tfp_bruno.evaluation import evaluate, experiments, metrics, plots, power_spectrum, protocol, report
+from tfp_bruno.registration import Frame
 
 METHODS = [
     'mean_image',
@@ -45,6 +47,34 @@ def test_evaluate_averages_the_metrics_over_subjects(evaluation, model, train, t
         for name in ('ssim', 'cc', 'mask_ssim', 'mask_cc', 'sharpness', 'ssim_no_contexts', 'cc_no_contexts'):
             assert evaluation.scores[2][method][name] == pytest.approx(expected[name])
         assert evaluation.scores[2][method]['psnr'] == pytest.approx(-10 * np.log10(expected['mse']))
+
+
+def test_spectra_are_geometric_averages_over_subjects(evaluation, model, train, test, definition):
+    contexts = definition.context_slices[2]
+    predicted = LinearInterpolation(train.images).predict(test.images[:, contexts], contexts, range(16))
+    ratios = [
+        power_spectrum.log_ratios(truth, {'linear': stack[None]}, contexts)['linear']['2-4']
+        for truth, stack in zip(test.images, predicted, strict=True)
+    ]
+    assert list(evaluation.spectra[2]) == ['mean_image', 'sample_average', *METHODS[3:], 'samples']
+    assert list(evaluation.spectra[2]['samples']) == ['2-4', '4-8', '8-16']
+    assert evaluation.spectra[2]['linear']['2-4'] == pytest.approx(np.exp(np.mean(ratios)))
+    error = np.exp(np.mean(ratios)) * np.std(ratios, ddof=1) / 2
+    assert evaluation.spectrum_errors[2]['linear']['2-4'] == pytest.approx(error)
+    # Noise of 0.1 in the samples; the average of eight has less of it.
+    spectra = evaluation.spectra[4]
+    assert spectra['samples']['2-4'] > spectra['sample_average']['2-4'] > spectra['mean_image']['2-4']
+
+
+def test_size_and_place_from_the_truth_are_a_row_without_contexts(locating_model, train, test, provenance):
+    assert isinstance(locating_model, LocatingModel)
+    found = evaluate(locating_model, train, test, [0, 2], num_samples=2, with_baselines=False)
+    assert list(found.scores[0]) == ['mean_image', 'sample_average', 'samples', 'known_frame']
+    assert list(found.scores[2]) == ['mean_image', 'sample_average', 'samples']
+    volumes = [np.full(truth.shape, Frame.measure(truth).place[1] / 24) for truth in test.images]
+    expected = -10 * np.log10(np.mean(np.square(volumes - test.images)))
+    assert found.scores[0]['known_frame']['psnr'] == pytest.approx(expected, rel=1e-5)
+    assert '| mean image, size and place known from the truth |' in report.format_summary(found, provenance)
 
 
 def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, provenance, evaluation):

@@ -12,7 +12,7 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import format_summary, report, write_report
 
 SCORES = {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'}
-METHODS = set(report.METHOD_LABELS)
+METHODS = set(report.METHOD_LABELS) - {'known_frame'}
 
 
 def test_metrics_json_holds_scores_and_provenance(report_paths, evaluation):
@@ -25,6 +25,8 @@ def test_metrics_json_holds_scores_and_provenance(report_paths, evaluation):
     # Finite values are written exactly.
     assert found['contexts']['4']['linear']['ssim'] == evaluation.scores[4]['linear']['ssim']
     assert found['standard_errors']['4']['linear']['ssim'] == evaluation.standard_errors[4]['linear']['ssim']
+    assert found['spectra']['4']['samples']['2-4'] == evaluation.spectra[4]['samples']['2-4']
+    assert found['calibration']['4']['variogram'] == evaluation.calibration[4]['variogram']
     assert found['context_slices']['4'] == [2, 6, 10, 14]
     assert len(found['ssim_over_slices']['4']['mean_image']) == 16
     expected = {
@@ -67,10 +69,16 @@ def test_format_markdown_mentions_subjects_that_were_trained_on(evaluation, prov
 
 def test_format_summary_has_a_line_for_each_count_and_method(evaluation, provenance):
     lines = [line for line in format_summary(evaluation, provenance).splitlines() if line.startswith('|')]
-    scores, calibration = lines[: 2 + 5 * 10], lines[2 + 5 * 10 :]
-    assert len(calibration) == 2 + 5
-    assert 'CRPS' in calibration[0]
-    assert len({len(line) for line in scores}) == len({len(line) for line in calibration}) == 1
+    tables = np.split(np.array(lines), np.cumsum([2 + 5 * 10, 2 + 5]))
+    _, calibration, spectra = tables
+    assert len(spectra) == 2 + 5 * 2
+    assert 'CRPS | variogram score' in calibration[0]
+    assert [cell.strip() for cell in spectra[0].split('|')[3:6]] == ['2-4 pixels', '4-8 pixels', '8-16 pixels']
+    value = evaluation.spectra[4]['samples']['4-8']
+    [row] = [line for line in spectra if line.split('|')[1:3] == ['        4 ', ' model, single samples ']]
+    assert f'| {value:.3f} ±' in row
+    for table in tables:
+        assert len({len(line) for line in table}) == 1
 
 
 def test_plots_have_a_sensible_size(report_paths):

@@ -256,6 +256,16 @@ def test_load_without_a_registration_names_the_file(run):
         moved.rename(run.registration)
 
 
+def test_predict_in_frame_is_the_mean_image_in_that_size_and_place(model):
+    own, none = model.finder.space.frame, np.zeros((1, 0, SIZE, SIZE), np.float32)
+    centred = model.predict_in_frame(own, QUERIES)
+    assert (centred.shape, centred.dtype) == ((len(QUERIES), SIZE, SIZE), np.float32)
+    np.testing.assert_allclose(centred, model.predict(none, [], QUERIES)[0], atol=1e-6)
+    # One slice up and two pixels down.
+    moved = model.predict_in_frame(own._replace(place=own.place + np.array([1, 2, 0])), np.array(QUERIES) + 1)
+    np.testing.assert_allclose(moved[:, 4:], centred[:, 2:-2], atol=0.01)
+
+
 def test_locate_is_the_found_map(model, stacks):
     location = model.locate(stacks[0, CONTEXTS], CONTEXTS)
     found = model.finder.find(stacks[0, CONTEXTS], np.array(CONTEXTS))
@@ -285,7 +295,7 @@ def test_alignment_changes_the_map_alone(model, stacks):
 
 def test_locating_models_are_those_of_a_canonical_volume(model):
     assert isinstance(model, contracts.LocatingModel)
-    for name in ('with_alignment', 'locate'):
+    for name in ('with_alignment', 'locate', 'predict_in_frame'):
         own, wanted = (inspect.signature(getattr(kind, name)) for kind in (MappedModel, contracts.LocatingModel))
         assert list(own.parameters) == list(wanted.parameters)
     assert not hasattr(TrainedModel, 'locate')

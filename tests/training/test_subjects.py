@@ -245,3 +245,7 @@ def test_a_trained_run_of_places_loads(make_run, discs, tmp_path, count_calls):
     assert predicted.shape == (1, 2, 16, 16)
     assert np.abs(predicted[0] - discs[12, [4, 6]]).mean() < 0.1
     assert pathlib.Path(run.registration).exists()
+    # The page shows the training subjects alone.
+    page = run.registration_report.read_text()
+    assert all(f'<td>{name}</td>' in page for name in population.names[:10])
+    assert '<td>sub-10</td>' not in page

@@ -30,7 +30,7 @@ from tfp_bruno.evaluation.report import (
 _SAME = ('dataset', 'split', 'data', 'num_subjects')
 _NEEDED = (*_SAME, 'is_phantom', 'contexts', 'context_slices', 'ssim_over_slices', 'bits_per_dimension', 'num_samples')
 _SHOWN = {**MASK_SCORES, **SLICE_SCORES}
-_METHODS = ('mean_image', 'sample_average')
+_METHODS = ('mean_image', 'sample_average', 'known_frame')
 _NUM_EXAMPLES = 2
 _LABEL_WIDTH = 22
 
@@ -188,6 +188,7 @@ def _methods(runs: Sequence[EvaluatedRun], count: str) -> dict[str, Mapping[str,
         f'{run.name}, {METHOD_LABELS[method].removeprefix("model, ")}': run.metrics['contexts'][count][method]
         for method in _METHODS
         for run in runs
+        if method in run.metrics['contexts'][count]
     }
     classical = runs[0].metrics['contexts'][count].items()
     return models | {METHOD_LABELS.get(name, name): found for name, found in classical if name not in MODEL_METHODS}

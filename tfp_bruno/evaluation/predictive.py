@@ -1,4 +1,4 @@
-"""Scores of the predictive distribution: calibration of samples inside the mask, and bits per dimension."""
+"""Scores of the predictive distribution: of samples inside the mask, and bits per dimension."""
 
 from collections.abc import Sequence
 
@@ -8,37 +8,44 @@ import scoringrules
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data.encoding import LEVELS, dequantise
 from tfp_bruno.evaluation.metrics import foreground_masks
+from tfp_bruno.evaluation.variogram import variogram_score
 
 INTERVALS = (0.5, 0.9)
 CALIBRATION_LABELS = {
     **{f'coverage_{100 * share:.0f}': f'inside the central {100 * share:.0f} %' for share in INTERVALS},
     'crps': 'CRPS',
+    'variogram': 'variogram score',
 }
 NUM_LIKELIHOOD_SLICES = 9
 
 
-def calibration_scores(truth: np.ndarray, samples: np.ndarray, context_slices: Sequence[int]) -> dict[str, float]:
-    """Scores samples of a volume as the distribution of each voxel, inside the mask without the context slices.
+def calibration_scores(
+    truth: np.ndarray, samples: np.ndarray, context_slices: Sequence[int], seed: int | Sequence[int]
+) -> dict[str, float]:
+    """Scores samples of a volume as the distribution of its voxels, inside the mask without the context slices.
 
     Args:
         truth: `[K, H, W]`, the true stack in [0, 1].
         samples: `[N, K, H, W]`, N at least 2.
         context_slices: Slice numbers of the contexts, which are left out.
+        seed: Seed of the pairs of voxels of the variogram score.
 
     Returns:
-        `coverage_50` and `coverage_90`, the share of true voxels inside the central interval of that probability, and
+        `coverage_50` and `coverage_90`, the share of true voxels inside the central interval of that probability;
         `crps`, the fair continuous ranked probability score (Ferro 2014; by moments, Zamo and Naveau 2018), intensity,
-        averaged over voxels. NaN if the mask is empty or there is only one sample.
+        averaged over voxels; and `variogram`, see `variogram_score`. NaN if the mask is empty or there is only one
+        sample.
     """
-    others = np.delete(np.arange(len(truth)), np.asarray(context_slices, dtype=int))
-    mask = foreground_masks(truth[others])
-    values, drawn = truth[others][mask], samples[:, others][:, mask]
+    mask = foreground_masks(truth)
+    mask[np.asarray(context_slices, dtype=int)] = False
+    values, drawn = truth[mask], samples[:, mask]
     if not values.size or len(samples) < 2:
         return dict.fromkeys(CALIBRATION_LABELS, np.nan)
     # The estimator by moments of sorted samples; the one over pairs of samples takes N times the memory and time.
     crps = scoringrules.crps_ensemble(values, drawn.T, estimator='pwm')
     covered = {f'coverage_{100 * share:.0f}': float(np.mean(coverage(values, drawn, share))) for share in INTERVALS}
-    return covered | {'crps': float(np.mean(crps, dtype=np.float64))}
+    variogram = variogram_score(truth, samples, mask, seed)
+    return covered | {'crps': float(np.mean(crps, dtype=np.float64)), 'variogram': variogram}
 
 
 def coverage(values: np.ndarray, samples: np.ndarray, share: float) -> np.ndarray:

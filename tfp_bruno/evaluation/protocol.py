@@ -13,12 +13,14 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno import baselines
-from tfp_bruno.contracts import CompletionModel, Predictor
+from tfp_bruno.contracts import CompletionModel, LocatingModel, Predictor
 from tfp_bruno.data import Population
 from tfp_bruno.data.encoding import to_uint16
-from tfp_bruno.evaluation import metrics, predictive
+from tfp_bruno.evaluation import metrics, power_spectrum, predictive
+from tfp_bruno.registration import Frame
 
-MODEL_METHODS = ('mean_image', 'sample_average', 'samples')
+# The last one is no honest completion: it knows more than the contexts.
+MODEL_METHODS = ('mean_image', 'sample_average', 'samples', 'known_frame')
 EXAMPLE_CONTEXTS = 4
 NUM_EXAMPLES = 3
 NUM_EXAMPLE_SAMPLES = 6
@@ -59,7 +61,10 @@ class Evaluation:
         scores: Averages over subjects; PSNR is that of the squared error averaged over subjects.
         standard_errors: Their standard errors over subjects.
         ssim_over_slices: `[K]` for each number of contexts and method, SSIM of each slice averaged over subjects.
-        calibration: Scores of the samples' calibration, see `predictive.calibration_scores`, keyed by number of
+        spectra: Power in each octave relative to the truth's, keyed by number of contexts, method and octave, see
+            `power_spectrum.log_ratios`; geometric averages over subjects.
+        spectrum_errors: Their standard errors over subjects.
+        calibration: Scores of the samples' distribution, see `predictive.calibration_scores`, keyed by number of
             contexts.
         calibration_errors: Their standard errors over subjects.
         context_slices: Slice numbers of the contexts, keyed by their number.
@@ -77,6 +82,8 @@ class Evaluation:
     scores: Mapping[int, Mapping[str, Mapping[str, float]]]
     standard_errors: Mapping[int, Mapping[str, Mapping[str, float]]]
     ssim_over_slices: Mapping[int, Mapping[str, np.ndarray]]
+    spectra: Mapping[int, Mapping[str, Mapping[str, float]]]
+    spectrum_errors: Mapping[int, Mapping[str, Mapping[str, float]]]
     calibration: Mapping[int, Mapping[str, float]]
     calibration_errors: Mapping[int, Mapping[str, float]]
     context_slices: Mapping[int, tuple[int, ...]]
@@ -105,7 +112,8 @@ def evaluate(
     """Runs the protocol: every subject, every number of contexts, every slice of the stack.
 
     Each slice is predicted, the contexts among them: the model's own prediction of a context is scored, the context
-    is not pasted in. SSIM, CC and PSNR are also computed without the context slices.
+    is not pasted in. SSIM, CC and PSNR are also computed without the context slices. Without contexts, a model that
+    finds the place of slices is also given size and place of the anatomy, measured on the true stack.
 
     Args:
         model: A trained model.
@@ -114,7 +122,8 @@ def evaluate(
         counts: Numbers of contexts, keys of `context_slices`; None for all of them.
         num_samples: Number of samples per subject in the sample average, at least 1.
         score_samples: How many of them are scored one by one, at least 1; all of them if there are fewer.
-        seed: Seed of the samples and of the noise behind bits per dimension, at least 0.
+        seed: Seed of the samples, of the noise behind bits per dimension and of the pairs of voxels of the variogram
+            score, at least 0.
         context_slices: Slice numbers of the contexts, keyed by their number; None for those of the definition.
         with_baselines: Whether the classical baselines complete the subjects, too.
 
@@ -136,30 +145,37 @@ def evaluate(
     slow = {name: classical.pop(name) for name in _SLOW_BASELINES if name in classical}
     completer = _Completer(model, classical, num_samples, seed)
     example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
-    scores, errors, curves = {}, {}, {}
+    scores, errors, curves, spectra, spectrum_errors = {}, {}, {}, {}, {}
     examples: list[Example] = []
     calibrations: dict[int, list[dict[str, float]]] = {}
     progress = tqdm(total=len(counts) * len(test.names), desc='subjects', disable=None)
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
         for count in counts:
-            outcomes, calibrations[count] = [], []
+            outcomes, calibrations[count], ratios = [], [], []
             slowly_completed = _complete_slowly(slow, test.images, contexts[count])
             for subject, (truth, others) in enumerate(zip(test.images, slowly_completed, strict=True)):
                 completions, samples = completer.complete(subject, truth, contexts[count])
                 completions |= others
-                calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count]))
-                outcomes.append(_score(executor, truth, completions, samples[:score_samples], contexts[count]))
+                scored = samples[:score_samples]
+                entropy = seed, subject
+                calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count], entropy))
+                volumes = {name: volume[np.newaxis] for name, volume in completions.items()} | {'samples': scored}
+                ratios.append(power_spectrum.log_ratios(truth, volumes, contexts[count]))
+                outcomes.append(_score(executor, truth, completions, scored, contexts[count]))
                 if count == example_count and subject < NUM_EXAMPLES:
                     name, slices = test.names[subject], tuple(contexts[count])
                     examples.append(Example(name, slices, truth, completions, samples[:NUM_EXAMPLE_SAMPLES]))
                 progress.update()
             scores[count], errors[count], curves[count] = _average(outcomes)
+            spectra[count], spectrum_errors[count] = _average_spectra(ratios)
             logging.info('%d contexts: in-mask SSIM %s', count, _headline(scores[count]))
     bits = predictive.bits_per_dimension(model, test.images, seed)
     return Evaluation(
         scores=scores,
         standard_errors=errors,
         ssim_over_slices=curves,
+        spectra=spectra,
+        spectrum_errors=spectrum_errors,
         calibration={count: metrics.average_scores(found) for count, found in calibrations.items()},
         calibration_errors={count: metrics.standard_errors(found) for count, found in calibrations.items()},
         context_slices={count: tuple(contexts[count]) for count in counts},
@@ -206,6 +222,8 @@ class _Completer:
         # Each subject and number of contexts has a random stream of its own: leaving some out does not change others.
         samples = self._sample(query, (self.seed, len(context_slices), subject))
         completions['sample_average'] = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+        if not len(context_slices) and isinstance(self.model, LocatingModel):
+            completions['known_frame'] = self.model.predict_in_frame(Frame.measure(truth), query.query_slices)
         return completions | _predict_all(self.baselines, query), samples
 
     def _sample(self, query: _Query, entropy: tuple[int, ...]) -> np.ndarray:
@@ -288,6 +306,19 @@ def _average(
         )
         curves[method] = np.mean([outcome[method].ssim_over_slices for outcome in outcomes], axis=0)
     return scores, errors, curves
+
+
+def _average_spectra(
+    ratios: Sequence[Mapping[str, Mapping[str, float]]],
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Returns geometric averages over subjects of each method's ratios, and their standard errors to first order."""
+    averages, errors = {}, {}
+    for method in ratios[0]:
+        found = [each[method] for each in ratios]
+        logs, log_errors = metrics.average_scores(found), metrics.standard_errors(found)
+        averages[method] = {octave: float(np.exp(value)) for octave, value in logs.items()}
+        errors[method] = {octave: averages[method][octave] * error for octave, error in log_errors.items()}
+    return averages, errors
 
 
 def _headline(scores: Mapping[str, Mapping[str, float]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfp_bruno.data import FOREGROUND_THRESHOLD, atomic
 from tfp_bruno.data.encoding import LEVELS
-from tfp_bruno.evaluation import metrics, plots
+from tfp_bruno.evaluation import metrics, plots, variogram
 from tfp_bruno.evaluation.predictive import CALIBRATION_LABELS, NUM_LIKELIHOOD_SLICES
 from tfp_bruno.evaluation.protocol import Evaluation
 
@@ -18,6 +18,7 @@ METHOD_LABELS = {
     'mean_image': 'model, mean image',
     'sample_average': 'model, average of samples',
     'samples': 'model, single samples',
+    'known_frame': 'mean image, size and place known from the truth',
     'training_mean': 'training mean',
     'nearest_subject': 'nearest subject',
     'linear': 'linear interpolation',
@@ -119,7 +120,8 @@ def format_markdown(evaluation: Evaluation, provenance: Provenance) -> str:
             for method, found in scores.items()
         ]
         lines += [*markdown_table(['method', *SCORE_LABELS.values()], rows), '']
-    lines += ['## Calibration of the samples', '', *_calibration_table(evaluation), '']
+    lines += ['## Distribution of the samples', '', *_calibration_table(evaluation), '']
+    lines += ["## Power inside the mask, relative to the truth's", '', *_spectrum_table(evaluation), '']
     lines += ['## Conventions', '', *(f'- {name}: {text}' for name, text in _conventions(evaluation)), '']
     return '\n'.join(lines)
 
@@ -134,7 +136,7 @@ def format_summary(evaluation: Evaluation, provenance: Provenance) -> str:
     ]
     lines = [describe(provenance), *_notes(evaluation, provenance), '']
     lines += markdown_table(['contexts', 'method', *shown.values()], rows)
-    lines += ['', *_calibration_table(evaluation), '']
+    lines += ['', *_calibration_table(evaluation), '', *_spectrum_table(evaluation), '']
     return '\n'.join([*lines, f'Bits per dimension: {format_number(evaluation.bits_per_dimension)}'])
 
 
@@ -184,6 +186,11 @@ def _conventions(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
             f'the average of {evaluation.num_samples} samples of the model, joint over slices if the model allows',
         ),
         ('samples', f'the average score of the first {evaluation.score_samples} samples, one by one'),
+        (
+            'known_frame',
+            'not a completion from contexts: the mean image without contexts in the size and place that the foreground '
+            'of the true stack has',
+        ),
         ('training_mean', 'the mean of the training subjects'),
         ('nearest_subject', 'the training subject nearest at the contexts; without contexts the most typical one'),
         (
@@ -222,6 +229,18 @@ def _conventions(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
             'of the samples, over the same pixels: the share of true values inside the central interval of each '
             "pixel's samples, by rank, and the fair continuous ranked probability score",
         ),
+        (
+            'variogram',
+            f'score of order {variogram.ORDER:g} of the {evaluation.num_samples} samples, over {variogram.NUM_PAIRS} '
+            'random pairs of the same pixels: the second of a pair lies in a random direction at a distance of 1 to '
+            f'{variogram.LONGEST_DISTANCE} voxels, uniform in its logarithm; less is better, and it falls with the '
+            'number of samples',
+        ),
+        (
+            'spectra',
+            'power of slices in each octave of wavelengths (pixels) over that of the true slices, inside the same mask '
+            'with a taper of 4 pixels at its border; geometric average over samples and subjects, 1 is best',
+        ),
         ('±', 'standard error over subjects'),
         (
             'bits_per_dimension',
@@ -240,6 +259,21 @@ def _calibration_table(evaluation: Evaluation) -> list[str]:
         for count, found in evaluation.calibration.items()
     ]
     return markdown_table(['contexts', *CALIBRATION_LABELS.values()], rows)
+
+
+def _spectrum_table(evaluation: Evaluation) -> list[str]:
+    """Returns the lines of the table of power spectra: the samples and the mean image at each number of contexts."""
+    octaves = next(iter(evaluation.spectra.values()))['samples']
+    rows = [
+        [
+            str(count),
+            _label(method),
+            *(_with_error(methods[method][name], evaluation.spectrum_errors[count][method][name]) for name in octaves),
+        ]
+        for count, methods in evaluation.spectra.items()
+        for method in ('samples', 'mean_image')
+    ]
+    return markdown_table(['contexts', 'method', *(f'{name} pixels' for name in octaves)], rows)
 
 
 def _label(method: str) -> str:

@@ -16,7 +16,7 @@ def render(template: str, title: str, pictures: Mapping[str, bytes], **values: A
     """Returns a page as HTML.
 
     Args:
-        template: 'subject', 'atlas' or 'study'.
+        template: 'subject', 'atlas', 'study' or 'registration'.
         title: The heading of the page.
         pictures: Bytes of PNG files, keyed by their name in the template.
         **values: The other values of the template; all of them are escaped.

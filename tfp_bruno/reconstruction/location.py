@@ -47,8 +47,7 @@ def describe_location(location: Location, axes: str) -> dict[str, Any]:
     """
     sizes = _with_stds(location.size_percent, location.size_std)
     shifts = _with_stds(location.shift_mm, location.shift_std)
-    directions = [_DIRECTIONS[axis] for axis in axes[::-1]]
-    rows = zip(directions, sizes, shifts, strict=True)
+    rows = zip(direction_names(axes), sizes, shifts, strict=True)
     return {
         'error': location.error,
         'has_displacement': location.alignment == 'deformable',
@@ -56,6 +55,11 @@ def describe_location(location: Location, axes: str) -> dict[str, Any]:
         'largest_displacement': location.largest_displacement,
         'rows': [{'direction': name, 'size': size, 'shift': shift} for name, size, shift in rows],
     }
+
+
+def direction_names(axes: str) -> list[str]:
+    """Returns the directions in which slices, rows and columns grow, in words, of axes such as 'LPS'."""
+    return [_DIRECTIONS[axis] for axis in axes[::-1]]
 
 
 def _with_stds(values: np.ndarray, stds: np.ndarray | None) -> list[str]:

@@ -10,11 +10,13 @@ from tfp_bruno.registration.location_checks import check_location
 from tfp_bruno.registration.map_finder import MapFinder, find_maps, find_misfits
 from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.map_search import FoundMap, MapSearch
+from tfp_bruno.registration.quality import OUTLIER_Z, RegistrationQuality
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = [
     'AppearanceFields',
+    'OUTLIER_Z',
     'CanonicalModel',
     'CanonicalSpace',
     'Components',
@@ -26,6 +28,7 @@ __all__ = [
     'MapPrior',
     'MapSearch',
     'Registration',
+    'RegistrationQuality',
     'SmoothBasis',
     'SubjectMap',
     'check_location',

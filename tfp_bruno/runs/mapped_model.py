@@ -11,7 +11,7 @@ from tfp_bruno.contracts import ALIGNMENTS, RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
 from tfp_bruno.models import ConditionalBruno
-from tfp_bruno.registration import FoundMap, Location, MapFinder, SubjectMap, check_location
+from tfp_bruno.registration import FoundMap, Frame, Location, MapFinder, SubjectMap, check_location
 from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.runs.trained_model import TrainedModel
 
@@ -123,6 +123,13 @@ class MappedModel(TrainedModel):
             poses = self.subject_poses(images, context_slices, query_slices)
             means.append(self._decoded(self._predict(self._encoded(images), *poses)))
         return np.stack(means)
+
+    def predict_in_frame(self, frame: Frame, query_slices: ArrayLike) -> np.ndarray:
+        """Returns the decoded mean without contexts `[Q, H, W]` at query slices of a subject of a given frame."""
+        subject = self.finder.space.identity._replace(frame=frame)
+        no_images = np.zeros((0, *self.finder.space.basis.shape[1:]), np.float32)
+        poses = self.places(subject, []), self.places(subject, query_slices)
+        return self._decoded(self._predict(self._encoded(no_images), *poses))
 
     def sample(
         self,

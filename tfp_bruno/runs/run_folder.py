@@ -80,6 +80,11 @@ class Run:
         return self.folder / 'registration.npz'
 
     @property
+    def registration_report(self) -> pathlib.Path:
+        """The page on the registration of the training subjects, HTML; only of models of a canonical volume."""
+        return self.folder / 'registration.html'
+
+    @property
     def checkpoints(self) -> pathlib.Path:
         """Folder of the training state."""
         return self.folder / 'checkpoints'

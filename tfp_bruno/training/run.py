@@ -19,9 +19,10 @@ from tfp_bruno.runs import Run, TrainingSettings
 from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
+from tfp_bruno.training.registration_report import write_registration_report
 from tfp_bruno.training.start import StartCache, settings_of_start
 from tfp_bruno.training.stopping import StopRequest, TrainingStoppedError, catch_signals
-from tfp_bruno.training.subjects import TrainingSubjects, make_subjects
+from tfp_bruno.training.subjects import MappedSubjects, TrainingSubjects, make_subjects
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
@@ -62,8 +63,10 @@ def train_run(
             f'`batch_size={settings.batch_size}`: must be a multiple of the {replicas} devices times '
             f'`micro_batches={settings.micro_batches}`.'
         )
-    train = population.subset('train').images
-    subjects = make_subjects(run, train, cache_dir)
+    train = population.subset('train')
+    subjects = make_subjects(run, train.images, cache_dir)
+    if isinstance(subjects, MappedSubjects) and not run.registration_report.exists():
+        write_registration_report(run.registration_report, run.definition, train, subjects.registration)
     trainer = Trainer(run.model, settings, strategy)
     checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
     step = checkpoints.restore(trainer.restore)
@@ -79,7 +82,7 @@ def train_run(
         )
     else:
         curve.cut(0)
-        _start(trainer, run, train, subjects, cache_dir)
+        _start(trainer, run, train.images, subjects, cache_dir)
     held_out = None
     if 'validation' in population.splits:
         held_out = HeldOut(subjects.held_out(population.subset('validation').images), settings)

@@ -117,7 +117,11 @@ class StackSubjects:
 
 
 class MappedSubjects:
-    """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run."""
+    """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run.
+
+    Attributes:
+        registration: Their registration.
+    """
 
     def __init__(self, run: Run, images: np.ndarray, cache_dir: pathlib.Path | None) -> None:
         """Registers the subjects `[S, K, H, W]` of a run, or reads their maps from the cache."""
@@ -131,11 +135,11 @@ class MappedSubjects:
             f'registration-{_fingerprint(voxel_size, images)}',
             lambda: register_subjects(images, voxel_size, self._jobs),
         )
-        self._registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
+        self.registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
         if run.registration.exists():
             self._finder = MapFinder.load(run.registration)
         else:
-            self._finder = MapFinder.fit(self._registration)
+            self._finder = MapFinder.fit(self.registration)
             self._write_finder()
         self._task: Any = make_task(run.training)
         space, planes = self._finder.space, np.arange(run.definition.num_slices)
@@ -143,7 +147,7 @@ class MappedSubjects:
 
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the subjects in the canonical volume."""
-        volumes = self._registration.volumes
+        volumes = self.registration.volumes
         noise = np.random.default_rng(self._settings.seed).random(volumes.shape, np.float32)
         return add_level_noise(volumes, noise)[..., np.newaxis], np.arange(len(volumes))
 
