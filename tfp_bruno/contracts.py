@@ -204,3 +204,14 @@ class LocatingModel(CompletionModel, typing.Protocol):
             slices: `[n]`, their slice numbers.
         """
         ...
+
+    def log_posterior(self, images: np.ndarray, slices: ArrayLike, coarse: bool = False) -> float:
+        """Returns how well slices of one subject meet the canonical volume at their map, nats up to a constant.
+
+        Args:
+            images: `[n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
+            coarse: Whether a few sizes and places are compared, in milliseconds, instead of a search for the map. The
+                two values are not comparable.
+        """
+        ...

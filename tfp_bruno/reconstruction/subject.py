@@ -140,6 +140,7 @@ def _describe(
         'context_positions_mm': [round(float(position), 4) for position in planes],
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
+        'placing': None if contexts.placing is None else dict(contexts.placing),
         'sampling': dict(model.sampling),
         'temperature': model.temperature,
         'alignment': alignment_of(model),
