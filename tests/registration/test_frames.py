@@ -99,3 +99,15 @@ def test_find_with_few_training_subjects_is_finite(train, count):
     found = fit(train[:count]).find(train[9, [12]], np.array([12]))
     assert np.all(np.isfinite(found))
     assert np.all(found.size > 1)
+
+
+def test_start_log_posterior_is_highest_for_the_true_order_of_slices_and_below_the_search(train, frames):
+    finder, slices = fit(train), np.array([8, 11, 15])
+    images = train[3][slices]
+    value = finder.start_log_posterior(images, slices)
+    assert value > finder.start_log_posterior(images[:, ::-1, ::-1], slices)
+    # The search begins at the best of the same starts.
+    frame = finder.find(images, slices)
+    numbers = np.concatenate([np.log(frame.size / finder.mean_frame.size), frame.place - finder.mean_frame.place])
+    whitened = np.linalg.solve(finder.root, numbers)
+    assert -finder._loss(whitened, images.reshape(-1).astype(float), slices) >= value

@@ -87,8 +87,9 @@ PLACEMENT = flags.DEFINE_enum(
 SCAN_AXES = flags.DEFINE_string(
     'scan_axes',
     HEADER,
-    "Directions of the axes of the scan's file in the anatomy. header: those of the header; three letters, such as RAS; "
-    'unknown: the slices lie in the plane of the model, their direction and turn are found (needs --scan_slices).',
+    "Directions in which the axes of the scan's file point in the anatomy. header: those of the header; three letters, "
+    'such as RAS; unknown: the slices lie in the plane of the model, and their direction and turn are found (needs '
+    '--scan_slices).',
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files are kept.')

@@ -19,8 +19,8 @@ def slice_directions(affine: np.ndarray) -> np.ndarray:
     """Returns the axes of a stack whose slices are parallel to those of a volume.
 
     Args:
-        affine: `[4, 4]`, indices of columns, rows and slices, in the directions of the stack's axes, to world mm. It may
-            have a shear.
+        affine: `[4, 4]`, indices of columns, rows and slices, in the directions of the stack's axes, to world mm. It
+            may have a shear.
 
     Returns:
         `[3, 3]`, a rotation: its columns are the directions of columns, rows and slices in the world.

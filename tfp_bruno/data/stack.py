@@ -125,7 +125,7 @@ class Slicer:
         path, thickness = self.volume.path, float(nibabel.affines.voxel_sizes(oriented.affine)[2])
         return Stack(images, affine, oriented.low, oriented.high, path, thickness, oriented.box, inside, acquired)
 
-    def slices(self, affine: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+    def slices(self, affine: np.ndarray, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Returns the slices `[n, H, W]` at positions `[n]` of the stack of an affine."""
         grid = np.linalg.inv(self._oriented.affine) @ affine
         size = np.array([*_stack_size(self._definition)[:2], 1])

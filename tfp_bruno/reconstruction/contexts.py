@@ -50,7 +50,6 @@ class Contexts:
     inputs: Sequence[Mapping[str, str]] = ()
     warnings: Sequence[str] = ()
 
-
     def in_world(self, world: np.ndarray) -> Contexts:
         """Returns the contexts in another world, given the rigid transformation `[4, 4]` to it."""
         given = [dataclasses.replace(volume, affine=world @ volume.affine) for volume in self.given]

@@ -56,8 +56,8 @@ def isotropic_grid(
 ) -> OutputGrid:
     """Returns the isotropic grid that covers a stack.
 
-    Its axes are those of the stack, in the order right, anterior, superior of the anatomy; if the scan's affine has a shear, those of
-    the nearest rotation (the orthogonal polar factor). Its centre is the centre of the stack.
+    Its axes are those of the stack, in the order right, anterior, superior of the anatomy; if the scan's affine has a
+    shear, those of the nearest rotation (the orthogonal polar factor). Its centre is the centre of the stack.
 
     Args:
         stack_affine: `[4, 4]`, (w, h, k, 1) to world mm.

@@ -52,6 +52,11 @@ class Placing:
             raise UserError(f'`placement={self.placement}`: is unknown; give one of {", ".join(PLACEMENTS)}.')
         check_scan_axes(self.scan_axes)
 
+    def to_json(self) -> dict[str, str]:
+        """Returns the settings that are not the default, for the sidecar."""
+        default = Placing()
+        return {name: value for name, value in vars(self).items() if value != getattr(default, name)}
+
     def check(self, model: CompletionModel, selection: SliceSelection, has_reference: bool) -> None:
         """Raises a UserError if the settings do not fit model, slices or a reference."""
         anatomy = '`placement=anatomy`' if self.scan_axes != UNKNOWN else '`scan_axes=unknown`'
@@ -113,7 +118,8 @@ def place_contexts(
         contexts = _placed_by_anatomy(model, slicer, selection, mask, placing, frame)
     else:
         contexts = contexts_of_slicer(slicer, selection, definition, mask, frame)
-    return contexts.in_world(world) if placing.scan_axes != HEADER else contexts
+    contexts = dataclasses.replace(contexts, selection={**contexts.selection, **placing.to_json()})
+    return contexts if placing.scan_axes == HEADER else contexts.in_world(world)
 
 
 def _by_anatomy(slicer: Slicer, placing: Placing, frame: TrainingFrame | None) -> bool:
@@ -209,12 +215,13 @@ def _describe(
     if found is None:
         return described
     path = slicer.volume.path
-    rival, _ = _own_axes(slicer, found.rival, definition)
-    described |= {'margin_nats': round(found.margin, 1), 'next_best': rival}
+    rival, other = _own_axes(slicer, found.rival, definition)
+    described |= {'margin_nats': round(found.margin, 1), 'next_best': rival, 'next_best_turn_degrees': round(other, 1)}
     if placing.scan_axes == UNKNOWN and found.is_ambiguous:
         warn(
-            f'{path}: two orientations explain the context slices nearly equally well, axes that point to {axes} and, '
-            f'{found.margin:.0f} nats less likely, to {rival}; check the result, or give `scan_axes`.'
+            f'{path}: two orientations explain the context slices nearly equally well: axes of the file that point to '
+            f'{axes}, turned by {angle:+.0f} degrees in the plane, and to {rival}, by {other:+.0f} degrees; check the '
+            'result, or give `scan_axes`.'
         )
     elif placing.scan_axes != UNKNOWN and abs(turn.angle) > _UPRIGHT:
         warn(

@@ -202,7 +202,7 @@ def _read(
             'temperature': model.temperature,
             'alignment': alignment_of(model),
             'intensity': settings.reconstruction.output.intensity,
-            'selection': settings.selection.to_json(),
+            'selection': {**settings.selection.to_json(), **settings.placing.to_json()},
         }
         check_same_completion(sidecar, expected, inputs, model.info.weights)
         return Outcome(subject, folder, 'complete before')
