@@ -136,9 +136,8 @@ def test_extract_stack_warns_of_empty_planes_across_the_slices(smooth_volume):
 def test_slicer_slices_are_those_of_its_stack(angle):
     rng = np.random.default_rng(0)
     data = ndimage.gaussian_filter(rng.uniform(1, 9, (90, 80, 40)), 2).astype(np.float32)
-    scan = Volume(
-        data, nibabel.affines.from_matvec(np.diag([1.5, 1.5, 3.0]), [-60, -60, -58]), pathlib.Path('scan.nii')
-    )
+    affine = nibabel.affines.from_matvec(np.diag([1.5, 1.5, 3.0]), [-60, -60, -58])
+    slicer = Slicer(Volume(data, affine, PATH), FETAL)
     turn = Rotation.from_euler('z', angle, degrees=True).as_matrix()
     matrix = turn @ np.diag([-2.5, -2.5, 1.0])
     affine = nibabel.affines.from_matvec(matrix, -matrix @ [31.5, 31.5, 39.5])
