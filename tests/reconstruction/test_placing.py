@@ -1,6 +1,7 @@
 """A scan is placed about its anatomy, wherever that lies and however it is turned; results lie in the scan's world."""
 
 import dataclasses
+import json
 import pathlib
 import re
 
@@ -12,8 +13,16 @@ from scipy.spatial.transform import Rotation
 from tfp_bruno.data import BoxRange, TrainingFrame, Volume, get_definition
 from tfp_bruno.data.frame import measure_box
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.reconstruction import SliceSelection, contexts_of_scan, isotropic_grid, to_grid
-from tfp_bruno.reconstruction.placing import Placing, place_contexts
+from tfp_bruno.reconstruction import (
+    Placing,
+    ReconstructionSettings,
+    SliceSelection,
+    contexts_of_scan,
+    isotropic_grid,
+    place_contexts,
+    reconstruct,
+    to_grid,
+)
 
 FETAL = dataclasses.replace(get_definition('fetal'), percentile=100.0)
 SPACING = np.array([2.5, 2.5, 1.0])
@@ -223,3 +232,26 @@ def test_place_contexts_refuses_an_anatomy_of_another_size(model):
     scan = scan_of(np.diag([0.5, 0.5, 0.5, 1.0]), shape=(150, 150, 60))
     with pytest.raises(UserError, match=r'its anatomy is .* mm long along its'):
         place_contexts(model, scan, SliceSelection(scan_slices=(25, 35)))
+
+
+def test_reconstruct_writes_a_turned_anatomy_in_the_world_of_the_scan(model, tmp_path):
+    world = moved((20, 90, 0), (5, -60, 30))
+    to_anatomy = moved((33, 0, 0)) @ moved(shift=(20, -15, 4)) @ np.linalg.inv(world)
+    scan = scan_of(to_anatomy, world=world)
+    selection, placing = SliceSelection(scan_slices=(8, 12, 16, 19)), Placing(scan_axes='unknown')
+    contexts = place_contexts(model, scan, selection, placing=placing)
+    reconstruct(model, contexts, tmp_path / 'out', ReconstructionSettings(std_samples=0))
+    written = nibabel.load(tmp_path / 'out/mean.nii.gz')
+    # The fake completes its canonical stack, so the output must be the anatomy where the scan has it.
+    indices = np.stack(np.meshgrid(*map(np.arange, written.shape), indexing='ij'), -1)
+    points = nibabel.affines.apply_affine(LPS_TO_RAS @ to_anatomy @ written.affine, indices)
+    inside = np.linalg.norm(points / [32, 42, 28], axis=-1) < 0.85
+    assert np.corrcoef(written.get_fdata()[inside], anatomy(points)[inside])[0, 1] > 0.98
+    # The axes of the file are those of the anatomy, for viewers and for the pictures of the report.
+    own = to_anatomy[:3, :3] @ written.affine[:3, :3]
+    np.testing.assert_allclose(own, np.eye(3), atol=0.1)
+    sidecar = json.loads((tmp_path / 'out/reconstruction.json').read_text())
+    assert sidecar['placing'] == contexts.placing
+    assert sidecar['selection'] == {'scan_slices': [8, 12, 16, 19], 'scan_axes': 'unknown'}
+    page = (tmp_path / 'out/report.html').read_text()
+    assert ', '.join(contexts.placing['scan_axes']) in page[page.index('id="placing"') :]
