@@ -84,7 +84,9 @@ def check_place(contexts, to_anatomy, atol=2.5):
     np.testing.assert_allclose(found, nibabel.affines.apply_affine(CANONICAL, corners), atol=atol)
 
 
-@pytest.mark.parametrize('angle', [0, 12, -37, 90, 168, -120])
+@pytest.mark.parametrize(
+    'angle', [-37, 168, *(pytest.param(angle, marks=pytest.mark.slow) for angle in (0, 12, 90, -120))]
+)
 def test_place_contexts_finds_a_head_turned_in_the_plane_anywhere_in_a_large_field_of_view(model, angle):
     to_anatomy = moved((angle, 0, 0)) @ moved(shift=(31, -24, 5))
     scan = scan_of(to_anatomy)
@@ -95,7 +97,16 @@ def test_place_contexts_finds_a_head_turned_in_the_plane_anywhere_in_a_large_fie
     assert any('degrees in the plane against the axes of the header' in w for w in warnings) == (abs(angle) > 45)
 
 
-@pytest.mark.parametrize('angles', [(0, 0, 0), (30, 180, 0), (0, 0, 180), (100, 90, 0), (-75, 0, 90), (10, 90, 90)])
+@pytest.mark.parametrize(
+    'angles',
+    [
+        (30, 180, 0),
+        *(
+            pytest.param(angles, marks=pytest.mark.slow)
+            for angles in ((0, 0, 0), (0, 0, 180), (100, 90, 0), (-75, 0, 90), (10, 90, 90))
+        ),
+    ],
+)
 def test_place_contexts_of_unknown_axes_finds_the_orientation_whatever_the_header_says(model, angles):
     # The scan is axial to the anatomy: its own slice axis is that of the anatomy in one direction or the other.
     turn = (angles[0], 0, 180 if angles[1] == 180 else 0)
@@ -234,6 +245,7 @@ def test_place_contexts_refuses_an_anatomy_of_another_size(model):
         place_contexts(model, scan, SliceSelection(scan_slices=(25, 35)))
 
 
+@pytest.mark.slow
 def test_reconstruct_writes_a_turned_anatomy_in_the_world_of_the_scan(model, tmp_path):
     world = moved((20, 90, 0), (5, -60, 30))
     to_anatomy = moved((33, 0, 0)) @ moved(shift=(20, -15, 4)) @ np.linalg.inv(world)
