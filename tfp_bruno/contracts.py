@@ -216,3 +216,14 @@ class LocatingModel(CompletionModel, typing.Protocol):
             float32 `[Q, H, W]` in [0, 1].
         """
         ...
+
+    def log_posterior(self, images: np.ndarray, slices: ArrayLike, coarse: bool = False) -> float:
+        """Returns how well slices of one subject meet the canonical volume at their map, nats up to a constant.
+
+        Args:
+            images: `[n, H, W]` in [0, 1].
+            slices: `[n]`, their slice numbers.
+            coarse: Whether the slices are compared with training subjects as they are, which is quick, instead of a
+                search for the map. The two values are not comparable.
+        """
+        ...

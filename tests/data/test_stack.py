@@ -10,7 +10,7 @@ import pytest
 from scipy import interpolate, ndimage
 from scipy.spatial.transform import Rotation
 
-from tfp_bruno.data import extract_stack, get_definition, read_volume
+from tfp_bruno.data import Slicer, extract_stack, get_definition, read_volume
 from tfp_bruno.data.nifti import Volume
 from tfp_bruno.errors import UserError, collect_warnings
 
@@ -130,3 +130,33 @@ def test_extract_stack_warns_of_empty_planes_across_the_slices(smooth_volume):
         extract_stack(Volume(data, np.eye(4), PATH), FETAL)
     assert len(warnings) == 1
     assert f'scan.nii.gz: 3 of its {data.shape[1]} rows are empty between others' in warnings[0]
+
+
+@pytest.mark.parametrize('angle', [0, 30, 90])
+def test_slicer_slices_are_those_of_its_stack(angle):
+    rng = np.random.default_rng(0)
+    data = ndimage.gaussian_filter(rng.uniform(1, 9, (90, 80, 40)), 2).astype(np.float32)
+    affine = nibabel.affines.from_matvec(np.diag([1.5, 1.5, 3.0]), [-60, -60, -58])
+    slicer = Slicer(Volume(data, affine, PATH), FETAL)
+    turn = Rotation.from_euler('z', angle, degrees=True).as_matrix()
+    matrix = turn @ np.diag([-2.5, -2.5, 1.0])
+    affine = nibabel.affines.from_matvec(matrix, -matrix @ [31.5, 31.5, 39.5])
+    stack = slicer.stack(affine)
+    np.testing.assert_allclose(slicer.slices(affine, [5, 40, 61]), stack.images[[5, 40, 61]], atol=1e-6)
+    np.testing.assert_array_equal(slicer.slices(affine, [40]), slicer.slices(affine, np.array([40])))
+
+
+def test_slicer_of_a_turned_stack_smooths_as_much_as_of_an_upright_one():
+    # One bright line across the slices: its image is a spot whose width is that of smoothing and interpolation.
+    data = np.zeros((161, 161, 12), np.float32)
+    data[80, 80] = 1000
+    scan = Volume(data, nibabel.affines.from_matvec(np.eye(3), [-80, -80, -6]), PATH)
+    definition = dataclasses.replace(FETAL, percentile=100.0)
+    slicer, peaks = Slicer(scan, definition), []
+    for angle in (0, 45):
+        matrix = Rotation.from_euler('z', angle, degrees=True).as_matrix() @ np.diag([-2.5, -2.5, 1.0])
+        # A pixel lies on the line.
+        peaks.append(slicer.slices(nibabel.affines.from_matvec(matrix, -matrix @ [32, 32, 0]), [0]).max())
+    # The middle of a Gaussian of standard deviation (2.5 - 1) / 2 in both.
+    weights = np.exp(-0.5 * np.square(np.arange(-3, 4) / 0.75))
+    np.testing.assert_allclose(peaks, (1 / weights.sum()) ** 2, rtol=1e-3)

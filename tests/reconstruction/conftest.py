@@ -53,6 +53,9 @@ class LocatingFake(FakeModel):
     def predict_in_frame(self, frame, query_slices):
         raise NotImplementedError
 
+    def log_posterior(self, images, slices, coarse=False):
+        raise NotImplementedError
+
     def locate(self, images, slices):
         basis = SmoothBasis(self.truth.shape, (2.0, 2.5, 2.5), 20.0, 2.0, num_modes=5)
         space = CanonicalSpace(Frame.measure(self.truth), basis)

@@ -4,12 +4,14 @@ import io
 import json
 
 import matplotlib.image
+import nibabel
 import numpy as np
 import pytest
 
 from tfp_bruno.data import extract_stack, find_subjects, get_definition
 from tfp_bruno.reconstruction import (
     OutputSettings,
+    Placing,
     ReconstructionSettings,
     SliceSelection,
     contexts_of_scan,
@@ -98,3 +100,19 @@ def test_study_is_not_continued_with_another_alignment(make_locating_model, elli
     assert [complete().state, complete().state] == ['completed', 'complete before']
     model.alignment = 'none'
     assert 'was made with alignment deformable, not none' in complete().error
+
+
+def test_study_is_not_continued_with_another_placing(make_locating_model, ellipsoid, write_scan, tmp_path):
+    scan = write_scan(tmp_path / 'study' / 'sub-1_T2w.nii.gz', 0)
+    axes = ''.join(nibabel.aff2axcodes(nibabel.load(scan).affine))
+    subjects = find_subjects(tmp_path / 'study')
+    model = make_locating_model(ellipsoid)
+    plain = ReconstructionSettings(std_samples=0, report=False, output=OutputSettings(8.0))
+
+    def complete(placing):
+        settings = StudySettings(SliceSelection(slices=(40,)), reconstruction=plain, placing=placing)
+        return reconstruct_study(model, subjects, tmp_path, settings, progress=False)[0]
+
+    assert [complete(Placing()).state, complete(Placing()).state] == ['completed', 'complete before']
+    assert "'placement': 'file'" in complete(Placing('file')).error
+    assert f"'scan_axes': '{axes}'" in complete(Placing(scan_axes=axes)).error

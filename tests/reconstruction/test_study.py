@@ -79,7 +79,7 @@ def test_reconstruct_study_reports_a_failed_subject_and_leaves_nothing(tmp_path,
         raise ZeroDivisionError('two\nlines')
 
     # Unexpected errors, too.
-    monkeypatch.setattr('tfp_bruno.reconstruction.study.contexts_of_scan', fail)
+    monkeypatch.setattr('tfp_bruno.reconstruction.study.place_contexts', fail)
     outcomes = reconstruct_study(model, subjects, tmp_path / 'other', SETTINGS)
     assert [outcome.state for outcome in outcomes] == ['failed'] * 4
     assert 'ZeroDivisionError' in outcomes[0].error

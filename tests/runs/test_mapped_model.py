@@ -307,3 +307,17 @@ def test_black_contexts_are_warned_of(model):
     assert ['show almost no anatomy' in message for message in warnings] == [True]
     np.testing.assert_allclose(location.size_percent, 100)
     np.testing.assert_allclose(location.shift_mm, 0, atol=1e-9)
+
+
+def test_log_posterior_is_that_of_the_found_map_and_coarse_that_of_the_best_start(model):
+    images, slices = make_stacks(1, seed=5)[0], np.array(CONTEXTS)
+    found = model.finder.find(images[slices], slices)
+    assert model.log_posterior(images[slices], slices) == pytest.approx(found.log_posterior)
+    frame = model.with_alignment('frame')
+    assert frame.log_posterior(images[slices], slices) == pytest.approx(
+        model.finder.find(images[slices], slices, 'frame').log_posterior
+    )
+    # Far from where any training subject lies.
+    for coarse in (False, True):
+        wrong = model.log_posterior(np.roll(images[slices], 7, axis=1), slices, coarse=coarse)
+        assert model.log_posterior(images[slices], slices, coarse=coarse) > wrong

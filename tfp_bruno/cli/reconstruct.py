@@ -29,7 +29,6 @@ from tfp_bruno.reconstruction import (
     ReconstructionSettings,
     SliceSelection,
     check_output_dir,
-    contexts_of_scan,
     contexts_of_slices,
     no_contexts,
     read_slice_folder,
@@ -39,6 +38,8 @@ from tfp_bruno.reconstruction.alignment import reference_affine, training_frame
 from tfp_bruno.reconstruction.completion import Scorer
 from tfp_bruno.reconstruction.contexts import read_scan
 from tfp_bruno.reconstruction.intensity import INTENSITIES
+from tfp_bruno.reconstruction.placing import PLACEMENTS, Placing, place_contexts
+from tfp_bruno.reconstruction.scan_axes import HEADER
 from tfp_bruno.reconstruction.sidecar import describe_inputs
 from tfp_bruno.reconstruction.slice_folder import list_slices
 from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
@@ -74,6 +75,21 @@ REFERENCE = flags.DEFINE_string(
     None,
     'NIfTI volume in the world of --stack or --slice_dir that shows the whole anatomy: it determines the place of the '
     'slices. Default: the scan itself; with --slice_dir, the frame of the training data.',
+)
+PLACEMENT = flags.DEFINE_enum(
+    'placement',
+    'auto',
+    PLACEMENTS,
+    'Place of the stack in a scan. file: as in the training files; anatomy: about the mask, or about the foreground '
+    'without one, turned in the plane as the anatomy is (needs a model of the preset map); auto: anatomy, if the model '
+    'can and the scan is unlike the training files, otherwise file.',
+)
+SCAN_AXES = flags.DEFINE_string(
+    'scan_axes',
+    HEADER,
+    "Directions in which the axes of the scan's file point in the anatomy. header: those of the header; three letters, "
+    'such as RAS; unknown: the slices lie in the plane of the model, and their direction and turn are found (needs '
+    '--scan_slices).',
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files are kept.')
@@ -140,6 +156,9 @@ def check_flags() -> None:
             raise UserError(f'--{flag.name}: needs --{other.name}; give that, too, or leave it out.')
     if REFERENCE.value is not None and STACK.value is None and SLICE_DIR.value is None:
         raise UserError('--reference: needs --stack or --slice_dir; give one of them, or leave it out.')
+    for name, flag, default in (('placement', PLACEMENT, 'auto'), ('scan_axes', SCAN_AXES, HEADER)):
+        if flag.value != default and STACK.value is None and BIDS_DIR.value is None:
+            raise UserError(f'--{name}: needs --stack or --bids_dir; give one of them, or leave it out.')
     if USE_MASKS.value and BIDS_DIR.value is None:
         raise UserError('--use_masks: needs --bids_dir; give --mask for a single scan.')
     check_run_dir(RUN_DIR.value)
@@ -199,7 +218,7 @@ def read_inputs() -> Callable[[CompletionModel], Contexts]:
             folder,
             training_frame(model.info),
         )
-    selection = read_selection()
+    selection, placing = read_selection(), Placing(PLACEMENT.value, SCAN_AXES.value)
     if STACK.value is None and selection.needs_scan:
         raise UserError('--stack: is missing; give the scan that holds the slices, or --slices= for the atlas.')
     scan, mask = (None, None) if STACK.value is None else read_scan(STACK.value, MASK.value, ASSUME_RAS.value)
@@ -208,7 +227,7 @@ def read_inputs() -> Callable[[CompletionModel], Contexts]:
         if scan is None:
             return no_contexts(model.definition)
         affine = None if reference is None else reference_affine(model.info, model.definition, reference)
-        return contexts_of_scan(scan, selection, model.definition, mask, training_frame(model.info), affine)
+        return place_contexts(model, scan, selection, mask, placing, affine)
 
     return make_contexts
 
@@ -241,7 +260,8 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
         UserError: If the folders cannot be used or, at the end, a subject failed.
     """
     check_not_inside(bids_dir)
-    study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings)
+    placing = Placing(PLACEMENT.value, SCAN_AXES.value)
+    study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings, placing)
     with collect_warnings() as warnings:
         subjects = choose_subjects(find_subjects(bids_dir), PARTICIPANT_LABEL.value)
     folder = pathlib.Path(OUTPUT_DIR.value)

@@ -7,7 +7,7 @@ from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.participants import read_split, write_split
 from tfp_bruno.data.population import Population, load_population
 from tfp_bruno.data.split import apply_split, split_subjects
-from tfp_bruno.data.stack import Stack, extract_stack, stack_affine
+from tfp_bruno.data.stack import Slicer, Stack, extract_stack, stack_affine
 from tfp_bruno.data.subjects import Subject, check_folder, find_subjects
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'BoxRange',
     'DatasetDefinition',
     'Population',
+    'Slicer',
     'Stack',
     'Subject',
     'TrainingFrame',

@@ -79,13 +79,10 @@ def place_stack(
     check_box(box, spacing, seen, path, partial)
     known = np.array([True, True, not partial])
     shared = bool(np.all(seen.highest.extent < COMMON_EXTENT * seen.lowest.extent))
-    other_extent = (box.extent < seen.lowest.extent - spacing) | (box.extent > seen.highest.extent + spacing)
-    tolerance = np.maximum(spacing, OFFSET_TOLERANCE * seen.median.foreground)
-    low, high = seen.lowest.offset - tolerance, seen.highest.offset + tolerance
+    other_extent = _has_other_extent(box, spacing, seen)
 
     def is_usual(centre: np.ndarray) -> np.ndarray:
-        offset = box.offset - centre
-        return ~known | ((low <= offset) & (offset <= high))
+        return ~known | _is_usual_offset(box.offset - centre, spacing, seen)
 
     if other_extent[2] and not shared:
         warn(
@@ -112,6 +109,17 @@ def place_stack(
     return Placement(centre, depth)
 
 
+def lies_as_in_training(box: Box, spacing: np.ndarray, seen: BoxRange) -> bool:
+    """Returns whether a file has the extent of a training file, and the anatomy lies in it as in one.
+
+    Args:
+        box: Box of the volume.
+        spacing: Sides of its voxels, `[3]`, mm.
+        seen: Boxes of the training data.
+    """
+    return not _has_other_extent(box, spacing, seen).any() and bool(_is_usual_offset(box.offset, spacing, seen).all())
+
+
 def check_in_plane(images: np.ndarray, pixel_spacing: float, seen: BoxRange | None, path: str | os.PathLike) -> None:
     """Checks that slices show the anatomy where the training data have it, if the stack was placed without them.
 
@@ -129,7 +137,7 @@ def check_in_plane(images: np.ndarray, pixel_spacing: float, seen: BoxRange | No
     # The length along the slices is unknown, so it is the median length.
     step = seen.median.foreground[2] / len(images)
     box = measure_box(images.transpose(2, 1, 0), np.array([pixel_spacing, pixel_spacing, step]))
-    _check_size(box, seen, path, partial=True)
+    check_size(box, seen, path, partial=True)
     tolerance = SLICE_OFFSET_TOLERANCE * seen.median.foreground
     excess = np.maximum(seen.lowest.offset - tolerance - box.offset, box.offset - seen.highest.offset - tolerance)
     axis = int(np.argmax(excess[:2]))
@@ -156,11 +164,22 @@ def warn_of_outliers(boxes: Sequence[Box], paths: Sequence[str | os.PathLike]) -
 
 def check_box(box: Box, spacing: np.ndarray, seen: BoxRange, path: str | os.PathLike, partial: bool) -> None:
     """Checks size and ends of the anatomy of a volume; arguments and errors are those of `place_stack`."""
-    _check_ends(box, spacing, seen, path, partial)
-    _check_size(box, seen, path, partial)
+    check_ends(box, spacing, seen, path, partial)
+    check_size(box, seen, path, partial)
 
 
-def _check_ends(box: Box, spacing: np.ndarray, seen: BoxRange, path: str | os.PathLike, partial: bool) -> None:
+def _has_other_extent(box: Box, spacing: np.ndarray, seen: BoxRange) -> np.ndarray:
+    """Returns whether a file is shorter or longer than all training files along each axis, bool `[3]`."""
+    return (box.extent < seen.lowest.extent - spacing) | (box.extent > seen.highest.extent + spacing)
+
+
+def _is_usual_offset(offset: np.ndarray, spacing: np.ndarray, seen: BoxRange) -> np.ndarray:
+    """Returns whether an anatomy lies about as far off the middle as in some training file along each axis."""
+    tolerance = np.maximum(spacing, OFFSET_TOLERANCE * seen.median.foreground)
+    return (seen.lowest.offset - tolerance <= offset) & (offset <= seen.highest.offset + tolerance)
+
+
+def check_ends(box: Box, spacing: np.ndarray, seen: BoxRange, path: str | os.PathLike, partial: bool) -> None:
     """Raises a UserError if the anatomy is cut off along an axis."""
     tolerance = END_TOLERANCE + END_STEP * spacing / box.foreground
     if partial:
@@ -176,7 +195,7 @@ def _check_ends(box: Box, spacing: np.ndarray, seen: BoxRange, path: str | os.Pa
         )
 
 
-def _check_size(box: Box, seen: BoxRange, path: str | os.PathLike, partial: bool) -> None:
+def check_size(box: Box, seen: BoxRange, path: str | os.PathLike, partial: bool = False) -> None:
     """Warns of an anatomy of unusual size; raises a UserError if it cannot be the one the model was trained on."""
     low, high = seen.lowest.foreground, seen.highest.foreground
     factor = box.foreground / high

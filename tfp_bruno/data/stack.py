@@ -68,6 +68,71 @@ class _Oriented:
     box: Box
 
 
+class Slicer:
+    """Cuts slices out of a volume, in any place of the model's stack.
+
+    Attributes:
+        volume: The volume.
+        box: Where the anatomy lies in the file, along the stack's axes.
+        affine: Affine of the volume's own voxels in the order of the stack's axes, `[4, 4]`, to world mm.
+        intensity_low: Intensity of the volume that becomes 0.
+    """
+
+    def __init__(self, volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None = None) -> None:
+        """Scales and reorients a volume; arguments and errors are those of `extract_stack`."""
+        self.volume, self._definition = volume, definition
+        self._oriented = _orient(volume, definition, mask)
+        self.box, self.affine, self.intensity_low = self._oriented.box, self._oriented.affine, self._oriented.low
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """The voxels of the anatomy, bool `[W, H, K]`, in the order of `affine`."""
+        return self._oriented.scaled > FOREGROUND_THRESHOLD
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Indices of empty slices of the volume between others."""
+        return _empty_between(self._oriented.filled)
+
+    def placed(self, frame: TrainingFrame | None) -> np.ndarray:
+        """Returns the affine of the stack by the rules of `place_stack`; `None` for a stack centred on the file."""
+        return _stack_affine(self._oriented, self._definition, frame, self.volume.path)
+
+    def extract(self, frame: TrainingFrame | None = None, affine: np.ndarray | None = None) -> Stack:
+        """Returns the stack, with all checks; see `extract_stack`."""
+        if affine is None:
+            affine = self.placed(frame)
+        elif frame is not None and frame.boxes is not None:
+            spacing = nibabel.affines.voxel_sizes(self.affine)
+            check_box(self.box, spacing, frame.boxes, self.volume.path, partial=True)
+        if len(self.gaps):
+            warn(
+                f'{self.volume.path}: {len(self.gaps)} of its {len(self._oriented.filled)} slices are empty between '
+                'others; they count as not acquired.'
+            )
+        return self.stack(affine)
+
+    def stack(self, affine: np.ndarray) -> Stack:
+        """Returns the stack of an affine, `[4, 4]`, (w, h, k, 1) to world mm, without checks."""
+        oriented, size = self._oriented, _stack_size(self._definition)
+        grid = np.linalg.inv(oriented.affine) @ affine
+        images = _resample(oriented, grid, size)
+        position = grid[2, :2] @ ((size[:2] - 1) / 2) + grid[2, 2] * np.arange(size[2]) + grid[2, 3]
+        filled = oriented.filled
+        inside = acquired = (position > -0.5) & (position < len(filled) - 0.5)
+        if len(self.gaps):
+            acquired = inside & filled[np.clip(np.round(position), 0, len(filled) - 1).astype(int)]
+        path, thickness = self.volume.path, float(nibabel.affines.voxel_sizes(oriented.affine)[2])
+        return Stack(images, affine, oriented.low, oriented.high, path, thickness, oriented.box, inside, acquired)
+
+    def slices(self, affine: np.ndarray, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns the slices `[n, H, W]` at positions `[n]` of the stack of an affine."""
+        grid = np.linalg.inv(self._oriented.affine) @ affine
+        size = np.array([*_stack_size(self._definition)[:2], 1])
+        shifts = [nibabel.affines.from_matvec(np.eye(3), [0, 0, position]) for position in positions]
+        return np.concatenate([_resample(self._oriented, grid @ shift, size) for shift in shifts])
+
+
 def extract_stack(
     volume: Volume,
     definition: DatasetDefinition,
@@ -94,22 +159,14 @@ def extract_stack(
         UserError: If the volume has a single voxel along an axis, intensities that `intensity_range` refuses, or an
             anatomy that cannot be placed.
     """
-    oriented = _orient(volume, definition, mask)
-    if affine is None:
-        affine = _stack_affine(oriented, definition, frame, volume.path)
-    elif frame is not None and frame.boxes is not None:
-        spacing = nibabel.affines.voxel_sizes(oriented.affine)
-        check_box(oriented.box, spacing, frame.boxes, volume.path, partial=True)
-    images, inside, acquired = _resample(oriented, np.linalg.inv(oriented.affine) @ affine, definition, volume.path)
-    thickness = float(nibabel.affines.voxel_sizes(oriented.affine)[2])
-    return Stack(images, affine, oriented.low, oriented.high, volume.path, thickness, oriented.box, inside, acquired)
+    return Slicer(volume, definition, mask).extract(frame, affine)
 
 
 def stack_affine(
     volume: Volume, definition: DatasetDefinition, mask: np.ndarray | None = None, frame: TrainingFrame | None = None
 ) -> np.ndarray:
     """Returns the affine `[4, 4]` of the stack that `extract_stack` makes of a volume, (w, h, k, 1) to world mm."""
-    return _stack_affine(_orient(volume, definition, mask), definition, frame, volume.path)
+    return Slicer(volume, definition, mask).placed(frame)
 
 
 def stack_grid(
@@ -128,7 +185,7 @@ def stack_grid(
     """
     depth = definition.stack_share * placement.depth / definition.num_slices
     steps = np.array([definition.pixel_spacing, definition.pixel_spacing, depth]) / spacing
-    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
+    size = _stack_size(definition)
     centre = (np.array(shape, np.float64) - 1) / 2 + placement.centre / spacing
     return nibabel.affines.from_matvec(np.diag(steps), centre - steps * (size - 1) / 2)
 
@@ -181,25 +238,31 @@ def _shared_centre(oriented: _Oriented, definition: DatasetDefinition, frame: Tr
     """
     if frame.spread > definition.pixel_spacing:
         return None
-    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
+    size = _stack_size(definition)
     middle = nibabel.affines.apply_affine(np.linalg.inv(oriented.affine) @ frame.affine, (size - 1) / 2)
     return (middle - (np.array(oriented.scaled.shape) - 1) / 2) * nibabel.affines.voxel_sizes(oriented.affine)
 
 
-def _resample(
-    oriented: _Oriented, grid: np.ndarray, definition: DatasetDefinition, path: pathlib.Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns `images`, `inside` and `acquired` of the stack of a volume.
+def _stack_size(definition: DatasetDefinition) -> np.ndarray:
+    """Returns the number of columns, rows and slices of a stack."""
+    return np.array([definition.image_size, definition.image_size, definition.num_slices])
+
+
+def _resample(oriented: _Oriented, grid: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Resamples a volume.
 
     Args:
         oriented: The volume.
-        grid: (w, h, k, 1) of the stack to voxel indices, `[4, 4]`.
-        definition: Size of the stack.
-        path: The file, for warnings.
+        grid: (w, h, k, 1) of the slices to voxel indices, `[4, 4]`.
+        size: Number of columns, rows and slices.
+
+    Returns:
+        float32 `[K, H, W]` in [0, 1]; empty slices between others are not mixed in.
     """
-    size = np.array([definition.image_size, definition.image_size, definition.num_slices])
     matrix = grid[:3, :3]
+    # In the plane, the distance of neighbours on a grid that is turned.
     steps = np.abs(matrix).max(axis=1)
+    steps[:2] = np.linalg.norm(matrix[:2, :2], axis=1)
     sigmas = np.maximum(0.0, (steps - 1) / 2)
     first, last = _needed_part(oriented.scaled.shape, grid, size, sigmas)
     offset = grid[:3, 3] - first
@@ -215,18 +278,10 @@ def _resample(
         )
 
     images = resample(oriented.scaled)
-    middle = (size[:2] - 1) / 2
-    position = grid[2, :2] @ middle + grid[2, 2] * np.arange(size[2]) + grid[2, 3]
-    filled = oriented.filled
-    inside = (position > -0.5) & (position < len(filled) - 0.5)
-    acquired = inside
-    empty = _empty_between(filled)
-    if len(empty):
-        warn(f'{path}: {len(empty)} of its {len(filled)} slices are empty between others; they count as not acquired.')
-        weights = resample(np.broadcast_to(filled.astype(np.float32), oriented.scaled.shape))
+    if len(_empty_between(oriented.filled)):
+        weights = resample(np.broadcast_to(oriented.filled.astype(np.float32), oriented.scaled.shape))
         images = np.where(weights > LEAST_WEIGHT, images / np.maximum(weights, LEAST_WEIGHT), 0)
-        acquired = inside & filled[np.clip(np.round(position), 0, len(filled) - 1).astype(int)]
-    return np.clip(images, 0, 1).astype(np.float32), inside, acquired
+    return np.clip(images, 0, 1).astype(np.float32)
 
 
 def _empty_between(filled: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from tfp_bruno.reconstruction.completion import Completion, complete
 from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan, no_contexts
 from tfp_bruno.reconstruction.output_folder import check_output_dir
 from tfp_bruno.reconstruction.output_grid import OutputGrid, isotropic_grid, to_grid
+from tfp_bruno.reconstruction.placing import Placing, place_contexts
 from tfp_bruno.reconstruction.positions import (
     SliceSelection,
     check_positions,
@@ -19,6 +20,7 @@ __all__ = [
     'Contexts',
     'OutputGrid',
     'OutputSettings',
+    'Placing',
     'ReconstructionSettings',
     'SliceSelection',
     'check_output_dir',
@@ -28,6 +30,7 @@ __all__ = [
     'contexts_of_slices',
     'isotropic_grid',
     'no_contexts',
+    'place_contexts',
     'read_slice_folder',
     'reconstruct',
     'scan_slices_to_positions',

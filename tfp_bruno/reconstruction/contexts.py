@@ -1,5 +1,7 @@
 """The context slices of a subject on the grid of the model, and how they are taken from a scan."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -7,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tfp_bruno.data import DatasetDefinition, Stack, TrainingFrame, Volume, extract_stack, read_mask, read_volume
+from tfp_bruno.data import DatasetDefinition, Slicer, Stack, TrainingFrame, Volume, read_mask, read_volume
 from tfp_bruno.data.masks import is_label_map
-from tfp_bruno.data.orientation import orient
 from tfp_bruno.data.placement import check_in_plane
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.reconstruction.alignment import check_acquired_axis, check_thickness, check_tilt, slice_axis
@@ -31,6 +32,7 @@ class Contexts:
         slice_thickness: In mm; None if nothing was read.
         stack: Positions `[m]` and images float32 `[m, H, W]` of all slices of the scan; None without a scan.
         selection: How the slices were chosen, for the sidecar.
+        placing: How the stack was placed about the anatomy, for sidecar and report; None if by the file.
         inputs: Role, path and SHA-256 of every file that was read, see `describe_inputs`.
         warnings: The warnings about the files, one line each.
     """
@@ -44,8 +46,14 @@ class Contexts:
     slice_thickness: float | None = None
     stack: tuple[np.ndarray, np.ndarray] | None = None
     selection: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    placing: Mapping[str, Any] | None = None
     inputs: Sequence[Mapping[str, str]] = ()
     warnings: Sequence[str] = ()
+
+    def in_world(self, world: np.ndarray) -> Contexts:
+        """Returns the contexts in another world, given the rigid transformation `[4, 4]` to it."""
+        given = [dataclasses.replace(volume, affine=world @ volume.affine) for volume in self.given]
+        return dataclasses.replace(self, affine=world @ self.affine, given=given)
 
 
 def no_contexts(definition: DatasetDefinition) -> Contexts:
@@ -91,21 +99,54 @@ def contexts_of_scan(
         UserError: If the anatomy cannot be located, a slice is outside the scan or the stack, or all slices are empty.
     """
     check_acquired_axis(scan, definition, by_own_slices=bool(selection.scan_slices))
-    stack = extract_stack(scan, definition, mask, frame, affine)
-    check_tilt(stack.affine, orient(scan.data, scan.affine, definition.axes)[1], scan.path, definition.plane)
-    positions = _acquired(selection.positions_in(scan, stack, definition), stack)
+    return contexts_of_slicer(Slicer(scan, definition, mask), selection, definition, mask, frame, affine)
+
+
+def contexts_of_slicer(
+    slicer: Slicer,
+    selection: SliceSelection,
+    definition: DatasetDefinition,
+    mask: np.ndarray | None = None,
+    frame: TrainingFrame | None = None,
+    affine: np.ndarray | None = None,
+) -> Contexts:
+    """Takes context slices from a scan; arguments are those of `contexts_of_scan`, with a Slicer of the scan."""
+    scan = slicer.volume
+    stack = slicer.extract(frame, affine)
+    check_tilt(stack.affine, slicer.affine, scan.path, definition.plane)
+    positions = acquired_positions(selection.positions_in(scan, stack, definition), stack)
+    if positions:
+        check_thickness(frame, stack.slice_thickness, scan.path)
+    if affine is not None and frame is not None and positions:
+        check_in_plane(stack.images[list(positions)], definition.pixel_spacing, frame.boxes, scan.path)
+    return contexts_of_stack(scan, stack, positions, selection, definition, mask)
+
+
+def contexts_of_stack(
+    scan: Volume,
+    stack: Stack,
+    positions: tuple[int, ...],
+    selection: SliceSelection,
+    definition: DatasetDefinition,
+    mask: np.ndarray | None = None,
+) -> Contexts:
+    """Takes context slices from the stack of a scan, without checks.
+
+    Args:
+        scan: The scan.
+        stack: Its stack.
+        positions: Slice numbers of the contexts, ascending, at which the stack is acquired.
+        selection: How the slices were chosen.
+        definition: The dataset of the model.
+        mask: bool, of the shape of the scan; None for no mask.
+    """
     if mask is not None:
         background = np.float32(stack.intensity_low)
         scan = dataclasses.replace(scan, data=np.where(mask, scan.data, background))
-    if positions:
-        check_thickness(frame, stack.slice_thickness, scan.path)
-    images = stack.images[list(positions)]
-    if affine is not None and frame is not None and positions:
-        check_in_plane(images, definition.pixel_spacing, frame.boxes, scan.path)
     acquired = np.flatnonzero(stack.acquired)
     return Contexts(
         positions,
-        images,
+        stack.images[list(positions)],
         stack.affine,
         (stack.intensity_low, stack.intensity_high),
         [_nearest_slice(scan, stack.affine, position, definition.axes) for position in positions],
@@ -116,7 +157,7 @@ def contexts_of_scan(
     )
 
 
-def _acquired(positions: tuple[int, ...], stack: Stack) -> tuple[int, ...]:
+def acquired_positions(positions: tuple[int, ...], stack: Stack) -> tuple[int, ...]:
     """Returns the positions where the scan is not empty; raises a UserError if one is outside it, or none is left."""
     inside = np.flatnonzero(stack.inside)
     for position in positions:

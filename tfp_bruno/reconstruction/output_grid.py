@@ -52,17 +52,19 @@ def isotropic_grid(
     stack_shape: tuple[int, int, int],
     spacing: float,
     anchor: np.ndarray | None = None,
+    axes: str | None = None,
 ) -> OutputGrid:
     """Returns the isotropic grid that covers a stack.
 
-    Its axes are those of the stack, in the order right, anterior, superior; if the scan's affine has a shear, those of
-    the nearest rotation (the orthogonal polar factor). Its centre is the centre of the stack.
+    Its axes are those of the stack, in the order right, anterior, superior of the anatomy; if the scan's affine has a
+    shear, those of the nearest rotation (the orthogonal polar factor). Its centre is the centre of the stack.
 
     Args:
         stack_affine: `[4, 4]`, (w, h, k, 1) to world mm.
         stack_shape: (K, H, W).
         spacing: Side of a voxel in mm.
         anchor: A world point that becomes the centre of a voxel; the grid's centre then moves by less than a voxel.
+        axes: Directions of the stack's axes in the anatomy, such as 'LPS'; `None` for those of the world.
 
     Returns:
         The OutputGrid; every voxel of the stack is inside it.
@@ -72,7 +74,10 @@ def isotropic_grid(
     """
     size = np.array(stack_shape[::-1])
     directions = stack_affine[:3, :3] / nibabel.affines.voxel_sizes(stack_affine)
-    turn = nearest_orientation(nibabel.affines.from_matvec(directions), 'RAS')
+    if axes is None:
+        turn = nearest_orientation(nibabel.affines.from_matvec(directions), 'RAS')
+    else:
+        turn = nibabel.orientations.axcodes2ornt(tuple(axes))
     rotation, _ = linalg.polar(directions @ nibabel.orientations.inv_ornt_aff(turn, (1, 1, 1))[:3, :3])
     centre = nibabel.affines.apply_affine(stack_affine, (size - 1) / 2)
     corners = np.array(list(itertools.product(*[(-0.5, length - 0.5) for length in size])))

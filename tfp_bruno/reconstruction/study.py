@@ -16,10 +16,10 @@ from tfp_bruno.data import Subject
 from tfp_bruno.data.file_names import stem_of
 from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.errors import UserError, collect_warnings
-from tfp_bruno.reconstruction.alignment import training_frame
 from tfp_bruno.reconstruction.completion import Scorer
-from tfp_bruno.reconstruction.contexts import Contexts, contexts_of_scan, read_scan
+from tfp_bruno.reconstruction.contexts import Contexts, read_scan
 from tfp_bruno.reconstruction.location import alignment_of
+from tfp_bruno.reconstruction.placing import Placing, place_contexts
 from tfp_bruno.reconstruction.positions import SliceSelection
 from tfp_bruno.reconstruction.sidecar import SIDECAR, check_same_completion, check_same_scan, describe_inputs
 from tfp_bruno.reconstruction.subject import ReconstructionSettings, reconstruct
@@ -40,12 +40,14 @@ class StudySettings:
         use_masks: Whether each scan has a mask beside it, named as `MaskFinder` expects.
         assume_ras: Whether scans and masks without an orientation are read as RAS, centred on world 0.
         reconstruction: How each subject is completed.
+        placing: How each scan is placed in the model's stack.
     """
 
     selection: SliceSelection
     use_masks: bool = False
     assume_ras: bool = False
     reconstruction: ReconstructionSettings = dataclasses.field(default_factory=ReconstructionSettings)
+    placing: Placing = dataclasses.field(default_factory=Placing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,13 +202,13 @@ def _read(
             'temperature': model.temperature,
             'alignment': alignment_of(model),
             'intensity': settings.reconstruction.output.intensity,
-            'selection': settings.selection.to_json(),
+            'selection': {**settings.selection.to_json(), **settings.placing.to_json()},
         }
         check_same_completion(sidecar, expected, inputs, model.info.weights)
         return Outcome(subject, folder, 'complete before')
     with collect_warnings() as warnings:
         scan, mask = read_scan(subject.path, mask_path, settings.assume_ras)
-        contexts = contexts_of_scan(scan, settings.selection, model.definition, mask, training_frame(model.info))
+        contexts = place_contexts(model, scan, settings.selection, mask, settings.placing)
     return dataclasses.replace(contexts, inputs=inputs, warnings=warnings)
 
 

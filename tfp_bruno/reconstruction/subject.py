@@ -140,6 +140,7 @@ def _describe(
         'context_positions_mm': [round(float(position), 4) for position in planes],
         'slice_thickness_mm': contexts.slice_thickness,
         'stack_to_world': contexts.affine.tolist(),
+        'placing': None if contexts.placing is None else dict(contexts.placing),
         'sampling': dict(model.sampling),
         'temperature': model.temperature,
         'alignment': alignment_of(model),
@@ -172,7 +173,7 @@ def _report(
     }
     if location is not None:
         pictures['places'] = location_mosaic(location, completion.contexts, completion.positions, axes)
-    hidden = {'scores', 'stack_to_world', 'contexts', 'inputs', 'warnings', 'location'}
+    hidden = {'scores', 'stack_to_world', 'contexts', 'inputs', 'warnings', 'location', 'placing'}
     return html_report.render(
         'subject',
         title,
@@ -183,6 +184,7 @@ def _report(
         std_samples=completion.std_samples,
         is_phantom=bool(sidecar['training'].get('is_phantom')),
         warnings=sidecar['warnings'],
+        placing=sidecar['placing'],
         location=None if location is None else describe_location(location, axes),
         scores=None if scores is None else scores.rows(),
         settings={name: value for name, value in sidecar.items() if name not in hidden},

@@ -100,7 +100,9 @@ def write_volumes(
     """
     shape = completion.mean.shape
     anchor = contexts.given[0].affine[:3, 3] if settings.keep_contexts and contexts.given else None
-    grid = isotropic_grid(contexts.affine, shape, settings.spacing, anchor)
+    # The world's axes are not those of an anatomy that was placed by itself.
+    axes = None if contexts.placing is None else model.definition.axes
+    grid = isotropic_grid(contexts.affine, shape, settings.spacing, anchor, axes)
     volumes = _GridVolumes(model.name, completion, contexts, contexts.affine, grid, np.eye(4), settings.keep_contexts)
     scale = choose_scale(settings.intensity, contexts.intensities, model.definition, volumes.mean, volumes.mask)
     written = volumes.write(folder, scale)

@@ -15,8 +15,8 @@ from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = [
-    'AppearanceFields',
     'OUTLIER_Z',
+    'AppearanceFields',
     'CanonicalModel',
     'CanonicalSpace',
     'Components',

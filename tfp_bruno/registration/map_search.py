@@ -131,7 +131,7 @@ class MapSearch:
             slices: `[n]`, their positions in the stack.
             displaced: Whether the displacement is searched for; otherwise it is zero.
         """
-        starts = self._starts(fields, prior, images, slices, displaced)
+        starts = self.starts(fields, prior, images, slices, displaced)[0][: self.num_starts]
         free = np.ones(len(prior.covariance), bool)
         free[: prior.map_size - 6] = displaced
         found = [self.refine(fields, prior, images, slices, *prior.unpack(start), free) for start in starts]
@@ -214,10 +214,19 @@ class MapSearch:
         error = float(np.sqrt(squares / max(1, residual.size)))
         return FoundMap(subject, scores, covariance, error, log_posterior, misfit)
 
-    def _starts(
-        self, fields: AppearanceFields, prior: MapPrior, images: np.ndarray, slices: np.ndarray, displaced: bool
-    ) -> np.ndarray:
-        """Returns the parameters of the training subjects with the least squared errors, as they are."""
+    def starts(
+        self,
+        fields: AppearanceFields,
+        prior: MapPrior,
+        images: np.ndarray,
+        slices: np.ndarray,
+        displaced: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compares slices with the training subjects as they are; arguments as `find`.
+
+        Returns:
+            Their parameters `[S, P]` and squared errors `[S]`, the least error first.
+        """
         blocks = _Blocks.of(images, slices, self.block, _THINNING)
         candidates = prior.subjects.astype(float)
         if not displaced:
@@ -227,7 +236,8 @@ class MapSearch:
             subject, scores = prior.unpack(parameters)
             values = fields.values_at(prior.space.grid(subject, blocks.points).reshape(3, -1))
             errors.append(np.sum(np.square(blocks.images - _combined(values, scores))))
-        return candidates[np.argsort(errors, kind='stable')[: self.num_starts]]
+        order = np.argsort(errors, kind='stable')
+        return candidates[order], np.array(errors)[order]
 
     def _linearize(
         self, fields: AppearanceFields, prior: MapPrior, blocks: _Blocks, parameters: np.ndarray

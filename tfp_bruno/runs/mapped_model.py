@@ -104,6 +104,14 @@ class MappedModel(TrainedModel):
             self._latest = key, self.finder.find(images, slices, self.alignment)
         return self._latest[1]
 
+    def log_posterior(self, images: np.ndarray, slices: ArrayLike, coarse: bool = False) -> float:
+        """Returns the log-posterior at the map that is found, see `contracts.LocatingModel`."""
+        images, slices = np.asarray(images, np.float32), np.asarray(slices, int).reshape(-1)
+        if coarse:
+            return self.finder.coarse_log_posterior(images, slices)
+        # Not kept, since scans are placed in threads.
+        return self.finder.find(images, slices, self.alignment).log_posterior
+
     def places(self, subject: SubjectMap, slices: ArrayLike) -> tf.Tensor:
         """Returns the poses `[n, P]` of slices `[n]` of a subject."""
         slices = np.asarray(slices, float).reshape(-1)
