@@ -20,13 +20,15 @@ def gaussian_average(
     shape: tuple[int, int, int],
     affine: np.ndarray,
     is_used: Sequence[np.ndarray] | None = None,
+    width: float = 1.0,
+    within_masks: bool = True,
 ) -> np.ndarray:
     """Averages slices at the voxels of a grid, weighted by their point spread functions.
 
-    The point spread function is a Gaussian: across the slice its full width at half maximum is the thickness, in the
-    plane 1.2 pixels. It is the average of scattered data of Kuklisova-Murgasova et al. 2012 (Reconstruction of fetal
+    The point spread function is a Gaussian: across the slice its full width at half maximum is by default the
+    thickness, in the plane 1.2 pixels. It is the average of scattered data of Kuklisova-Murgasova et al. 2012 (Reconstruction of fetal
     brain MRI with intensity matching and complete outlier removal), and with transforms that are the identity the
-    baseline of Hou et al. 2019, section 3.3. What a slice shows outside its mask counts as 0.
+    baseline of Hou et al. 2019, section 3.3.
 
     Args:
         stacks: The stacks.
@@ -34,19 +36,22 @@ def gaussian_average(
         shape: Of the volume.
         affine: Of the volume, voxel indices to world mm, `[4, 4]`.
         is_used: bool `[N]` for each stack; None for all slices.
+        width: Full width at half maximum across the slice, in thicknesses. The slices are blurred by their profile
+            already; a smaller width blurs less a second time.
+        within_masks: Whether what a slice shows outside its mask counts as 0. Without masks, whatever surrounds the
+            anatomy, and the noise there, is averaged too, as in a reconstruction before the anatomy is segmented.
 
     Returns:
         float32 `shape`; 0 where no slice reaches.
     """
     total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for number, (stack, own) in enumerate(zip(stacks, transforms, strict=True)):
-        images = ndimage.gaussian_filter(
-            np.where(stack.mask, stack.data, np.float32(0)), (*2 * (IN_PLANE_FWHM * SIGMA_PER_FWHM,), 0), mode='constant'
-        )
+        data = np.where(stack.mask, stack.data, np.float32(0)) if within_masks else stack.data
+        images = ndimage.gaussian_filter(data, (*2 * (IN_PLANE_FWHM * SIGMA_PER_FWHM,), 0), mode='constant')
         for index, transform in enumerate(own):
             if is_used is None or is_used[number][index]:
                 to_slice = np.linalg.inv(transform @ stack.slice_affine(index)) @ affine
-                sigma = SIGMA_PER_FWHM * stack.thickness / stack.spacing[2]
+                sigma = SIGMA_PER_FWHM * width * stack.thickness / stack.spacing[2]
                 _spread(images[:, :, index], to_slice, sigma, total, weight)
     return np.where(weight > LEAST_WEIGHT, total / np.maximum(weight, LEAST_WEIGHT), np.float32(0))
 

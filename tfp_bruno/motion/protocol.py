@@ -85,7 +85,9 @@ def batch_order(num_slices: int, simultaneous: int, interleave: int) -> np.ndarr
         int64 `[num_slices]`, from 0; slices of one number are taken together.
     """
     num_batches = -(-num_slices // simultaneous)
-    in_time = np.concatenate([np.arange(first, num_batches, interleave) for first in range(min(interleave, num_batches))])
+    in_time = np.concatenate(
+        [np.arange(first, num_batches, interleave) for first in range(min(interleave, num_batches))]
+    )
     return np.argsort(in_time)[np.arange(num_slices) % num_batches]
 
 

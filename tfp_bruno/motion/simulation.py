@@ -14,6 +14,8 @@ from tfp_bruno.motion.slices import SliceStack
 from tfp_bruno.motion.trajectory import MotionSettings, draw_motion
 
 PLANES = tuple(STACK_AXES)
+# Share of a pixel, over the thickness of the slice, that the anatomy fills at least inside the mask.
+SEEN = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +58,15 @@ def simulate_stacks(
         The stacks and their true motion.
 
     Raises:
-        UserError: If the mask is empty, has another shape, or the motion is larger than the anatomy.
+        UserError: If the mask is empty or has another shape, intensities are negative, there is no such plane, or the
+            motion is larger than the anatomy.
     """
-    protocol, motion, artefacts = protocol or StackProtocol(), motion or MotionSettings(), artefacts or ArtefactSettings()
+    protocol, motion, artefacts = (
+        protocol or StackProtocol(),
+        motion or MotionSettings(),
+        artefacts or ArtefactSettings(),
+    )
+    _check_planes(planes)
     corners = _mask_corners(volume, mask, affine)
     _check_motion(motion, corners)
     # Separate streams, so that the motion is that of the seed whatever else is drawn.
@@ -73,8 +81,8 @@ def simulate_stacks(
         data = _acquire(volume, affine, shape, stack_affine, own, protocol)
         inside = _acquire(mask, affine, shape, stack_affine, own, dataclasses.replace(protocol, profile='rectangular'))
         data = spoil(data, float(volume[mask].mean()), artefacts, artefact_rng.spawn(1)[0])
-        name = plane if list(planes).count(plane) == 1 else f'{plane}{index}'
-        stacks.append(SliceStack(name, data, inside > 0.5, stack_affine, protocol.thickness, order))
+        name = plane if list(planes).count(plane) == 1 else f'{plane}{index + 1}'
+        stacks.append(SliceStack(name, data, inside > SEEN, stack_affine, protocol.thickness, order))
         transforms.append(own)
     return SimulatedStacks(stacks, transforms)
 
@@ -129,12 +137,21 @@ def _acquire(
     return np.stack(images, axis=-1)
 
 
+def _check_planes(planes: Sequence[str]) -> None:
+    """Raises a UserError if there are no planes, or one has another name."""
+    for plane in planes or ['']:
+        if plane not in STACK_AXES:
+            raise UserError(f'`planes={",".join(planes)}`: give one or more of {", ".join(STACK_AXES)}.')
+
+
 def _mask_corners(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Returns the lowest and highest world coordinates [2, 3] of the voxels of a mask."""
     if mask.shape != volume.shape:
         raise UserError(f'`mask`: is {mask.shape}, the volume {volume.shape}; give a mask on the grid of the volume.')
     if not mask.any():
         raise UserError('`mask`: marks nothing; give a mask that is 1 inside the anatomy.')
+    if volume.min() < 0:
+        raise UserError(f'`input`: has intensities down to {volume.min():g}; shift them so that the background is 0.')
     points = nibabel.affines.apply_affine(affine, np.argwhere(mask))
     return np.stack([points.min(axis=0), points.max(axis=0)])
 

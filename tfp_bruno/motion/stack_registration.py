@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 
 from tfp_bruno.errors import UserError
-from tfp_bruno.motion.protocol import SIGMA_PER_FWHM
 from tfp_bruno.motion.slice_registration import Pixels, Target, correlation, make_target, register_slice
 from tfp_bruno.motion.slices import SliceStack, Transforms
 
@@ -36,7 +35,7 @@ class RegistrationSettings:
     """How slices are registered; the same for every target.
 
     Attributes:
-        levels: From coarse to fine. At the last one nothing is smoothed, so that only the mask's pixels count.
+        levels: From coarse to fine.
         search: Largest shift along each world axis of the starting points that are tried at the coarsest level, mm.
         search_step: Distance of the starting points, mm.
         candidates: Number of starting points from which the coarsest level is optimised; the best result is kept.
@@ -47,7 +46,7 @@ class RegistrationSettings:
         UserError: If a value is out of range.
     """
 
-    levels: tuple[Level, ...] = (Level(5.0, 3.0), Level(2.5, 1.0), Level(2.5, 0.0))
+    levels: tuple[Level, ...] = (Level(5.0, 3.0), Level(2.5, 1.0))
     search: float = 20.0
     search_step: float = 10.0
     candidates: int = 3
@@ -84,7 +83,9 @@ def usable_slices(stacks: Sequence[SliceStack], least_area: float) -> list[np.nd
     usable = []
     for stack in stacks:
         areas = stack.mask.sum(axis=(0, 1)) * np.prod(stack.spacing[:2])
-        contrasts = [np.ptp(stack.data[:, :, k][stack.mask[:, :, k]]) > 0 if areas[k] else False for k in range(len(areas))]
+        contrasts = [
+            np.ptp(stack.data[:, :, k][stack.mask[:, :, k]]) > 0 if areas[k] else False for k in range(len(areas))
+        ]
         usable.append((areas >= least_area) & np.array(contrasts))
     return usable
 
@@ -98,8 +99,9 @@ def register_stacks(
 ) -> Registered:
     """Registers every usable slice to a volume.
 
-    At each level the volume is also smoothed by the profile across the slices, along the axis on which the stack was
-    acquired. The result of a slice does not depend on other slices, or on their order.
+    The target is not smoothed across the slices by their profile: averages and completions are blurred already, and
+    to blur them further moves the maximum of the correlation more than the thickness of the slices does. The result of
+    a slice does not depend on other slices, or on their order.
 
     Args:
         stacks: The stacks.
@@ -117,8 +119,8 @@ def register_stacks(
     settings = settings or RegistrationSettings()
     volume, affine = _crop(volume, affine)
     found = []
+    targets = [_level_target(volume, affine, level) for level in settings.levels]
     for stack, own, usable in zip(stacks, transforms, usable_slices(stacks, settings.least_area), strict=True):
-        targets = [_level_target(volume, affine, stack, level) for level in settings.levels]
         moved, correlations = np.array(own, np.float64), np.full(stack.num_slices, np.nan)
         for group in _groups(stack, usable, settings.together):
             pixels = [_level_pixels(stack, group, level) for level in settings.levels]
@@ -168,12 +170,10 @@ def _crop(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return inside, affine @ nibabel.affines.from_matvec(np.eye(3), lowest)
 
 
-def _level_target(volume: np.ndarray, affine: np.ndarray, stack: SliceStack, level: Level) -> Target:
-    """Returns the target smoothed for a level and by the profile of a stack, on a coarser grid if it is smooth."""
+def _level_target(volume: np.ndarray, affine: np.ndarray, level: Level) -> Target:
+    """Returns the target smoothed for a level, on a coarser grid if that is smooth enough."""
     spacing = nibabel.affines.voxel_sizes(affine)
-    # Exact if the slices are parallel to a plane of the grid.
-    across = np.abs(affine[:3, :3].T @ stack.normal) / spacing * SIGMA_PER_FWHM * stack.thickness
-    smooth = ndimage.gaussian_filter(volume, np.hypot(level.sigma, across) / spacing, mode='constant')
+    smooth = ndimage.gaussian_filter(volume, level.sigma / spacing, mode='constant')
     stride = [max(1, int(step)) for step in level.sigma / spacing]
     return make_target(smooth[:: stride[0], :: stride[1], :: stride[2]], affine @ np.diag([*stride, 1.0]))
 
@@ -185,7 +185,9 @@ def _level_pixels(stack: SliceStack, group: np.ndarray, level: Level) -> Pixels:
     stride = [max(1, round(level.step / side)) for side in pixel]
     for index in group:
         mask = stack.mask[:, :, index]
-        image = ndimage.gaussian_filter(np.where(mask, stack.data[:, :, index], 0.0), level.sigma / pixel, mode='constant')
+        image = ndimage.gaussian_filter(
+            np.where(mask, stack.data[:, :, index], 0.0), level.sigma / pixel, mode='constant'
+        )
         if level.sigma:
             mask = ndimage.distance_transform_edt(~mask, sampling=pixel) <= 2 * level.sigma
         chosen = np.argwhere(mask[:: stride[0], :: stride[1]]) * stride
