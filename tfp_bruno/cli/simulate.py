@@ -27,7 +27,7 @@ from tfp_bruno.version import __version__
 SIDECAR = 'simulation.json'
 
 INPUT = flags.DEFINE_string(
-    'input', None, 'NIfTI volume of the resting anatomy, intensities not negative.', required=True
+    'input', None, 'NIfTI volume of the anatomy at rest; no negative intensities.', required=True
 )
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 MASK = flags.DEFINE_string(

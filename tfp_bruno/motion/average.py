@@ -26,9 +26,9 @@ def gaussian_average(
     """Averages slices at the voxels of a grid, weighted by their point spread functions.
 
     The point spread function is a Gaussian: across the slice its full width at half maximum is by default the
-    thickness, in the plane 1.2 pixels. It is the average of scattered data of Kuklisova-Murgasova et al. 2012 (Reconstruction of fetal
-    brain MRI with intensity matching and complete outlier removal), and with transforms that are the identity the
-    baseline of Hou et al. 2019, section 3.3.
+    thickness, in the plane 1.2 pixels, as in Kuklisova-Murgasova et al. 2012 (Reconstruction of fetal brain MRI with
+    intensity matching and complete outlier removal). With transforms that are the identity, the average is the baseline
+    of Hou et al. 2019, section 3.3.
 
     Args:
         stacks: The stacks.

@@ -151,7 +151,7 @@ def _mask_corners(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> n
     if not mask.any():
         raise UserError('`mask`: marks nothing; give a mask that is 1 inside the anatomy.')
     if volume.min() < 0:
-        raise UserError(f'`input`: has intensities down to {volume.min():g}; shift them so that the background is 0.')
+        raise UserError(f'The volume has intensities down to {volume.min():g}; shift them so that background is 0.')
     points = nibabel.affines.apply_affine(affine, np.argwhere(mask))
     return np.stack([points.min(axis=0), points.max(axis=0)])
 
@@ -161,7 +161,7 @@ def _check_motion(motion: MotionSettings, corners: np.ndarray) -> None:
     extent = (corners[1] - corners[0]).min()
     if motion.translation > extent:
         raise UserError(
-            f'`translation={motion.translation:g}`: is larger than the anatomy, which is {extent:.0f} mm wide; give less.'
+            f'`translation={motion.translation:g}`: is more than the anatomy measures, {extent:.0f} mm; give less.'
         )
     if motion.translation > extent / 2:
         warn(f'`translation={motion.translation:g}`: is more than half the width of the anatomy, {extent:.0f} mm.')

@@ -38,7 +38,12 @@ def write_simulation(folder: pathlib.Path, simulated: SimulatedStacks) -> None:
 
 
 def mean_transform(stack: SliceStack, transforms: np.ndarray) -> np.ndarray:
-    """Returns the rigid transform `[4, 4]` nearest to those of the slices, at the pixels of the mask, by least squares."""
+    """Returns the one rigid transform `[4, 4]` for a stack that fits those of its slices best, by least squares.
+
+    Args:
+        stack: The stack.
+        transforms: Of its slices, `[N, 4, 4]`.
+    """
     points = [stack.mask_points(index)[::50] for index in range(stack.num_slices)]
     source = np.concatenate(points)
     moved = [nibabel.affines.apply_affine(own, each) for own, each in zip(transforms, points, strict=True)]

@@ -88,7 +88,7 @@ def slice_errors(
     offset = common_offset(stacks, truth, found, is_used)
     distances, angles = [], []
     for stack, true, own, used in zip(stacks, truth, found, is_used, strict=True):
-        for index in np.flatnonzero(used):
+        for index in np.flatnonzero(used).tolist():
             points = stack.mask_points(index)
             moved = nibabel.affines.apply_affine(offset @ own[index], points)
             distances.append(np.linalg.norm(moved - nibabel.affines.apply_affine(true[index], points), axis=1).mean())
@@ -100,7 +100,7 @@ def _corner_points(stacks: Sequence[SliceStack], transforms: Transforms, is_used
     """Returns where the corners of the mask's box in each slice lie in the volume, world points [P, 3]."""
     points = [np.zeros((0, 3))]
     for stack, own, used in zip(stacks, transforms, is_used, strict=True):
-        for index in np.flatnonzero(used):
+        for index in np.flatnonzero(used).tolist():
             pixels = np.argwhere(stack.mask[:, :, index])
             low, high = pixels.min(axis=0), pixels.max(axis=0)
             corners = np.array([*low, 0]) + _CORNERS * np.array([*(high - low), 0])

@@ -74,7 +74,7 @@ def check_overlap(stacks: Sequence[SliceStack]) -> None:
         others = [box for other, box in enumerate(boxes) if other != index]
         if others and not any((low <= top).all() and (bottom <= high).all() for bottom, top in others):
             raise UserError(
-                f'{stack.name}: does not overlap with any other stack in the world; leave it out, or correct its header.'
+                f'{stack.name}: overlaps with no other stack in the world; leave it out, or correct its header.'
             )
 
 
@@ -94,8 +94,8 @@ def warn_of_strangers(stacks: Sequence[SliceStack], correlations: Sequence[np.nd
         others = np.delete(medians, index)
         if len(others) > 1 and medians[index] < np.median(others) - STRANGE:
             warn(
-                f'{stack.name}: its slices correlate with the target by {medians[index]:.2f}, those of the other stacks '
-                f'by {np.median(others):.2f}; check that it shows the same subject.'
+                f'{stack.name}: its slices correlate with the target by {medians[index]:.2f}, those of the others by '
+                f'{np.median(others):.2f}; check that it shows the same subject.'
             )
             strangers.append(stack.name)
     return strangers
