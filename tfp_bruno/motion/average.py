@@ -26,9 +26,9 @@ def gaussian_average(
     """Averages slices at the voxels of a grid, weighted by their point spread functions.
 
     The point spread function is a Gaussian: across the slice its full width at half maximum is by default the
-    thickness, in the plane 1.2 pixels, as in Kuklisova-Murgasova et al. 2012 (Reconstruction of fetal brain MRI with
-    intensity matching and complete outlier removal). With transforms that are the identity, the average is the baseline
-    of Hou et al. 2019, section 3.3.
+    thickness, or the spacing of the slices if that is larger, in the plane 1.2 pixels (compare Kuklisova-Murgasova et
+    al. 2012, Reconstruction of fetal brain MRI with intensity matching and complete outlier removal). With transforms
+    that are the identity, the average is the baseline of Hou et al. 2019, section 3.3.
 
     Args:
         stacks: The stacks.
@@ -36,8 +36,8 @@ def gaussian_average(
         shape: Of the volume.
         affine: Of the volume, voxel indices to world mm, `[4, 4]`.
         is_used: bool `[N]` for each stack; None for all slices.
-        width: Full width at half maximum across the slice, in thicknesses. The slices are blurred by their profile
-            already; a smaller width blurs less a second time.
+        width: Full width at half maximum across the slice, as a multiple of the default. The slices are blurred by
+            their profile already; a smaller width blurs less a second time.
         within_masks: Whether what a slice shows outside its mask counts as 0. Without masks, whatever surrounds the
             anatomy, and the noise there, is averaged too, as in a reconstruction before the anatomy is segmented.
 
@@ -51,7 +51,7 @@ def gaussian_average(
         for index, transform in enumerate(own):
             if is_used is None or is_used[number][index]:
                 to_slice = np.linalg.inv(transform @ stack.slice_affine(index)) @ affine
-                sigma = SIGMA_PER_FWHM * width * stack.thickness / stack.spacing[2]
+                sigma = SIGMA_PER_FWHM * width * max(stack.thickness / stack.spacing[2], 1.0)
                 _spread(images[:, :, index], to_slice, sigma, total, weight)
     return np.where(weight > LEAST_WEIGHT, total / np.maximum(weight, LEAST_WEIGHT), np.float32(0))
 

@@ -9,7 +9,7 @@ from tfp_bruno.motion.average import gaussian_average
 from tfp_bruno.motion.slices import SliceStack, Transforms, identity_transforms
 from tfp_bruno.motion.stack_registration import RegistrationSettings, register_stacks, usable_slices
 
-# Width of the average's weights, in thicknesses: with 1, volumes and the slices registered to them drift apart faster.
+# `width` of the average: with 1, volumes and the slices registered to them drift apart faster.
 WIDTH = 0.7
 
 
@@ -77,6 +77,6 @@ def average_cycle(
         settings: Of the registration.
 
     Returns:
-        float32 `shape`, the `gaussian_average` with 0.7 thicknesses across the slices.
+        float32 `shape`, the `gaussian_average` of `width` 0.7.
     """
     return gaussian_average(stacks, transforms, shape, affine, usable_slices(stacks, settings.least_area), WIDTH)

@@ -100,7 +100,8 @@ def register_slice(
     solution = optimize.least_squares(
         problem.residuals, np.zeros(6), problem.jacobian, method='lm', xtol=1e-4, ftol=1e-6, max_nfev=max_evaluations
     )
-    return problem.transform(solution.x), 1.0 - solution.cost
+    found = problem.transform(solution.x)
+    return found, correlation(target, pixels, found)
 
 
 class _Problem:

@@ -83,10 +83,9 @@ def usable_slices(stacks: Sequence[SliceStack], least_area: float) -> list[np.nd
     usable = []
     for stack in stacks:
         areas = stack.mask.sum(axis=(0, 1)) * np.prod(stack.spacing[:2])
-        contrasts = [
-            np.ptp(stack.data[:, :, k][stack.mask[:, :, k]]) > 0 if areas[k] else False for k in range(len(areas))
-        ]
-        usable.append((areas >= least_area) & np.array(contrasts))
+        highest = np.where(stack.mask, stack.data, -np.inf).max(axis=(0, 1))
+        lowest = np.where(stack.mask, stack.data, np.inf).min(axis=(0, 1))
+        usable.append((areas >= least_area) & (highest > lowest))
     return usable
 
 
