@@ -1,12 +1,14 @@
 """Scores of start volumes for slice-to-volume reconstruction."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio
 
-from tfp_bruno.errors import UserError
-from tfp_bruno.evaluation.start_volumes import AVERAGE, score_inside, score_starts
+from tfp_bruno.errors import UserError, collect_warnings
+from tfp_bruno.evaluation.start_volumes import AVERAGE, score_inside, score_starts, score_subjects
 from tfp_bruno.motion import MotionSettings, RegistrationSettings, StackProtocol, simulate_stacks
 
 
@@ -37,6 +39,7 @@ def test_score_inside_equals_scikit_image(subject):
     }
 
 
+@pytest.mark.slow
 def test_score_starts_orders_starts_by_what_they_are_worth(subject):
     truth, mask, affine, simulated = subject
     settings = RegistrationSettings(search=8.0, search_step=8.0)
@@ -56,3 +59,20 @@ def test_score_starts_refuses_what_it_cannot_score(subject):
         score_starts(truth, mask, affine, {'small': truth[1:]}, simulated, 1, RegistrationSettings(search=0.0))
     with pytest.raises(UserError, match='least_area'):
         score_starts(truth, mask, affine, {}, simulated, 1, RegistrationSettings(least_area=1e6))
+
+
+def _rows(value):
+    if value is None:
+        raise UserError('scan.nii.gz: shows nothing.')
+    return [{'start': 'mean', 'cycle': 0, 'ssim': value}]
+
+
+@pytest.mark.parametrize('jobs', [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_score_subjects_leaves_out_a_subject_that_fails(jobs):
+    subjects = {name: functools.partial(_rows, value) for name, value in (('a', 0.1), ('b', None), ('c', 0.3))}
+    with collect_warnings() as warnings:
+        rows = score_subjects(subjects, jobs)
+    assert [(row['subject'], row['ssim']) for row in rows] == [('a', 0.1), ('c', 0.3)]
+    assert warnings == ['b: is left out: scan.nii.gz: shows nothing.']
+    with pytest.raises(UserError, match='shows nothing'):
+        score_subjects({'b': subjects['b']}, jobs)

@@ -64,6 +64,7 @@ def test_gaussian_average_without_motion_is_the_volume_to_interpolation_error(bl
     assert np.corrcoef(volume[inner], blobs.volume[inner])[0, 1] > 0.99
 
 
+@pytest.mark.slow
 def test_gaussian_average_undoes_a_known_motion_and_motion_spoils_it(blobs):
     def error(translation, known):
         settings = MotionSettings(translation, translation)

@@ -33,7 +33,7 @@ def test_simulate_writes_the_stacks_of_the_library(blobs, volume, tmp_path):
     done = run(*flags, f'--output_dir={tmp_path / "out"}')
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / 'out' / 'motion.tsv')] and done.stderr == ''
-    image, protocol = nibabel.load(volume), StackProtocol(4.0, 8.0, 3.0)
+    image = nibabel.load(volume)
     expected = simulate_stacks(
         np.asarray(image.dataobj),
         blobs.mask,

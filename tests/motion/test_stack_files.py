@@ -57,7 +57,7 @@ def test_read_stack_finds_the_slices_along_any_axis(folder, tmp_path):
 def test_read_stack_refuses_bad_input(folder, tmp_path):
     path, simulated = folder
     axial, mask = path / 'axial.nii.gz', path / 'axial_mask.nii.gz'
-    with pytest.raises(UserError, match='coronal_mask.* is on another grid'):
+    with pytest.raises(UserError, match=r'coronal_mask.* is on another grid'):
         read_stack(axial, path / 'coronal_mask.nii.gz')
     with pytest.raises(UserError, match=r'axial\.nii\.gz: slices 20 mm thick contradict a spacing of 6 mm'):
         read_stack(axial, mask, 20.0)

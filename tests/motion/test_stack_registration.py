@@ -61,6 +61,7 @@ def test_register_stacks_without_motion_stays(blobs):
     assert errors.distances.max() < 0.5 and np.median(errors.angles) < 0.1
 
 
+@pytest.mark.slow
 def test_register_stacks_does_not_depend_on_the_order_of_stacks_and_slices(blobs, moved):
     found = register(blobs, moved)
     stacks = []
@@ -73,6 +74,7 @@ def test_register_stacks_does_not_depend_on_the_order_of_stacks_and_slices(blobs
         np.testing.assert_allclose(second[::-1], first, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_register_stacks_search_finds_what_lies_far_away(blobs):
     simulated = simulate_stacks(blobs.volume, blobs.mask, blobs.affine, COARSE, MotionSettings(0.0), planes=['axial'])
     used = usable_slices(simulated.stacks, 2000.0)

@@ -1,10 +1,11 @@
 """Scores of initial volumes for slice-to-volume reconstruction: how slices register to them, and what follows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import joblib
 import numpy as np
 
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.evaluation.metrics import correlation, ssim_map, ssim_over_slices
 from tfp_bruno.motion import (
     RegistrationSettings,
@@ -74,6 +75,34 @@ def score_starts(
     return rows
 
 
+def score_subjects(subjects: Mapping[str, Callable[[], list[Row]]], jobs: int = 2) -> list[Row]:
+    """Scores the start volumes of many subjects in parallel processes.
+
+    Args:
+        subjects: For each subject a function that returns its rows, such as a `functools.partial` of `score_starts`.
+        jobs: Number of processes, at least 1.
+
+    Returns:
+        The rows of all subjects, in their order, each with the key `subject`. A subject that fails causes a warning and
+        has no rows.
+
+    Raises:
+        UserError: If all subjects fail: the error of the first.
+    """
+    done = joblib.Parallel(n_jobs=jobs)(joblib.delayed(_try)(function) for function in subjects.values())
+    rows: list[Row] = []
+    errors = []
+    for name, result in zip(subjects, done, strict=True):
+        if isinstance(result, UserError):
+            errors.append(result)
+            warn(f'{name}: is left out: {result}')
+        else:
+            rows += [{'subject': name, **row} for row in result]
+    if errors and not rows:
+        raise errors[0]
+    return rows
+
+
 def score_inside(truth: np.ndarray, volume: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """Scores a volume against the truth.
 
@@ -93,6 +122,14 @@ def score_inside(truth: np.ndarray, volume: np.ndarray, mask: np.ndarray) -> dic
         'mask_cc': correlation(truth[mask], volume[mask]),
         'mask_psnr': float(-10 * np.log10(squared)) if squared else np.inf,
     }
+
+
+def _try(function: Callable[[], list[Row]]) -> list[Row] | UserError:
+    """Returns the rows of a subject, or its error."""
+    try:
+        return function()
+    except UserError as error:
+        return error
 
 
 def _reached(
