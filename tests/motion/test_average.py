@@ -2,6 +2,7 @@
 
 import nibabel
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from tfp_bruno.motion import MotionSettings, SliceStack, StackProtocol, gaussian_average, simulate_stacks
