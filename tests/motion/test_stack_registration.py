@@ -82,7 +82,8 @@ def test_register_stacks_search_finds_what_lies_far_away(blobs):
     shift[:3, 3] = [18.0, -17.0, 16.0]
     far = [np.tile(shift, (simulated.stacks[0].num_slices, 1, 1))]
     medians = []
-    for settings in (RegistrationSettings(least_area=2000.0, search=0.0), RegistrationSettings(least_area=2000.0)):
+    for search in (0.0, 20.0):
+        settings = RegistrationSettings(least_area=2000.0, search=search)
         found = register_stacks(simulated.stacks, blobs.volume, blobs.affine, far, settings)
         moved = np.concatenate(found.transforms)[used[0]]
         medians.append(np.median(np.linalg.norm(moved[:, :3, 3], axis=1)))

@@ -36,7 +36,8 @@ class RegistrationSettings:
 
     Attributes:
         levels: From coarse to fine.
-        search: Largest shift along each world axis of the starting points that are tried at the coarsest level, mm.
+        search: Largest shift along each world axis of the starting points that are tried at the coarsest level, mm. In
+            a wide search, slices of a symmetric anatomy also find their mirror images.
         search_step: Distance of the starting points, mm.
         candidates: Number of starting points from which the coarsest level is optimised; the best result is kept.
         least_area: Slices that show less of the mask, mm^2, are not registered and not used.
@@ -47,7 +48,7 @@ class RegistrationSettings:
     """
 
     levels: tuple[Level, ...] = (Level(5.0, 3.0), Level(2.5, 1.0))
-    search: float = 20.0
+    search: float = 10.0
     search_step: float = 10.0
     candidates: int = 3
     least_area: float = 600.0
