@@ -91,9 +91,8 @@ def main() -> None:
         ]
         return motion.register_stacks(stacks, volume, affine, start).transforms
 
-    print(
-        '| registration | s of processor time per slice | median mm | median degrees | within 2 mm |\n|---|---|---|---|---|'
-    )
+    print('| registration | processor time per slice, s | median mm | median degrees | within 2 mm |')
+    print('|---|---|---|---|---|')
     methods: dict[str, Callable[[], list[np.ndarray]]] = {'SimpleITK': by_itk, 'this library': by_library}
     for name, method in methods.items():
         before = time.process_time()
