@@ -37,6 +37,11 @@ def test_stack_grid_covers_the_box_along_the_axes_of_its_plane(plane):
     np.testing.assert_allclose(ends.mean(axis=0), corners.mean(axis=0))
 
 
+def test_stack_grid_refuses_too_many_voxels():
+    with pytest.raises(UserError, match='pixel_spacing=0.1'):
+        stack_grid('axial', np.array([[0.0] * 3, [400.0] * 3]), StackProtocol(pixel_spacing=0.1))
+
+
 def test_profile_offsets_have_the_width_of_the_profile():
     offsets, weights = profile_offsets(4.0, 'gaussian', 0.05)
     # A Gaussian cut off at 3.5 standard deviations has 99.5 % of its variance.

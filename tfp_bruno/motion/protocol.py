@@ -11,6 +11,8 @@ from tfp_bruno.errors import UserError
 # Directions of the columns of a stack's affine; the third is that of the slices. All are right-handed.
 STACK_AXES = {'axial': 'RAS', 'coronal': 'RSP', 'sagittal': 'ASR'}
 PROFILES = ('gaussian', 'rectangular')
+# Of a stack: 0.5 GiB of float32.
+MOST_VOXELS = 2**27
 # Standard deviation of a Gaussian divided by its full width at half maximum.
 SIGMA_PER_FWHM = 1.0 / math.sqrt(8.0 * math.log(2.0))
 
@@ -101,12 +103,20 @@ def stack_grid(plane: str, corners: np.ndarray, protocol: StackProtocol) -> tupl
 
     Returns:
         Shape, the slices along the last axis, and affine, float64 `[4, 4]`. The stack is centred on the box.
+
+    Raises:
+        UserError: If the stack has too many voxels.
     """
     axes = nibabel.orientations.axcodes2ornt(tuple(STACK_AXES[plane]))
     order = axes[:, 0].astype(int)
     steps = np.array([protocol.pixel_spacing, protocol.pixel_spacing, protocol.spacing])
     extent = (corners[1] - corners[0])[order] + 2 * protocol.margin
     shape = np.maximum(1, np.ceil(extent / steps)).astype(int)
+    if np.prod(shape.astype(float)) > MOST_VOXELS:
+        raise UserError(
+            f'`pixel_spacing={protocol.pixel_spacing:g}`: makes stacks of {" x ".join(map(str, shape))} voxels, too '
+            'many; give a larger one.'
+        )
     matrix = np.zeros((3, 3))
     matrix[order, range(3)] = axes[:, 1] * steps
     affine = nibabel.affines.from_matvec(matrix, corners.mean(axis=0) - matrix @ ((shape - 1) / 2))
