@@ -38,7 +38,7 @@ def test_stack_grid_covers_the_box_along_the_axes_of_its_plane(plane):
 
 
 def test_stack_grid_refuses_too_many_voxels():
-    with pytest.raises(UserError, match='pixel_spacing=0.1'):
+    with pytest.raises(UserError, match=r'pixel_spacing=0\.1'):
         stack_grid('axial', np.array([[0.0] * 3, [400.0] * 3]), StackProtocol(pixel_spacing=0.1))
 
 

@@ -58,8 +58,8 @@ def simulate_stacks(
         The stacks and their true motion.
 
     Raises:
-        UserError: If the mask is empty or has another shape, intensities are negative, there is no such plane, the motion
-            is larger than the anatomy, or the stacks have too many voxels.
+        UserError: If the mask is empty or has another shape, intensities are negative, there is no such plane, the
+            motion is larger than the anatomy, or the stacks have too many voxels.
     """
     protocol, motion, artefacts = (
         protocol or StackProtocol(),
