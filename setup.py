@@ -72,6 +72,7 @@ setup(
             'bruno-evaluate = tfp_bruno.cli.evaluate:run',
             'bruno-phantom = tfp_bruno.cli.phantom:run',
             'bruno-reconstruct = tfp_bruno.cli.reconstruct:run',
+            'bruno-simulate = tfp_bruno.cli.simulate:run',
             'bruno-train = tfp_bruno.cli.train:run',
         ],
     },

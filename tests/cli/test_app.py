@@ -42,6 +42,7 @@ def test_with_flags_names_the_flags_of_the_command():
         ('evaluate', 'contexts'),
         ('reconstruct', 'scan_slices'),
         ('phantom', 'subjects'),
+        ('simulate', 'translation'),
     ],
 )
 def test_help_shows_an_example_and_the_flags(call_warm, name, flag):

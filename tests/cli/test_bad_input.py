@@ -241,6 +241,7 @@ def test_resume_names_the_damaged_file(call_warm, assert_one_line, make_tiny_run
         ('evaluate', ['--run_dir={run}']),
         ('reconstruct', ['--run_dir={run}', '--slices=']),
         ('atlas', ['--run_dir={run}']),
+        ('simulate', ['--input={run}/volume.nii.gz']),
     ],
 )
 def test_commands_name_an_unwritable_output_folder(call_warm, assert_one_line, tmp_path, name, flags):
