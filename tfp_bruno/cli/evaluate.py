@@ -19,7 +19,15 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model, load_volumes
+from tfp_bruno.cli.loading import (
+    check_run_dir,
+    define_align,
+    define_run_dir,
+    define_temperature,
+    load_model,
+    load_volumes,
+    read_splits,
+)
 from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
@@ -37,12 +45,13 @@ from tfp_bruno.evaluation import (
     format_summary,
     format_table,
     read_metrics,
+    results_folder,
     write_comparison,
     write_report,
 )
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
-COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
+RUN_DIR = define_run_dir(required=False)
+COMPARE = flags.DEFINE_list('compare', None, 'Evaluated runs, or exported models, to compare, instead of --run_dir.')
 DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Folder of other volumes to evaluate on; default: the volumes of the run.'
 )
@@ -72,7 +81,9 @@ BASELINES = flags.DEFINE_bool(
 )
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
+OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'Folder to write; default: inside the (first) run, or beside its file.'
+)
 TEMPERATURE = define_temperature()
 ALIGN = define_align()
 
@@ -97,7 +108,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     """Evaluates one run, writes its report and prints a summary.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or the file of an exported model.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used.
@@ -105,7 +116,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     counts = parse_counts(CONTEXTS.value)
     check_run_dir(run_dir)
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dir, folder)
     check_writable(output_dir, 'output_dir')
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
@@ -144,7 +155,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     """Compares evaluated runs and prints a table of their scores.
 
     Args:
-        run_dirs: The runs' folders.
+        run_dirs: The runs' folders, or the files of exported models.
 
     Raises:
         UserError: If fewer than two are given or one twice, one has not been evaluated, they were evaluated on
@@ -154,7 +165,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
         raise UserError(f'--compare={",".join(map(str, run_dirs))}: give two folders of runs or more, each once.')
     metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dirs[0], 'comparison')
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir) for run_dir in run_dirs]
     names = [model.name for model in models]
@@ -220,7 +231,7 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
     """
     info = model.info
     train_dir = TRAIN_DATA_DIR.value or info.data_dir
-    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, data.read_split(info.split_file))
+    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, read_splits(info))
     if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
     else:

@@ -83,8 +83,8 @@ class MapFinder:
             return FoundMap(subject, np.zeros(0), np.eye(subject.coefficients.size), 0.0)
         return self.search.find(self.model, images, slices, frame)
 
-    def to_arrays(self) -> dict[str, Any]:
-        """Returns what maps depend on as arrays by name."""
+    def to_arrays(self, with_misfits: bool = False) -> dict[str, Any]:
+        """Returns what maps depend on as arrays by name, and the misfits if they are wanted and known."""
         space, frames = self.space, self.frames
         basis = space.basis
         return {
@@ -96,6 +96,7 @@ class MapFinder:
             'frame_volumes': frames.volumes.astype(_STORED),
             'mean': self.model.mean.astype(_STORED),
             'loadings': self.model.loadings.astype(_STORED),
+            **({'misfits': self.misfits} if with_misfits and self.misfits is not None else {}),
         }
 
     @classmethod
@@ -113,8 +114,7 @@ class MapFinder:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the finder to a file that `load` reads."""
-        arrays: dict[str, Any] = self.to_arrays() | ({} if self.misfits is None else {'misfits': self.misfits})
-        np.savez(path, **arrays)
+        np.savez(path, **self.to_arrays(with_misfits=True))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> MapFinder:
