@@ -43,7 +43,7 @@ class TensorFile:
         """SHA-256 of everything in the file."""
         content = hashlib.sha256(json.dumps([self.kind, dict(self.texts)], sort_keys=True).encode())
         for name in sorted(self.arrays):
-            values = np.ascontiguousarray(self.arrays[name])
+            values = np.asarray(self.arrays[name], order='C')
             content.update(repr((name, values.dtype.str, values.shape)).encode())
             content.update(values.reshape(-1).view(np.uint8).data)
         return content.hexdigest()
@@ -59,7 +59,7 @@ def write_tensors(path: str | os.PathLike, content: TensorFile) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    arrays = {name: np.ascontiguousarray(values) for name, values in content.arrays.items()}
+    arrays = {name: np.asarray(values, order='C') for name, values in content.arrays.items()}
     metadata = {**content.texts, _KIND: content.kind, _NUMBER: str(_FORMAT), _DIGEST: content.digest}
     write_bytes(path, safetensors.numpy.save(arrays, metadata))
 
