@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ['NOISE_SHARE', 'dequantize', 'quantize']
 
 # Variance of the rounding errors of all factors together, relative to the residual variance, at most. Ten times
-# as much lowers SSIM by 0.005.
+# as much lowers the in-mask SSIM of a prediction from one slice by 0.005, this by 0.001.
 NOISE_SHARE = 0.001
 # The step for so many factors serves fewer, too: their loadings take little room.
 _LEAST_FACTORS = 100
@@ -43,7 +43,8 @@ def quantize(loadings: np.ndarray, residual_variance: np.ndarray) -> dict[str, n
     num_factors = max(loadings.shape[-1], _LEAST_FACTORS)
     step = np.sqrt(12.0 * NOISE_SHARE * residual_variance.astype(np.float64) / num_factors)
     step = np.maximum(step, np.abs(loadings).max(axis=(0, 2)) / _LARGEST).astype(np.float32)
-    parts, before = [], np.zeros(loadings.shape[1:], np.int16)
+    parts: list[bytes] = []
+    before = np.zeros(loadings.shape[1:], np.int16)
     for plane in loadings:
         codes = np.rint(plane / step[:, np.newaxis]).astype(np.int16)
         # Neighbouring planes resemble each other. A difference that exceeds 16 bits wraps around, and its sum back.
@@ -72,10 +73,9 @@ def dequantize(arrays: Mapping[str, np.ndarray], shape: tuple[int, int, int]) ->
         raise ValueError('they have another shape')
     ends = np.cumsum(sizes)
     parts = [code[end - length : end].tobytes() for end, length in zip(ends, sizes, strict=True)]
-    planes = list(zip(parts[::2], parts[1::2], strict=True))
     loadings, codes = np.empty(shape, np.float32), np.zeros(shape[1:], np.int16)
     with ThreadPoolExecutor(_THREADS) as pool:
-        differences = pool.map(lambda plane: _decompress(*plane, shape[1:]), planes)
+        differences = pool.map(lambda low, high: _decompress(low, high, shape[1:]), parts[::2], parts[1::2])
         for plane, difference in zip(loadings, differences, strict=True):
             codes += difference
             np.multiply(codes, step[:, np.newaxis], out=plane)
