@@ -73,6 +73,26 @@ def test_evaluate_writes_beside_the_file_and_export_shows_the_scores(
         assert_one_line(call_warm('export', *flags, '--overwrite', f'--metrics={other}'), 'export', '--metrics', word)
 
 
+def test_evaluate_scores_other_volumes_without_the_training_volumes(
+    make_tiny_run, tiny_run, call_warm, assert_one_line, phantom_call, workplace, tmp_path
+):
+    run = make_tiny_run(tmp_path / 'run')
+    for name in ('weights', 'loadings.safetensors'):
+        (run.folder / name).symlink_to(tiny_run / name)
+    text, moved = run.settings_file.read_text(), tmp_path / 'moved'
+    run.settings_file.write_text(text.replace(str(phantom_call[1]), str(moved)))
+    path, out = tmp_path / 'model.safetensors', tmp_path / 'out'
+    assert call_warm('export', f'--run_dir={run.folder}', f'--output={path}').returncode == 0
+    flags = [f'--run_dir={path}', f'--output_dir={out}', f'--cache_dir={workplace / "cache"}', '--contexts=4']
+    assert_one_line(call_warm('evaluate', *flags), 'evaluate', moved, '--train_data_dir', '--baselines=False')
+    flags += [f'--data_dir={phantom_call[1]}', '--num_samples=1', '--max_subjects=1', '--split=all']
+    assert_one_line(call_warm('evaluate', *flags), 'evaluate', moved, '--train_data_dir', '--baselines=False')
+    done = call_warm('evaluate', *flags, '--baselines=False')
+    assert done.returncode == 0, done.stderr
+    assert f'{moved}: there is no such folder; whether the model was trained on' in done.stderr
+    assert json.loads((out / 'metrics.json').read_text())['num_subjects'] == 1
+
+
 @pytest.mark.parametrize('name', ['evaluate', 'reconstruct', 'atlas'])
 @pytest.mark.parametrize('damage', ['cut', 'text'])
 def test_commands_name_a_damaged_file(model_file, call_warm, assert_one_line, tmp_path, name, damage):

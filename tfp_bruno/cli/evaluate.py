@@ -31,7 +31,7 @@ from tfp_bruno.cli.loading import (
 from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
     EvaluatedRun,
@@ -224,13 +224,15 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
     Returns:
         The two populations, selected by the flags. The baselines are fitted to the first: training and validation
         subjects, since the baselines have no validation of their own, or training subjects alone where the validation
-        subjects are scored.
+        subjects are scored. It is empty for an exported model whose training volumes are elsewhere, without baselines.
 
     Raises:
         UserError: If the data cannot be loaded, or the split is empty.
     """
     info = model.info
     train_dir = TRAIN_DATA_DIR.value or info.data_dir
+    if info.split is not None and train_dir is not None and not pathlib.Path(train_dir).exists():
+        return without_training_volumes(model, train_dir)
     own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, read_splits(info))
     if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
@@ -238,6 +240,29 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
         evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
     fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
     return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
+
+
+def without_training_volumes(model: CompletionModel, train_dir: str) -> tuple[data.Population, data.Population]:
+    """Loads other subjects to evaluate an exported model on, where its training volumes are missing.
+
+    Args:
+        model: The exported model.
+        train_dir: Folder of its training volumes, which does not exist.
+
+    Returns:
+        An empty population, and that of `--data_dir`.
+
+    Raises:
+        UserError: If there is no `--data_dir`, the baselines are wanted, or the data cannot be loaded.
+    """
+    if DATA_DIR.value is None or BASELINES.value:
+        raise UserError(
+            f'{train_dir}: there is no such folder of training volumes; give it in --train_data_dir, or evaluate other '
+            'volumes with --data_dir and --baselines=False.'
+        )
+    warn(f'{train_dir}: there is no such folder; whether the model was trained on the scored subjects is not checked.')
+    evaluated = load_volumes(model.definition, model.info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
+    return first_subjects(evaluated, 0), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
