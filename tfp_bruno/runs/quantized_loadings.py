@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ NOISE_SHARE = 0.001
 # The step for so many factors serves fewer, too: their loadings take little room.
 _LEAST_FACTORS = 100
 _LARGEST = np.iinfo(np.int16).max
-_THREADS = 2
 
 
 def quantize(loadings: np.ndarray, residual_variance: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,8 +48,10 @@ def quantize(loadings: np.ndarray, residual_variance: np.ndarray) -> dict[str, n
     for plane in loadings:
         codes = np.rint(plane / step[:, np.newaxis]).astype(np.int16)
         # Neighbouring planes resemble each other. A difference that exceeds 16 bits wraps around, and its sum back.
-        parts += _compress(codes - before)
-        before = codes
+        difference, before = codes - before, codes
+        low = difference.astype(np.int8)
+        high = ((difference - low) >> 8).astype(np.int8)
+        parts += [_compress(low), _compress(high)]
     return {
         'step': step,
         'sizes': np.array([len(part) for part in parts]),
@@ -74,33 +76,30 @@ def dequantize(arrays: Mapping[str, np.ndarray], shape: tuple[int, int, int]) ->
     ends = np.cumsum(sizes)
     parts = [code[end - length : end].tobytes() for end, length in zip(ends, sizes, strict=True)]
     loadings, codes = np.empty(shape, np.float32), np.zeros(shape[1:], np.int16)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        differences = pool.map(lambda low, high: _decompress(low, high, shape[1:]), parts[::2], parts[1::2])
-        for plane, difference in zip(loadings, differences, strict=True):
-            codes += difference
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        differences = pool.map(lambda part: _decompress(part, shape[1:]), parts)
+        for plane in loadings:
+            low, high = next(differences), next(differences)
+            if low is not None:
+                codes += low
+            if high is not None:
+                codes += high.astype(np.int16) << 8
             np.multiply(codes, step[:, np.newaxis], out=plane)
     return loadings
 
 
-def _compress(signed: np.ndarray) -> tuple[bytes, bytes]:
-    """Returns the low and the high bytes of whole numbers of 16 bits, compressed."""
-    # Zigzag: small numbers of either sign have high bytes of zero.
-    unsigned = ((signed << 1) ^ (signed >> 15)).view(np.uint16)
-    low, high = (part.astype(np.uint8).tobytes() for part in (unsigned & 0xFF, unsigned >> 8))
-    # Low bytes repeat no patterns, so only their frequencies count: that is smaller here, and much faster.
+def _compress(part: np.ndarray) -> bytes:
+    """Returns numbers of 8 bits compressed; nothing if all are 0."""
+    # They repeat no patterns, so only their frequencies count: the result is smaller here, and much faster.
     coder = zlib.compressobj(strategy=zlib.Z_HUFFMAN_ONLY, memLevel=zlib.DEF_MEM_LEVEL + 1)
-    return coder.compress(low) + coder.flush(), zlib.compress(high)
+    return coder.compress(part.tobytes()) + coder.flush() if part.any() else b''
 
 
-def _decompress(low: bytes, high: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """Returns the whole numbers of compressed bytes, int16."""
+def _decompress(compressed: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Returns numbers of 8 bits; None if all are 0."""
+    if not compressed:
+        return None
     size = math.prod(shape)
-    unsigned = _inflate(high, size).astype(np.uint16) << 8
-    unsigned |= _inflate(low, size)
-    return ((unsigned >> 1).view(np.int16) ^ -(unsigned & 1).view(np.int16)).reshape(shape)
-
-
-def _inflate(compressed: bytes, size: int) -> np.ndarray:
     # No more than was asked for: a damaged or hostile file could hold any number of bytes.
     try:
         found = zlib.decompressobj().decompress(compressed, size + 1)
@@ -108,4 +107,4 @@ def _inflate(compressed: bytes, size: int) -> np.ndarray:
         raise ValueError(f'a plane is damaged ({error})') from error
     if len(found) != size:
         raise ValueError('a plane has another size')
-    return np.frombuffer(found, np.uint8)
+    return np.frombuffer(found, np.int8).reshape(shape)
