@@ -19,11 +19,19 @@ from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model, load_volumes
+from tfp_bruno.cli.loading import (
+    check_run_dir,
+    define_align,
+    define_run_dir,
+    define_temperature,
+    load_model,
+    load_volumes,
+    read_splits,
+)
 from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
-from tfp_bruno.errors import UserError
+from tfp_bruno.errors import UserError, warn
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
     EvaluatedRun,
@@ -37,12 +45,13 @@ from tfp_bruno.evaluation import (
     format_summary,
     format_table,
     read_metrics,
+    results_folder,
     write_comparison,
     write_report,
 )
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
-COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
+RUN_DIR = define_run_dir(required=False)
+COMPARE = flags.DEFINE_list('compare', None, 'Evaluated runs, or exported models, to compare, instead of --run_dir.')
 DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Folder of other volumes to evaluate on; default: the volumes of the run.'
 )
@@ -72,7 +81,9 @@ BASELINES = flags.DEFINE_bool(
 )
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
+OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'Folder to write; default: inside the (first) run, or beside its file.'
+)
 TEMPERATURE = define_temperature()
 ALIGN = define_align()
 
@@ -97,7 +108,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     """Evaluates one run, writes its report and prints a summary.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or the file of an exported model.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used.
@@ -105,7 +116,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     counts = parse_counts(CONTEXTS.value)
     check_run_dir(run_dir)
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dir, folder)
     check_writable(output_dir, 'output_dir')
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
@@ -144,7 +155,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     """Compares evaluated runs and prints a table of their scores.
 
     Args:
-        run_dirs: The runs' folders.
+        run_dirs: The runs' folders, or the files of exported models.
 
     Raises:
         UserError: If fewer than two are given or one twice, one has not been evaluated, they were evaluated on
@@ -154,7 +165,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
         raise UserError(f'--compare={",".join(map(str, run_dirs))}: give two folders of runs or more, each once.')
     metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dirs[0], 'comparison')
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir) for run_dir in run_dirs]
     names = [model.name for model in models]
@@ -213,20 +224,45 @@ def load_populations(model: CompletionModel) -> tuple[data.Population, data.Popu
     Returns:
         The two populations, selected by the flags. The baselines are fitted to the first: training and validation
         subjects, since the baselines have no validation of their own, or training subjects alone where the validation
-        subjects are scored.
+        subjects are scored. It is empty for an exported model whose training volumes are elsewhere, without baselines.
 
     Raises:
         UserError: If the data cannot be loaded, or the split is empty.
     """
     info = model.info
     train_dir = TRAIN_DATA_DIR.value or info.data_dir
-    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, data.read_split(info.split_file))
+    if info.split is not None and train_dir is not None and not pathlib.Path(train_dir).exists():
+        return without_training_volumes(model, train_dir)
+    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, read_splits(info))
     if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
         evaluated = own
     else:
         evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
     fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
     return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
+
+
+def without_training_volumes(model: CompletionModel, train_dir: str) -> tuple[data.Population, data.Population]:
+    """Loads other subjects to evaluate an exported model on, where its training volumes are missing.
+
+    Args:
+        model: The exported model.
+        train_dir: Folder of its training volumes, which does not exist.
+
+    Returns:
+        An empty population, and that of `--data_dir`.
+
+    Raises:
+        UserError: If there is no `--data_dir`, the baselines are wanted, or the data cannot be loaded.
+    """
+    if DATA_DIR.value is None or BASELINES.value:
+        raise UserError(
+            f'{train_dir}: there is no such folder of training volumes; give it in --train_data_dir, or evaluate other '
+            'volumes with --data_dir and --baselines=False.'
+        )
+    warn(f'{train_dir}: there is no such folder; whether the model was trained on the scored subjects is not checked.')
+    evaluated = load_volumes(model.definition, model.info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
+    return first_subjects(evaluated, 0), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
 
 
 def is_same_folder(data_dir: str, train_dir: str | None) -> bool:

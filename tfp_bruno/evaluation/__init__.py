@@ -5,8 +5,11 @@ from tfp_bruno.evaluation.comparison import (
     check_comparable,
     choose_count,
     complete_examples,
+    describe_metrics,
     format_table,
     read_metrics,
+    read_metrics_file,
+    results_folder,
     write_comparison,
 )
 from tfp_bruno.evaluation.experiments import EXPERIMENTS, context_slices_of, format_experiment
@@ -28,6 +31,7 @@ __all__ = [
     'choose_count',
     'complete_examples',
     'context_slices_of',
+    'describe_metrics',
     'draw_completions',
     'draw_ssim_over_slices',
     'evaluate',
@@ -35,6 +39,8 @@ __all__ = [
     'format_summary',
     'format_table',
     'read_metrics',
+    'read_metrics_file',
+    'results_folder',
     'score_volume',
     'ssim_map',
     'write_comparison',
