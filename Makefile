@@ -4,12 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
 # The last subject is a test subject; its name has four digits.
-DEMO_SUBJECTS ?= 130
-DEMO_MINUTES ?= 3
-# Minutes of training narrow samples less than the preset's hour; see docs/design_notes.md.
-DEMO_WIDTHS ?= --set=model.factor_scale=1
-# A smaller start than the preset's, which would take as long as the training.
-DEMO_START ?= --set=model.factors=400 --set=start_volumes=2500
+DEMO_SUBJECTS ?= 080
+DEMO_MINUTES ?= 1
+# Fewer sets of contexts than the preset's, which would take longer than the training.
+DEMO_CONTEXTS ?= --set=context_sets=200
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -37,7 +35,7 @@ demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one un
 	@test ! -e $(DEMO) || { echo 'make: $(DEMO) exists; remove it, or give another folder: make demo DEMO=OTHER' >&2; exit 1; }
 	$(BIN)/python bin/phantom --dataset=fetal --output_dir=$(DEMO)/population --subjects=$(DEMO_SUBJECTS)
 	$(BIN)/python bin/train --dataset=fetal --data_dir=$(DEMO)/population --output_dir=$(DEMO)/run \
-	  --cache_dir=$(DEMO)/cache --preset=cpu --max_minutes=$(DEMO_MINUTES) $(DEMO_START) $(DEMO_WIDTHS)
+	  --cache_dir=$(DEMO)/cache --max_minutes=$(DEMO_MINUTES) $(DEMO_CONTEXTS)
 	$(BIN)/python bin/evaluate --run_dir=$(DEMO)/run --cache_dir=$(DEMO)/cache --num_samples=6 --score_samples=2
 	$(BIN)/python bin/reconstruct --run_dir=$(DEMO)/run --output_dir=$(DEMO)/completed --slices=10,30,50,70 \
 	  --stack=$(DEMO)/population/sub-0$(DEMO_SUBJECTS)/anat/sub-0$(DEMO_SUBJECTS)_T2w.nii.gz --num_samples=3

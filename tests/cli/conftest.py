@@ -149,7 +149,7 @@ def train_call(workplace, phantom_call):
     """The call of `bin/train` that took two steps on them, and its run."""
     flag_file = workplace / 'flags.txt'
     flag_file.write_text(
-        '# a small run\n--steps=2\n--batch_size=1\n--set=sequence_length=5\n'
+        '# a small run\n--preset=cpu\n--steps=2\n--batch_size=1\n--set=sequence_length=5\n'
         '--set=model.factors=4\n--set=start_volumes=8\n'
     )
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={workplace / "run"}', f'--cache_dir={workplace / "cache"}']

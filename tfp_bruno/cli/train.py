@@ -46,7 +46,9 @@ OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder of the run.', requi
 MODEL = flags.DEFINE_enum(
     'model', 'bruno', ['bruno', 'gqn', 'cvae'], 'ConditionalBruno, Generative Query Network or conditional VAE.'
 )
-PRESET = flags.DEFINE_string('preset', 'cpu', 'Settings to start from: cpu, map, gpu, paper, or a TOML file.')
+PRESET = flags.DEFINE_string(
+    'preset', None, 'Settings to start from: map, cpu, gpu, paper, or a TOML file; default: map, and cpu for baselines.'
+)
 SET = flags.DEFINE_multi_string(
     'set', [], 'Change a setting: --set=objective.prior_decay=3.5; can be repeated. --help lists all settings.'
 )
@@ -72,6 +74,7 @@ ON_NAN = flags.DEFINE_enum(
     'If the loss is no longer finite: end, or go back to the last checkpoint with half the learning rate.',
 )
 
+_DEFAULT_PRESETS = {'bruno': 'map', 'gqn': 'cpu', 'cvae': 'cpu'}
 # Settings that have their own flag.
 _NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
 # Settings that follow from the dataset.
@@ -139,11 +142,16 @@ def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[
     return run, population
 
 
+def _preset() -> str:
+    """Returns the preset that is asked for, or else the default one of the kind of model."""
+    return PRESET.value or _DEFAULT_PRESETS[MODEL.value]
+
+
 def describe_settings() -> str:
     """Returns the part of `--help` that lists the settings of the chosen preset."""
     app.import_tensorflow()
     model, training = _new_settings(_read_definition())
-    lines = [f'settings of --model={MODEL.value} --preset={PRESET.value}, for --set=NAME=VALUE:']
+    lines = [f'settings of --model={MODEL.value} --preset={_preset()}, for --set=NAME=VALUE:']
     for prefix, settings in (('', training), ('model.', model)):
         for setting in list_settings(settings, prefix):
             if setting.name in _DECIDED:
@@ -169,9 +177,9 @@ def _new_settings(definition: data.DatasetDefinition) -> tuple[Any, Any]:
     """Returns the settings of the model and of its training from the flags."""
     from tfp_bruno.training import make_settings, read_preset
 
-    preset = read_preset(MODEL.value, PRESET.value)
+    preset = read_preset(MODEL.value, _preset())
     # The preset alone first, so that an error in a file names the file.
-    settings = make_settings(MODEL.value, preset, definition, f'`preset={PRESET.value}`')
+    settings = make_settings(MODEL.value, preset, definition, f'`preset={_preset()}`')
     assignments = [*SET.value, *_assignments(*_NAMED)]
     return make_settings(MODEL.value, change(preset, assignments), definition, '`set`') if assignments else settings
 
@@ -184,7 +192,7 @@ def _new_info() -> RunInfo:
         is_phantom=False,
         phantom_subjects=PHANTOM_SUBJECTS.value,
         seed=SEED.value,
-        preset=PRESET.value,
+        preset=_preset(),
         use_masks=USE_MASKS.value,
         assume_ras=ASSUME_RAS.value,
     )

@@ -50,7 +50,7 @@ class Registration:
         """Brings subjects `[S, K, H, W]` to the canonical space by maps from `register_subjects`."""
         space = make_space([subject.frame for subject in maps], images.shape[1:], voxel_size)
         with joblib.Parallel(jobs) as parallel:
-            return cls(space, maps, _warp(parallel, space, images, maps))
+            return cls(space, maps, _filled(_warp(parallel, space, images, maps)))
 
 
 def make_space(frames: Sequence[Frame], shape: Sequence[int], voxel_size: Sequence[float]) -> CanonicalSpace:
@@ -82,7 +82,9 @@ def register_subjects(images: np.ndarray, voxel_size: Sequence[float], jobs: int
     search = MapSearch(_NOISE, _THINNING, _ITERATIONS)
     with joblib.Parallel(jobs) as parallel:
         for rank in _ROUNDS:
-            model = CanonicalModel.fit(space, _warp(parallel, space, images, maps), rank)
+            # Outside a stack, 0 holds the anatomy in its place; filled volumes gave worse maps.
+            volumes = np.nan_to_num(_warp(parallel, space, images, maps), copy=False)
+            model = CanonicalModel.fit(space, volumes, rank)
             fields, prior = AppearanceFields.of(model, search.block), MapPrior.standard(space, model.rank)
             maps = parallel(
                 joblib.delayed(_register)(search, fields, prior, stack, subject)
@@ -104,9 +106,13 @@ def _register(
 def _warp(
     parallel: joblib.Parallel, space: CanonicalSpace, images: np.ndarray, maps: Sequence[SubjectMap]
 ) -> np.ndarray:
-    """Returns subjects in the canonical space; a voxel outside a subject's stack has the mean of the other subjects."""
+    """Returns subjects in the canonical space, NaN outside their stacks."""
     pairs = zip(images, maps, strict=True)
-    volumes = np.stack(parallel(joblib.delayed(space.warp)(stack, subject) for stack, subject in pairs))
+    return np.stack(parallel(joblib.delayed(space.warp)(stack, subject) for stack, subject in pairs))
+
+
+def _filled(volumes: np.ndarray) -> np.ndarray:
+    """Replaces voxels outside a subject's stack by the mean of the other subjects, in place."""
     unknown = np.isnan(volumes)
     volumes[unknown] = 0
     mean = volumes.sum(axis=0) / np.maximum(1, len(volumes) - unknown.sum(axis=0, dtype=np.float32))

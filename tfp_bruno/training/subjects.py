@@ -41,7 +41,7 @@ _HELD_OUT_SEED = 12345
 # What reading a damaged file raises.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # To be raised whenever registration or search of maps change.
-_FORMAT = 3
+_FORMAT = 4
 
 
 class TrainingSubjects(Protocol):
