@@ -162,7 +162,7 @@ def test_train_needs_three_subjects(call_warm, assert_one_line, write_blobs, tmp
             ['--preset=paper', '--set=model.flow.pose_width=3'],
             ['--set: model.flow.pose_width is not a setting'],
         ),
-        (['--set=model.flow.recompute=true'], ['--set: model.flow.recompute is not a setting']),
+        (['--set=model.flow.recompute=2'], ['--set: model.flow.recompute = 2: ']),
         (['--set=model.flow.alpha=0'], ['--set: model.flow.alpha = 0: ']),
         (['--set=objective.foreground_share=1.5'], ['foreground_share']),
         (['--set=model.network_dtype=int8'], ['network_dtype', 'mixed_bfloat16']),
