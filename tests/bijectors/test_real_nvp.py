@@ -1,10 +1,6 @@
 """The RealNVP architecture: its size against the official code, and recomputed gradients."""
 
-import dataclasses
-
 import numpy as np
-import pytest
-import tensorflow as tf
 
 from tfp_bruno.bijectors import ConditionalRealNVP, MaskedAffineCoupling, RealNVPSettings
 from tfp_bruno.networks import WeightNormConvolutionalConditioner, WeightNormDenseConditioner
@@ -30,31 +26,6 @@ def test_real_nvp_has_the_parameters_of_the_official_code():
     shapes = sorted(network.first.shape[2] for network in networks if hasattr(network, 'first'))
     # At 32 x 32, 16 x 16 (by channel, by checkerboard), 8 x 8 (likewise).
     assert shapes == [1] * 3 + [2] * 3 + [4] * 7 + [8] * 3
-
-
-@pytest.mark.slow
-def test_real_nvp_recomputes_equal_gradients(make_flow):
-    kept = make_flow(settings=SMALL_REAL_NVP)
-    again = make_flow(settings=dataclasses.replace(SMALL_REAL_NVP, recompute=True))
-    images, poses = tf.constant(IMAGES), tf.constant(RNG.normal(size=(3, kept.condition_size)), tf.float32)
-    for own, other in zip(again.variables, kept.variables, strict=True):
-        own.assign(other)
-
-    def gradients(flow):
-        with tf.GradientTape() as tape:
-            latents, log_det = flow.inverse_and_log_det(images, poses)
-            loss = tf.reduce_mean(tf.square(latents)) - tf.reduce_mean(log_det)
-        return tape.gradient(loss, flow.trainable_variables)
-
-    for expected, actual in zip(gradients(kept), gradients(again), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
-    # Second derivatives are an error, so gradients are recomputed.
-    with pytest.raises(NotImplementedError, match='recompute_grad'), tf.GradientTape() as outer:
-        outer.watch(images)
-        with tf.GradientTape() as inner:
-            inner.watch(images)
-            squares = tf.reduce_sum(tf.square(again.inverse_and_log_det(images, poses)[0]))
-        outer.gradient(tf.reduce_sum(tf.square(inner.gradient(squares, images))), images)
 
 
 def test_real_nvp_takes_images_and_poses_of_the_paper():

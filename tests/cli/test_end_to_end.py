@@ -170,7 +170,13 @@ def test_study_completes_every_subject_once(
     assert one.stdout == f'{out / "report.html"}\n'
     assert sorted(path.name for path in out.iterdir()) == ['dataset_description.json', 'report.html', 'sub-0001']
     assert_contract(out / 'sub-0001')
+    (out / 'report.html').unlink()
     before = (out / 'sub-0001' / 'mean.nii.gz').stat().st_mtime_ns
+    # A shard writes no report: the call of all subjects does so.
+    shard = call_warm('reconstruct', *flags, '--shard=1/3', '--std_samples=2')
+    assert_quiet(shard, r'Shard 1/3: 1 of 3 volumes\.$')
+    assert shard.stdout == f'{out}\n'
+    assert sorted(path.name for path in out.iterdir()) == ['dataset_description.json', 'sub-0001']
     # A subject that fails does not stop the others.
     (study / 'sub-0002' / 'anat' / 'sub-0002_T2w.nii.gz').write_bytes(b'no volume')
     all_of_them = call_warm('reconstruct', *flags, '--std_samples=2', '--noreport')

@@ -49,3 +49,22 @@ def test_experiment_of_the_paper_with_a_temperature(call_warm, tiny_run, workpla
     assert {count: len(slices) for count, slices in found['context_slices'].items()} == {'1': 1, '3': 3, '4': 4, '7': 7}
     assert found['temperature'] == 0.5
     assert 'deviate from the mean 0.5 times' in (tmp_path / 'metrics.md').read_text()
+
+
+def test_shards_and_then_the_whole_equal_one_run(call_warm, tiny_run, workplace, other_volumes, tmp_path):
+    flags = [f'--run_dir={tiny_run}', f'--data_dir={other_volumes}', '--num_samples=2', '--nobaselines']
+    flags += [f'--cache_dir={workplace / "cache"}']
+    alone = call_warm('evaluate', *flags, f'--output_dir={tmp_path / "alone"}')
+    assert alone.returncode == 0, alone.stderr
+    for number, count in ((1, 2), (2, 2), (4, 4)):
+        part = call_warm('evaluate', *flags, f'--output_dir={tmp_path / "shards"}', f'--shard={number}/{count}')
+        assert part.returncode == 0, part.stderr
+        assert part.stderr.splitlines()[-1].startswith(f'Shard {number}/{count}')
+        assert part.stdout == (f'{tmp_path / "shards" / "subjects"}\n' if count == 2 else '')
+    # The fourth of four shards of three subjects is empty. Only the whole has a report.
+    assert [path.name for path in (tmp_path / 'shards').iterdir()] == ['subjects']
+    whole = call_warm('evaluate', *flags, f'--output_dir={tmp_path / "shards"}')
+    assert whole.returncode == 0, whole.stderr
+    assert '3 of 3 subjects were scored before.' in whole.stderr
+    for name in ('metrics.json', 'metrics.md', 'completions.png'):
+        assert (tmp_path / 'shards' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()

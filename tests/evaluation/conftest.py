@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from tfp_bruno import baselines
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
 from tfp_bruno.evaluation import Provenance, evaluate, write_report
 
@@ -17,7 +18,8 @@ SIZE = 24
 class FakeModel:
     """Predicts the average of training mean and linear interpolation; samples add noise; the density is uniform."""
 
-    name, info, sampling, temperature, has_exact_log_prob = 'fake', {}, {}, 1.0, True
+    name, sampling, temperature, has_exact_log_prob = 'fake', {}, 1.0, True
+    info = RunInfo(None, 'made-up blobs', True, 6, seed=0, preset='cpu', weights='of a step')
 
     def __init__(self, definition, train_images):
         self.definition = definition

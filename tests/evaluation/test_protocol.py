@@ -7,7 +7,7 @@ import pytest
 
 from tfp_bruno.baselines import LinearInterpolation
 from tfp_bruno.contracts import LocatingModel
-from tfp_bruno.evaluation import evaluate, experiments, metrics, plots, power_spectrum, protocol, report
+from tfp_bruno.evaluation import evaluate, experiments, methods, metrics, plots, power_spectrum, report
 from tfp_bruno.registration import Frame
 
 METHODS = [
@@ -32,8 +32,8 @@ def scores_of(volumes, truths, contexts):
 
 def test_evaluate_scores_every_count_and_method(evaluation, definition):
     assert list(evaluation.scores) == list(evaluation.standard_errors) == sorted(definition.context_slices)
-    for count, methods in evaluation.scores.items():
-        assert list(methods) == METHODS
+    for count, scores in evaluation.scores.items():
+        assert list(scores) == METHODS
         assert list(evaluation.ssim_over_slices[count]) == METHODS
     assert evaluation.bits_per_dimension == 8
     assert (evaluation.num_subjects, evaluation.num_train_subjects, evaluation.num_trained_on) == (4, 6, 0)
@@ -80,9 +80,9 @@ def test_size_and_place_from_the_truth_are_a_row_without_contexts(locating_model
 def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, provenance, evaluation):
     found = evaluate(model, train, test, num_samples=8, score_samples=3, seed=5, with_baselines=False)
     assert found.num_train_subjects == 0
-    for count, methods in found.scores.items():
-        assert list(methods) == METHODS[:3]
-        assert methods == {name: evaluation.scores[count][name] for name in methods}
+    for count, scores in found.scores.items():
+        assert list(scores) == METHODS[:3]
+        assert scores == {name: evaluation.scores[count][name] for name in scores}
     assert '4 subjects scored, without baselines.' in report.format_summary(found, provenance)
     # Both plots, and the table of an experiment, work without baselines.
     plots.draw_ssim_over_slices(found, report.METHOD_LABELS, '')
@@ -93,10 +93,11 @@ def test_evaluate_without_baselines_scores_the_model_alike(model, train, test, p
 
 @pytest.mark.slow
 def test_slow_baselines_complete_alike_in_other_processes(train, test, monkeypatch):
-    slow = {name: protocol._make_baselines(train.images)[name] for name in protocol._SLOW_BASELINES}
-    here = list(protocol._complete_slowly(slow, test.images, (5, 10)))
-    monkeypatch.setattr(protocol, '_VOXELS_FOR_PROCESSES', 0)
-    there = list(protocol._complete_slowly(slow, test.images, (5, 10)))
+    slow = {name: methods.make_baselines(train.images)[name] for name in methods.SLOW_BASELINES}
+    jobs = [(truth, (5, 10)) for truth in test.images]
+    here = list(methods.complete_slowly(slow, jobs))
+    monkeypatch.setattr(methods, '_VOXELS_FOR_PROCESSES', 0)
+    there = list(methods.complete_slowly(slow, jobs))
     assert len(here) == len(there) == 4
     for one, other in zip(here, there, strict=True):
         assert list(one) == list(other) == list(slow)
@@ -118,7 +119,7 @@ def test_sample_average_is_over_all_samples_and_samples_over_the_first(model, tr
 
 
 def test_samples_are_drawn_in_calls_of_equal_bounded_size(model, train, test, monkeypatch):
-    monkeypatch.setattr(protocol, '_IMAGES_PER_CALL', 3 * 16)
+    monkeypatch.setattr(methods, '_IMAGES_PER_CALL', 3 * 16)
     found = evaluate(model, train, test, [1], num_samples=8, score_samples=8)
     assert [size for size, _ in model.calls] == [3, 3, 3] * 4
     assert len({seed for _, seed in model.calls}) == 12

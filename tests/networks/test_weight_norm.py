@@ -56,26 +56,6 @@ def test_convolutional_conditioner_matches_numpy(randomised, num_blocks):
     np.testing.assert_allclose(log_scale, expected_log_scale, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize('within_function', [False, True])
-def test_recompute_gives_equal_gradients(randomised, within_function):
-    kept = randomised(WeightNormConvolutionalConditioner(4, 2, 3, dtype='float64'), X.shape)
-    again = randomised(WeightNormConvolutionalConditioner(4, 2, 3, recompute=True, dtype='float64'), X.shape)
-    again.set_weights(kept.get_weights())
-
-    def gradients(network):
-        x, condition = tf.constant(X), tf.constant(CONDITION)
-        with tf.GradientTape() as tape:
-            tape.watch((x, condition))
-            shift, log_scale = network(x, condition)
-            loss = tf.reduce_sum(shift * tf.exp(log_scale))
-        return tape.gradient(loss, [x, condition, *network.trainable_variables])
-
-    run = tf.function(gradients, autograph=False) if within_function else gradients
-    for expected, actual in zip(run(kept), run(again), strict=True):
-        assert np.abs(expected).max() > 0.0
-        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
-
-
 def test_initialize_convolutional_conditioner_normalises_features(randomised):
     network = randomised(WeightNormConvolutionalConditioner(4, 2, 3, dtype='float64'), X.shape)
     outputs = network.initialize(X, CONDITION)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfp_bruno.data import Subject, find_subjects
+from tfp_bruno.data import Shard, Subject, find_subjects
 from tfp_bruno.errors import UserError
 from tfp_bruno.reconstruction import OutputSettings, ReconstructionSettings, SliceSelection
 from tfp_bruno.reconstruction.study import (
@@ -86,6 +86,35 @@ def test_reconstruct_study_reports_a_failed_subject_and_leaves_nothing(tmp_path,
     assert '\n' not in outcomes[0].error
     write_study_report(tmp_path / 'other', outcomes, 'a study', 'bin/reconstruct')
     assert '0 completed, 4 failed' in (tmp_path / 'other' / 'report.html').read_text()
+
+
+def files_of(folder):
+    """Content of each file by its path; of a sidecar and a compressed volume, what they hold."""
+    found = {}
+    for path in sorted(path for path in folder.rglob('*') if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.name == 'reconstruction.json':
+            sidecar = json.loads(path.read_text())
+            found[name] = {key: sidecar[key] for key in ('contexts', 'files', 'inputs', 'selection', 'seed')}
+        else:
+            found[name] = np.asarray(nibabel.load(path).dataobj).tobytes()
+    return found
+
+
+@pytest.mark.parametrize('count', [2, 3, 6])
+def test_reconstruct_study_in_shards_equals_one_run(tmp_path, study, model, count):
+    subjects = find_subjects(study)
+    reconstruct_study(model, subjects, tmp_path / 'one', SETTINGS)
+    for number in range(count, 0, -1):
+        shard = Shard(number, count)
+        outcomes = reconstruct_study(model, subjects, tmp_path / 'shards', SETTINGS, shard=shard)
+        assert [outcome.subject for outcome in outcomes] == subjects[number - 1 :: count]
+        # Called again, a shard has nothing left to do.
+        again = reconstruct_study(model, subjects, tmp_path / 'shards', SETTINGS, shard=shard)
+        assert {outcome.state for outcome in again} <= {'complete before'}
+    together = reconstruct_study(model, subjects, tmp_path / 'shards', SETTINGS)
+    assert [outcome.state for outcome in together] == ['complete before'] * 4
+    assert files_of(tmp_path / 'shards') == files_of(tmp_path / 'one')
 
 
 @pytest.mark.parametrize(('most', 'state'), [(1, 'completed'), (0, 'failed')])

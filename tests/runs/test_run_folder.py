@@ -116,6 +116,15 @@ def test_read_run_reads_runs_without_validation_subjects(make_run):
     assert read_run(run.folder).training == dataclasses.replace(run.training, validation_share=0.0)
 
 
+def test_read_run_reads_runs_whose_flow_recomputes_nothing(make_run):
+    run = make_run()
+    values = json.loads(run.settings_file.read_text())
+    del values['model']['flow']['recompute']
+    run.settings_file.write_text(json.dumps(values))
+    assert read_run(run.folder).model == run.model
+    assert run.model.flow.recompute is False
+
+
 def assert_one_line(error, *words):
     text = str(error.value)
     assert '\n' not in text

@@ -171,7 +171,10 @@ from tfp_bruno.training.run import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 
 images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 8, 8)).astype(np.float32)
-flow = GlowSettings(first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4)
+flow = GlowSettings(
+    first_squeeze=2, couplings=(1,), filters=(4,), dense_couplings=1, dense_units=8, pose_units=4,
+    recompute=sys.argv[1] == 'recompute',
+)
 # Only the joint likelihood: the number of contexts is drawn for each device.
 settings = TrainingSettings(steps=3, batch_size=4, sequence_length=3, learning_rate=1e-2, warmup_steps=0)
 results = []
@@ -197,8 +200,10 @@ assert np.mean(np.abs(moved) < 1e-3) > 0.98, np.mean(np.abs(moved) < 1e-3)
 
 
 @pytest.mark.slow
-def test_two_devices_match_one():
-    done = subprocess.run([sys.executable, '-c', MIRRORED], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+@pytest.mark.parametrize('features', ['kept', 'recompute'])
+def test_two_devices_match_one(features):
+    command = [sys.executable, '-c', MIRRORED, features]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

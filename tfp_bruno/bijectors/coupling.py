@@ -25,6 +25,8 @@ __all__ = [
 Conditioner = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # (shape of x, condition_size) -> conditioner.
 MakeConditioner = Callable[[tuple[int, ...], int], Conditioner]
+# (value, condition) -> (result, log-determinant).
+_Transform = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 class Coupling(ConditionalBijector):
@@ -41,10 +43,12 @@ class Coupling(ConditionalBijector):
         log_scale_bound: float,
         dtype: tf.DType,
         validate_args: bool,
+        recompute: bool,
         parameters: dict[str, Any],
         name: str,
     ) -> None:
         """Checks and sets what couplings have in common; see `AffineCoupling`."""
+        self._recompute = recompute
         self._conditioner = check_callable(conditioner, 'conditioner', '(x, conditional_input) -> (shift, log_scale)')
         self._bound = check_positive(log_scale_bound, 'log_scale_bound')
         super().__init__(
@@ -71,11 +75,21 @@ class Coupling(ConditionalBijector):
         return tf.cast(shift, self.dtype), self._bound * tf.tanh(tf.cast(log_scale, self.dtype) / self._bound)
 
     def _forward_and_log_det(self, x: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._evaluate(self._transform, x, condition)
+
+    def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._evaluate(self._invert, y, condition)
+
+    def _evaluate(self, function: _Transform, value: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Calls a function, so that its gradient keeps the arguments alone, or as usual all that it needs."""
+        return (tf.recompute_grad(function) if self._recompute else function)(value, condition)
+
+    def _transform(self, x: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         kept, free = self._split(x)
         shift, log_scale = self._bounded(self._conditioner(kept, condition))
         return self._join(kept, free * tf.exp(log_scale) + shift), _sum_over_event(log_scale)
 
-    def _inverse_and_log_det(self, y: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _invert(self, y: tf.Tensor, condition: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         kept, free = self._split(y)
         shift, log_scale = self._bounded(self._conditioner(kept, condition))
         return self._join(kept, (free - shift) * tf.exp(-log_scale)), -_sum_over_event(log_scale)
@@ -119,6 +133,7 @@ class AffineCoupling(Coupling):
         log_scale_bound: float = 2.0,
         dtype: tf.DType = tf.float32,
         validate_args: bool = False,
+        recompute: bool = False,
         name: str = 'affine_coupling',
     ) -> None:
         """Constructs the bijector.
@@ -132,6 +147,8 @@ class AffineCoupling(Coupling):
             log_scale_bound: Bound of the log-scale.
             dtype: Dtype of the events.
             validate_args: Whether conditions must be finite.
+            recompute: Whether gradients evaluate the coupling again instead of keeping the hidden features of its
+                network, which takes less memory and more time; second derivatives are then not available.
             name: Name of the operations.
 
         Raises:
@@ -143,7 +160,15 @@ class AffineCoupling(Coupling):
             raise ValueError(f'A coupling needs an even number of channels, got `event_shape` {list(shape)}.')
         self._swap = swap
         super().__init__(
-            shape, conditioner, condition_size, log_scale_bound, dtype, validate_args, parameters=parameters, name=name
+            shape,
+            conditioner,
+            condition_size,
+            log_scale_bound,
+            dtype,
+            validate_args,
+            recompute,
+            parameters=parameters,
+            name=name,
         )
 
     def _split(self, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -180,6 +205,7 @@ class MaskedAffineCoupling(Coupling):
         log_scale_bound: float = 1.0,
         dtype: tf.DType = tf.float32,
         validate_args: bool = False,
+        recompute: bool = False,
         name: str = 'masked_affine_coupling',
     ) -> None:
         """Constructs the bijector.
@@ -192,6 +218,8 @@ class MaskedAffineCoupling(Coupling):
             log_scale_bound: Bound of the log-scale.
             dtype: Dtype of the events.
             validate_args: Whether conditions must be finite.
+            recompute: Whether gradients evaluate the coupling again instead of keeping the hidden features of its
+                network, which takes less memory and more time; second derivatives are then not available.
             name: Name of the operations.
 
         Raises:
@@ -205,7 +233,15 @@ class MaskedAffineCoupling(Coupling):
         shape = check_event_shape(mask.shape, 'mask.shape')
         self._mask = mask.astype(check_dtype(dtype).as_numpy_dtype)
         super().__init__(
-            shape, conditioner, condition_size, log_scale_bound, dtype, validate_args, parameters=parameters, name=name
+            shape,
+            conditioner,
+            condition_size,
+            log_scale_bound,
+            dtype,
+            validate_args,
+            recompute,
+            parameters=parameters,
+            name=name,
         )
 
     def _split(self, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

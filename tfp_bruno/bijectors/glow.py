@@ -42,6 +42,8 @@ class GlowSettings:
         every_step: Whether ActNorm and a 1 x 1 convolution precede every coupling; otherwise there is no ActNorm, and
             a 1 x 1 convolution only at the start of a scale and before dense couplings.
         pose_affine: Whether an affine map of every pixel at every pose precedes the couplings.
+        recompute: Whether gradients evaluate the couplings again instead of keeping the hidden features of their
+            networks, which takes less memory and more time; second derivatives are then not available.
         architecture: Name of the architecture.
     """
 
@@ -58,6 +60,7 @@ class GlowSettings:
     log_scale_bound: Positive = 2.0
     every_step: bool = True
     pose_affine: bool = True
+    recompute: bool = False
 
     architecture: Literal['glow'] = 'glow'
 
@@ -171,7 +174,16 @@ class _Builder:
             parts.append(ActNorm(shape, dtype=self.dtype))
         if matrix is not None:
             parts.append(InvertibleConvolution(shape, matrix, dtype=self.dtype))
-        return [*parts, AffineCoupling(shape, conditioner, self.condition_size, swap, bound, dtype=self.dtype)]
+        coupling = AffineCoupling(
+            shape,
+            conditioner,
+            self.condition_size,
+            swap,
+            bound,
+            dtype=self.dtype,
+            recompute=self.settings.recompute,
+        )
+        return [*parts, coupling]
 
     def convolutional(self, shape: tuple[int, ...], scale: int) -> Conditioner:
         """Returns the conditioner of a convolutional coupling."""

@@ -42,8 +42,8 @@ class RealNVPSettings:
         log_scale_bound: Bound of the log-scale of every coupling.
         pose_affine: Whether an affine map of every pixel at every pose precedes the couplings; the official code has
             none.
-        recompute: Whether gradients evaluate the hidden features of a convolutional coupling again instead of keeping
-            them, which takes less memory and more time; second derivatives are then not available.
+        recompute: Whether gradients evaluate the couplings again instead of keeping the hidden features of their
+            networks, which takes less memory and more time; second derivatives are then not available.
         architecture: Name of the architecture.
     """
 
@@ -144,7 +144,6 @@ class _Builder:
             self.settings.filters,
             self.settings.num_blocks,
             self.condition_size,
-            self.settings.recompute,
             dtype=self.network_dtype,
         )
         conditioner.build([None, *shape])
@@ -153,5 +152,10 @@ class _Builder:
     def coupling(self, mask: np.ndarray, conditioner: Conditioner) -> MaskedAffineCoupling:
         """Returns a coupling by a mask."""
         return MaskedAffineCoupling(
-            mask, conditioner, self.condition_size, self.settings.log_scale_bound, dtype=self.dtype
+            mask,
+            conditioner,
+            self.condition_size,
+            self.settings.log_scale_bound,
+            dtype=self.dtype,
+            recompute=self.settings.recompute,
         )

@@ -23,6 +23,7 @@ from tfp_bruno.cli.loading import (
     check_run_dir,
     define_align,
     define_run_dir,
+    define_shard,
     define_temperature,
     load_model,
     load_volumes,
@@ -76,6 +77,7 @@ SCORE_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
 )
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
+SHARD = define_shard('the evaluation')
 BASELINES = flags.DEFINE_bool(
     'baselines', True, 'Also complete the subjects with the classical baselines, which takes some minutes.'
 )
@@ -89,6 +91,7 @@ ALIGN = define_align()
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
+flags.mark_flags_as_mutual_exclusive(['compare', 'shard'])
 
 
 def main() -> None:
@@ -114,6 +117,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     counts = parse_counts(CONTEXTS.value)
+    shard = None if SHARD.value is None else data.Shard.parse(SHARD.value)
     check_run_dir(run_dir)
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dir, folder)
@@ -121,6 +125,9 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
+    if shard is not None and not shard.indices(len(test.names)):
+        logging.info('Shard %s holds none of the %d subjects.', shard, len(test.names))
+        return
     provenance = Provenance(
         dataset=model.definition.name,
         split=SPLIT.value,
@@ -138,8 +145,22 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
     scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
     evaluation = evaluate(
-        model, train, test, counts, NUM_SAMPLES.value, scored, SEED.value, slices, with_baselines=BASELINES.value
+        model,
+        train,
+        test,
+        counts,
+        NUM_SAMPLES.value,
+        scored,
+        SEED.value,
+        slices,
+        with_baselines=BASELINES.value,
+        scored_dir=output_dir / 'subjects',
+        shard=shard,
     )
+    if shard is not None:
+        logging.info('Shard %s: %d of %d subjects.', shard, evaluation.num_subjects, len(test.names))
+        app.print_path(output_dir / 'subjects')
+        return
     paths = write_report(output_dir, evaluation, provenance)
     summary = format_summary(evaluation, provenance)
     if experiment is not None:

@@ -16,6 +16,7 @@ __all__ = [
     'check_run_dir',
     'define_align',
     'define_run_dir',
+    'define_shard',
     'define_temperature',
     'load_model',
     'load_volumes',
@@ -47,6 +48,16 @@ def define_align() -> flags.FlagHolder[str]:
         ALIGNMENTS,
         "How subjects are brought to the model's canonical volume: deformable (size, place and shape), frame (size and "
         'place), none; auto: deformable if the model has such a volume.',
+    )
+
+
+def define_shard(subjects: str) -> flags.FlagHolder[str | None]:
+    """Defines the flag `--shard` of a command that works on many subjects, which the help names."""
+    return flags.DEFINE_string(
+        'shard',
+        None,
+        f'Work on one share of the subjects of {subjects} only: 2/8 is the second of eight. When all shards are done, '
+        'call the command once more without --shard: it uses their results and writes the report.',
     )
 
 

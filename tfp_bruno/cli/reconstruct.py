@@ -16,12 +16,19 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from absl import flags
+from absl import flags, logging
 
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_align, define_run_dir, define_temperature, load_model
+from tfp_bruno.cli.loading import (
+    check_run_dir,
+    define_align,
+    define_run_dir,
+    define_shard,
+    define_temperature,
+    load_model,
+)
 from tfp_bruno.contracts import CompletionModel
-from tfp_bruno.data import find_subjects, read_volume
+from tfp_bruno.data import Shard, find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.reconstruction import (
     Contexts,
@@ -52,6 +59,7 @@ SLICE_DIR = flags.DEFINE_string(
 )
 BIDS_DIR = flags.DEFINE_string('bids_dir', None, 'Folder of a study, BIDS or flat: every subject is completed.')
 PARTICIPANT_LABEL = flags.DEFINE_list('participant_label', None, 'Subjects of --bids_dir; default: all.')
+SHARD = define_shard('--bids_dir')
 SLICES = flags.DEFINE_list(
     'slices', None, "Context slices, as positions in the model's stack, from 0 up. Empty gives the atlas."
 )
@@ -149,7 +157,7 @@ def check_flags() -> None:
     selection = next((flag for flag in (SLICES, SCAN_SLICES, WORLD_POSITIONS) if flag.value is not None), None)
     if SLICE_DIR.value is not None and selection is not None:
         raise UserError(f'--{selection.name}, --slice_dir: exclude each other; leave one out.')
-    for flag, other in ((MASK, STACK), (PARTICIPANT_LABEL, BIDS_DIR)):
+    for flag, other in ((MASK, STACK), (PARTICIPANT_LABEL, BIDS_DIR), (SHARD, BIDS_DIR)):
         if flag.value is not None and other.value is None:
             raise UserError(f'--{flag.name}: needs --{other.name}; give that, too, or leave it out.')
     if REFERENCE.value is not None and STACK.value is None and SLICE_DIR.value is None:
@@ -248,7 +256,7 @@ def load_model_and_scorer(settings: ReconstructionSettings) -> tuple[CompletionM
 
 
 def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
-    """Completes the subjects of a study.
+    """Completes the subjects of a study, or of one shard of it, which then has no report.
 
     Args:
         bids_dir: The folder of the study.
@@ -258,6 +266,7 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
         UserError: If the folders cannot be used or, at the end, a subject failed.
     """
     check_not_inside(bids_dir)
+    shard = None if SHARD.value is None else Shard.parse(SHARD.value)
     placing = Placing(PLACEMENT.value, SCAN_AXES.value)
     study = StudySettings(read_selection(), USE_MASKS.value, ASSUME_RAS.value, settings, placing)
     with collect_warnings() as warnings:
@@ -268,17 +277,20 @@ def reconstruct_all(bids_dir: str, settings: ReconstructionSettings) -> None:
     check_output_dir(folder, overwrite=True)
     model, scorer = load_model_and_scorer(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value)
-    title = f'{model.definition.name}: {len(outcomes)} volumes'
-    shown = [dataclasses.replace(outcome, error=app.with_flags(outcome.error)) for outcome in outcomes]
-    write_study_report(folder, shown, title, settings.command, warnings)
-    app.print_path(folder / 'report.html')
+    outcomes = reconstruct_study(model, subjects, folder, study, scorer, PROGRESS.value, shard)
+    if shard is None:
+        title = f'{model.definition.name}: {len(outcomes)} volumes'
+        shown = [dataclasses.replace(outcome, error=app.with_flags(outcome.error)) for outcome in outcomes]
+        write_study_report(folder, shown, title, settings.command, warnings)
+        app.print_path(folder / 'report.html')
+    else:
+        logging.info('Shard %s: %d of %d volumes.', shard, len(outcomes), len(subjects))
+        app.print_path(folder)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         names = ', '.join(outcome.folder.relative_to(folder).as_posix() for outcome in failed)
-        raise UserError(
-            f'{len(failed)} of {len(outcomes)} volumes failed ({names}); {folder / "report.html"} says why.'
-        )
+        where = 'the lines above say' if shard else f'{folder / "report.html"} says'
+        raise UserError(f'{len(failed)} of {len(outcomes)} volumes failed ({names}); {where} why.')
 
 
 def parse_numbers(flag: str, texts: list[str] | None, kind: type) -> tuple | None:

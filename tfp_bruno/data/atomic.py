@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
-import threading
+import uuid
 from collections.abc import Iterator
 
 from tfp_bruno.data.plain_text import to_utf8
@@ -27,7 +27,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         UserError: If the file cannot be written.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f'.tmp-{os.getpid()}-{threading.get_ident()}-{path.name}')
+    # Numbers of processes may be equal on machines that share the folder.
+    temporary = path.with_name(f'.tmp-{uuid.uuid4().hex[:12]}-{path.name}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

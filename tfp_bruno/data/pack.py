@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import threading
+import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -75,7 +76,7 @@ class PackWriter:
         """
         self._path = path
         self._shape = shape
-        self._temporary = path.with_name(f'.tmp-{os.getpid()}-{path.name}')
+        self._temporary = path.with_name(f'.tmp-{uuid.uuid4().hex[:12]}-{path.name}')
         self._hashes: dict[int, str] = {}
         self._memory: np.ndarray | None = None
         # Items are written one at a time, so that none is missed when they move to memory.

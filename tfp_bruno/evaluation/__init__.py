@@ -16,8 +16,9 @@ from tfp_bruno.evaluation.experiments import EXPERIMENTS, context_slices_of, for
 from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
 from tfp_bruno.evaluation.plots import draw_completions, draw_ssim_over_slices
 from tfp_bruno.evaluation.predictive import bits_per_dimension
-from tfp_bruno.evaluation.protocol import Evaluation, Example, evaluate
+from tfp_bruno.evaluation.protocol import Evaluation, evaluate
 from tfp_bruno.evaluation.report import Provenance, format_summary, write_report
+from tfp_bruno.evaluation.subject_scores import Example
 
 __all__ = [
     'EXPERIMENTS',

@@ -16,7 +16,8 @@ from tfp_bruno.data import Population, atomic
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import plots
-from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, MODEL_METHODS, Example
+from tfp_bruno.evaluation.methods import MODEL_METHODS
+from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS
 from tfp_bruno.evaluation.report import (
     MASK_SCORES,
     METHOD_LABELS,
@@ -25,6 +26,7 @@ from tfp_bruno.evaluation.report import (
     format_number,
     markdown_table,
 )
+from tfp_bruno.evaluation.subject_scores import Example
 
 # Entries of `metrics.json` that must agree for scores to be comparable, and all entries that are read.
 _SAME = ('dataset', 'split', 'data', 'num_subjects')

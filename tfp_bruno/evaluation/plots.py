@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfp_bruno.data.plain_text import figure_text
-from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation, Example
+from tfp_bruno.evaluation.protocol import EXAMPLE_CONTEXTS, Evaluation
+from tfp_bruno.evaluation.subject_scores import Example
 
 NUM_COLUMNS = 12
 CONTEXT_COLOUR = '#ffb000'

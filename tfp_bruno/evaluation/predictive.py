@@ -70,7 +70,9 @@ def coverage(values: np.ndarray, samples: np.ndarray, share: float) -> np.ndarra
     return inside / (high - low)
 
 
-def bits_per_dimension(model: CompletionModel, images: np.ndarray, seed: int) -> np.ndarray:
+def bits_per_dimension(
+    model: CompletionModel, images: np.ndarray, seed: int, numbers: Sequence[int] | None = None
+) -> np.ndarray:
     """Computes the code length of slices of each subject under the model's joint density.
 
     Convention: M = 9 slices spread evenly over the stack, their joint density without contexts. Intensities are rounded
@@ -85,6 +87,7 @@ def bits_per_dimension(model: CompletionModel, images: np.ndarray, seed: int) ->
         model: A trained model.
         images: `[S, K, H, W]` in [0, 1].
         seed: Seed of the noise.
+        numbers: `[S]`, number of each subject, which has a noise of its own; None for 0, 1, ...
 
     Returns:
         `[S]`, the bits per dimension of each subject.
@@ -92,8 +95,8 @@ def bits_per_dimension(model: CompletionModel, images: np.ndarray, seed: int) ->
     slices = spread_over_stack(min(NUM_LIKELIHOOD_SLICES, images.shape[1]), images.shape[1])
     # One subject at a time: memory does not grow with their number, and the shape is always the same.
     log_probs = [
-        np.asarray(model.log_prob(dequantise(stack[None, slices], (seed, subject)), slices))[0]
-        for subject, stack in enumerate(images)
+        np.asarray(model.log_prob(dequantise(stack[None, slices], (seed, number)), slices))[0]
+        for number, stack in zip(range(len(images)) if numbers is None else numbers, images, strict=True)
     ]
     dimensions = len(slices) * np.prod(images.shape[2:])
     return -np.array(log_probs, dtype=np.float64) / (dimensions * np.log(2)) + np.log2(LEVELS)

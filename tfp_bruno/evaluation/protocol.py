@@ -3,54 +3,34 @@
 import concurrent.futures
 import dataclasses
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 
-import joblib
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from tfp_bruno import baselines
-from tfp_bruno.contracts import CompletionModel, LocatingModel, Predictor
-from tfp_bruno.data import Population
+from tfp_bruno.contracts import CompletionModel, LocatingModel
+from tfp_bruno.data import Population, Shard
 from tfp_bruno.data.encoding import to_uint16
 from tfp_bruno.evaluation import metrics, power_spectrum, predictive
-from tfp_bruno.registration import Frame
+from tfp_bruno.evaluation.methods import SLOW_BASELINES, Completer, complete_slowly, make_baselines, score_completions
+from tfp_bruno.evaluation.subject_scores import (
+    CountScores,
+    Example,
+    SubjectScores,
+    read_subject_scores,
+    write_subject_scores,
+)
+from tfp_bruno.version import __version__
 
-# The last one is no honest completion: it knows more than the contexts.
-MODEL_METHODS = ('mean_image', 'sample_average', 'samples', 'known_frame')
 EXAMPLE_CONTEXTS = 4
 NUM_EXAMPLES = 3
 NUM_EXAMPLE_SAMPLES = 6
 
-_IMAGES_PER_CALL = 2000
 _THREADS = 2
-# The baselines that take seconds for each subject run in processes of their own, beside the model, unless there are so
-# few voxels that the processes would take longer to start.
-_SLOW_BASELINES = ('deformed_neighbours', 'deformed_components')
-_PROCESSES = 2
-_VOXELS_FOR_PROCESSES = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """One subject's completions, for the mosaics.
-
-    Attributes:
-        name: The subject.
-        context_slices: Slice numbers of its contexts.
-        truth: `[K, H, W]`.
-        completions: `[K, H, W]` of each method by name.
-        samples: `[N, K, H, W]`, single samples.
-    """
-
-    name: str
-    context_slices: tuple[int, ...]
-    truth: np.ndarray
-    completions: Mapping[str, np.ndarray]
-    samples: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +88,8 @@ def evaluate(
     seed: int = 0,
     context_slices: Mapping[int, Sequence[int]] | None = None,
     with_baselines: bool = True,
+    scored_dir: str | os.PathLike | None = None,
+    shard: Shard | None = None,
 ) -> Evaluation:
     """Runs the protocol: every subject, every number of contexts, every slice of the stack.
 
@@ -126,12 +108,16 @@ def evaluate(
             score, at least 0.
         context_slices: Slice numbers of the contexts, keyed by their number; None for those of the definition.
         with_baselines: Whether the classical baselines complete the subjects, too.
+        scored_dir: Folder of scored subjects. Those that it holds, of the same data, weights, settings and version, are
+            not scored again; those of a shard are added to it.
+        shard: The share of the subjects to score, at least one subject; None for all of them.
 
     Returns:
-        The results.
+        The results, of the subjects of the shard alone.
 
     Raises:
-        ValueError: If a number is too small, or there are no contexts of that number.
+        ValueError: If a number is too small, there are no contexts of that number, or the shard holds no subject.
+        UserError: If a subject's scores cannot be written.
     """
     contexts = model.definition.context_slices if context_slices is None else context_slices
     counts = sorted(contexts if counts is None else set(counts))
@@ -140,158 +126,155 @@ def evaluate(
     for name, number in (('num_samples', num_samples), ('score_samples', score_samples)):
         if number < 1:
             raise ValueError(f'`{name}={number}`: must be at least 1.')
-    score_samples = min(score_samples, num_samples)
-    classical = _make_baselines(train.images) if with_baselines else {}
-    slow = {name: classical.pop(name) for name in _SLOW_BASELINES if name in classical}
-    completer = _Completer(model, classical, num_samples, seed)
-    example_count = max([count for count in counts if count <= EXAMPLE_CONTEXTS], default=counts[0])
-    scores, errors, curves, spectra, spectrum_errors = {}, {}, {}, {}, {}
-    examples: list[Example] = []
-    calibrations: dict[int, list[dict[str, float]]] = {}
-    progress = tqdm(total=len(counts) * len(test.names), desc='subjects', disable=None)
+    indices = (shard or Shard()).indices(len(test.names))
+    if not indices:
+        raise ValueError(f'`shard={shard}`: holds none of the {len(test.names)} subjects.')
+    chosen = {count: tuple(map(int, contexts[count])) for count in counts}
+    protocol = _Protocol(model, chosen, num_samples, min(score_samples, num_samples), seed, with_baselines)
+    folder = None if scored_dir is None else pathlib.Path(scored_dir)
+    found = _score_subjects(protocol, train, test, indices, folder, adds=shard is not None)
+    evaluation = _summarize(protocol, found, train, test.images[indices.start :: indices.step])
+    for count, scores in evaluation.scores.items():
+        logging.info('%d contexts: in-mask SSIM %s', count, _headline(scores))
+    return evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Protocol:
+    """A model and how it is scored; see `evaluate`."""
+
+    model: CompletionModel
+    contexts: Mapping[int, tuple[int, ...]]
+    num_samples: int
+    score_samples: int
+    seed: int
+    with_baselines: bool
+
+    @property
+    def example_count(self) -> int:
+        """Number of contexts of the examples."""
+        return max([count for count in self.contexts if count <= EXAMPLE_CONTEXTS], default=min(self.contexts))
+
+    def key(self, train_images: np.ndarray) -> str:
+        """Returns a hash of all that determines the scores of a subject beside the subject itself."""
+        train = [_fingerprint(stack).hex() for stack in train_images] if self.with_baselines else []
+        model = self.model
+        alignment = model.alignment if isinstance(model, LocatingModel) else None
+        settings = [sorted(self.contexts.items()), self.num_samples, self.score_samples, self.seed, train]
+        of_model = [model.name, model.info.weights, dict(model.sampling), model.temperature, alignment]
+        content = json.dumps([__version__, dataclasses.asdict(model.definition), of_model, settings], default=str)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _score_subjects(
+    protocol: _Protocol,
+    train: Population,
+    test: Population,
+    indices: Sequence[int],
+    scored_dir: pathlib.Path | None,
+    adds: bool,
+) -> list[SubjectScores]:
+    """Returns the scores of some test subjects, in order: read from a folder, or made and, if `adds`, added to it."""
+    found: dict[int, SubjectScores] = {}
+    paths: dict[int, pathlib.Path] = {}
+    if scored_dir is not None:
+        key = protocol.key(train.images)
+        paths = {index: scored_dir / _file_name(key, index, test.images[index]) for index in indices}
+        read = {index: read_subject_scores(path) for index, path in paths.items()}
+        found = {index: scores for index, scores in read.items() if scores is not None}
+    if found:
+        logging.info('%d of %d subjects were scored before.', len(found), len(indices))
+    missing = [index for index in indices if index not in found]
+    for index, scores in zip(missing, _score_missing(protocol, train, test, missing), strict=True):
+        found[index] = scores
+        if adds and paths:
+            write_subject_scores(paths[index], scores)
+    return [found[index] for index in indices]
+
+
+def _file_name(key: str, index: int, truth: np.ndarray) -> str:
+    """Returns the name of the file of a subject, a hash of all that determines its scores."""
+    content = f'{key} {index} {_fingerprint(truth).hex()}'
+    return f'{hashlib.sha256(content.encode()).hexdigest()[:32]}.npz'
+
+
+def _score_missing(
+    protocol: _Protocol, train: Population, test: Population, indices: Sequence[int]
+) -> Iterator[SubjectScores]:
+    """Yields the scores of some test subjects."""
+    if not indices:
+        return
+    classical = make_baselines(train.images) if protocol.with_baselines else {}
+    slow = {name: classical.pop(name) for name in SLOW_BASELINES if name in classical}
+    completer = Completer(protocol.model, classical, protocol.num_samples, protocol.seed)
+    jobs = [(test.images[index], slices) for index in indices for slices in protocol.contexts.values()]
+    slowly_completed = complete_slowly(slow, jobs)
+    progress = tqdm(total=len(jobs), desc='subjects', disable=None)
     with progress, concurrent.futures.ThreadPoolExecutor(_THREADS) as executor:
-        for count in counts:
-            outcomes, calibrations[count], ratios = [], [], []
-            slowly_completed = _complete_slowly(slow, test.images, contexts[count])
-            for subject, (truth, others) in enumerate(zip(test.images, slowly_completed, strict=True)):
-                completions, samples = completer.complete(subject, truth, contexts[count])
-                completions |= others
-                scored = samples[:score_samples]
-                entropy = seed, subject
-                calibrations[count].append(predictive.calibration_scores(truth, samples, contexts[count], entropy))
-                volumes = {name: volume[np.newaxis] for name, volume in completions.items()} | {'samples': scored}
-                ratios.append(power_spectrum.log_ratios(truth, volumes, contexts[count]))
-                outcomes.append(_score(executor, truth, completions, scored, contexts[count]))
-                if count == example_count and subject < NUM_EXAMPLES:
-                    name, slices = test.names[subject], tuple(contexts[count])
-                    examples.append(Example(name, slices, truth, completions, samples[:NUM_EXAMPLE_SAMPLES]))
+        for index in indices:
+            truth = test.images[index]
+            counts, example = {}, None
+            for count, slices in protocol.contexts.items():
+                completions, samples = completer.complete(index, truth, slices)
+                completions |= next(slowly_completed)
+                counts[count] = _score(protocol, executor, index, truth, completions, samples, slices)
+                if count == protocol.example_count and index < NUM_EXAMPLES:
+                    example = Example(test.names[index], slices, truth, completions, samples[:NUM_EXAMPLE_SAMPLES])
                 progress.update()
-            scores[count], errors[count], curves[count] = _average(outcomes)
-            spectra[count], spectrum_errors[count] = _average_spectra(ratios)
-            logging.info('%d contexts: in-mask SSIM %s', count, _headline(scores[count]))
-    bits = predictive.bits_per_dimension(model, test.images, seed)
+            bits = predictive.bits_per_dimension(protocol.model, truth[np.newaxis], protocol.seed, [index])
+            yield SubjectScores(counts, float(bits[0]), example)
+
+
+def _score(
+    protocol: _Protocol,
+    executor: concurrent.futures.Executor,
+    index: int,
+    truth: np.ndarray,
+    completions: Mapping[str, np.ndarray],
+    samples: np.ndarray,
+    context_slices: Sequence[int],
+) -> CountScores:
+    """Returns the scores of one subject from one number of contexts."""
+    scored = samples[: protocol.score_samples]
+    volumes = {method: volume[np.newaxis] for method, volume in completions.items()} | {'samples': scored}
+    return CountScores(
+        score_completions(executor, truth, completions, scored, context_slices),
+        predictive.calibration_scores(truth, samples, context_slices, (protocol.seed, index)),
+        power_spectrum.log_ratios(truth, volumes, context_slices),
+    )
+
+
+def _summarize(
+    protocol: _Protocol, found: Sequence[SubjectScores], train: Population, images: np.ndarray
+) -> Evaluation:
+    """Returns the averages over subjects, whose stacks are `images`."""
+    scores, errors, curves, spectra, spectrum_errors = {}, {}, {}, {}, {}
+    calibrations: dict[int, list[Mapping[str, float]]] = {}
+    for count in protocol.contexts:
+        of_count = [subject.counts[count] for subject in found]
+        scores[count], errors[count], curves[count] = _average([each.methods for each in of_count])
+        spectra[count], spectrum_errors[count] = _average_spectra([each.log_ratios for each in of_count])
+        calibrations[count] = [each.calibration for each in of_count]
+    bits = [{'bits': subject.bits_per_dimension} for subject in found]
     return Evaluation(
         scores=scores,
         standard_errors=errors,
         ssim_over_slices=curves,
         spectra=spectra,
         spectrum_errors=spectrum_errors,
-        calibration={count: metrics.average_scores(found) for count, found in calibrations.items()},
-        calibration_errors={count: metrics.standard_errors(found) for count, found in calibrations.items()},
-        context_slices={count: tuple(contexts[count]) for count in counts},
-        bits_per_dimension=float(bits.mean()),
-        bits_per_dimension_error=metrics.standard_errors([{'bits': value} for value in bits])['bits'],
-        num_subjects=len(test.names),
-        num_train_subjects=len(train.names) if with_baselines else 0,
-        num_trained_on=_count_shared(train.images, test.images),
-        num_samples=num_samples,
-        score_samples=score_samples,
-        seed=seed,
-        examples=tuple(examples),
+        calibration={count: metrics.average_scores(each) for count, each in calibrations.items()},
+        calibration_errors={count: metrics.standard_errors(each) for count, each in calibrations.items()},
+        context_slices=dict(protocol.contexts),
+        bits_per_dimension=float(np.mean([each['bits'] for each in bits])),
+        bits_per_dimension_error=metrics.standard_errors(bits)['bits'],
+        num_subjects=len(found),
+        num_train_subjects=len(train.names) if protocol.with_baselines else 0,
+        num_trained_on=_count_shared(train.images, images),
+        num_samples=protocol.num_samples,
+        score_samples=protocol.score_samples,
+        seed=protocol.seed,
+        examples=tuple(subject.example for subject in found if subject.example is not None),
     )
-
-
-class _Query(NamedTuple):
-    """The first arguments of `predict` and `sample`."""
-
-    context_images: np.ndarray
-    context_slices: np.ndarray
-    query_slices: np.ndarray
-
-
-def _make_query(truth: np.ndarray, context_slices: Sequence[int]) -> _Query:
-    contexts = np.asarray(context_slices, dtype=int)
-    return _Query(truth[None, contexts], contexts, np.arange(len(truth)))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Completer:
-    """Completes the stack of one subject by every method."""
-
-    model: CompletionModel
-    baselines: Mapping[str, Predictor]
-    num_samples: int
-    seed: int
-
-    def complete(
-        self, subject: int, truth: np.ndarray, context_slices: Sequence[int]
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Returns `[K, H, W]` of each method by name, and the samples `[N, K, H, W]`."""
-        query = _make_query(truth, context_slices)
-        completions = {'mean_image': np.asarray(self.model.predict(*query))[0]}
-        # Each subject and number of contexts has a random stream of its own: leaving some out does not change others.
-        samples = self._sample(query, (self.seed, len(context_slices), subject))
-        completions['sample_average'] = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
-        if not len(context_slices) and isinstance(self.model, LocatingModel):
-            completions['known_frame'] = self.model.predict_in_frame(Frame.measure(truth), query.query_slices)
-        return completions | _predict_all(self.baselines, query), samples
-
-    def _sample(self, query: _Query, entropy: tuple[int, ...]) -> np.ndarray:
-        """Returns the samples `[N, K, H, W]`."""
-        calls = math.ceil(self.num_samples / max(1, _IMAGES_PER_CALL // len(query.query_slices)))
-        # All calls have one size, since a model may compile for each; surplus samples are dropped.
-        size = math.ceil(self.num_samples / calls)
-        seeds = np.random.SeedSequence(entropy).generate_state(calls)
-        drawn = [np.asarray(self.model.sample(*query, size, int(seed >> 1)))[:, 0] for seed in seeds]
-        return np.concatenate(drawn)[: self.num_samples]
-
-
-def _make_baselines(train_images: np.ndarray) -> dict[str, Predictor]:
-    population = baselines.ComponentPopulation(train_images)
-    neighbours = baselines.NeighbourPopulation(train_images)
-    return {
-        'training_mean': baselines.TrainingMean(train_images),
-        'nearest_subject': baselines.NearestSubject(train_images),
-        'linear': baselines.LinearInterpolation(train_images),
-        'components': baselines.PrincipalComponents(population),
-        'kriged_components': baselines.KrigedComponents(population),
-        'deformed_neighbours': baselines.DeformedNeighbours(neighbours),
-        'deformed_components': baselines.DeformedComponents(neighbours),
-    }
-
-
-def _complete_slowly(
-    slow: Mapping[str, Predictor], images: np.ndarray, context_slices: Sequence[int]
-) -> Iterable[dict[str, np.ndarray]]:
-    """Completes every subject, in processes of their own if that is worth their start.
-
-    Args:
-        slow: Baselines by name.
-        images: `[S, K, H, W]`.
-        context_slices: Slice numbers of the contexts.
-
-    Returns:
-        `[K, H, W]` of each baseline by name, for each subject.
-    """
-    if not slow:
-        return [{} for _ in images]
-    processes = _PROCESSES if images.size >= _VOXELS_FOR_PROCESSES else 1
-    parallel = joblib.Parallel(processes, return_as='generator')
-    return parallel(joblib.delayed(_predict_all)(slow, _make_query(truth, context_slices)) for truth in images)
-
-
-def _predict_all(predictors: Mapping[str, Predictor], query: _Query) -> dict[str, np.ndarray]:
-    """Returns the completion `[K, H, W]` of one subject by each predictor."""
-    return {name: predictor.predict(*query)[0] for name, predictor in predictors.items()}
-
-
-def _score(
-    executor: concurrent.futures.Executor,
-    truth: np.ndarray,
-    completions: Mapping[str, np.ndarray],
-    samples: np.ndarray,
-    context_slices: Sequence[int],
-) -> dict[str, metrics.VolumeScores]:
-    """Returns the scores of each method by name; those of `samples` are averages over the samples."""
-    volumes = [*completions.values(), *samples]
-    results = list(executor.map(lambda volume: metrics.score_volume(truth, volume, context_slices), volumes))
-    of_methods, of_samples = results[: len(completions)], results[len(completions) :]
-    scores = dict(zip(completions, of_methods, strict=True))
-    scores['samples'] = metrics.VolumeScores(
-        metrics.average_scores([volume.scores for volume in of_samples]),
-        np.mean([volume.ssim_over_slices for volume in of_samples], axis=0),
-    )
-    return {method: scores[method] for method in (*MODEL_METHODS, *completions) if method in scores}
 
 
 def _average(

@@ -75,17 +75,13 @@ class WeightNormConvolutionalConditioner(_WeightNormConditioner):
     [1]: Iryna Korshunova et al. Conditional BRUNO. NeurIPS workshop on Bayesian deep learning, 2018.
     """
 
-    def __init__(
-        self, filters: int, num_blocks: int, condition_size: int, recompute: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, filters: int, num_blocks: int, condition_size: int, **kwargs: Any) -> None:
         """Constructs the network.
 
         Args:
             filters: Number of filters of all hidden convolutions.
             num_blocks: Number of residual blocks.
             condition_size: Size of the condition vector.
-            recompute: Whether gradients evaluate the hidden features again instead of keeping them, which takes less
-                memory and more time; second derivatives are then not available.
             **kwargs: Keyword arguments of `tf_keras.layers.Layer`; with `dtype='mixed_bfloat16'`, weights are float32
                 and convolutions bfloat16.
         """
@@ -93,7 +89,6 @@ class WeightNormConvolutionalConditioner(_WeightNormConditioner):
         self.filters = filters
         self.num_blocks = num_blocks
         self.condition_size = condition_size
-        self.recompute = recompute
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for events of shape `[N, H, W, C]`."""
@@ -115,8 +110,7 @@ class WeightNormConvolutionalConditioner(_WeightNormConditioner):
     def call(self, x: tf.Tensor, conditional_input: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Maps `x` `[N, H, W, C]` and conditions `[N, condition_size]` to `(shift, log_scale)` of the shape of x."""
         weights = (self.first, self.trunk, self.gain, self.bias, self.pose, self.pose_gain, self.pose_shift)
-        evaluate = _recomputed_trunk_features if self.recompute else _trunk_features
-        hidden = evaluate(self._cast(x), conditional_input, tuple(map(tf.convert_to_tensor, weights)))
+        hidden = _trunk_features(self._cast(x), conditional_input, tuple(map(tf.convert_to_tensor, weights)))
         return self._outputs(hidden, conditional_input)
 
     def _fit(self, x: tf.Tensor, conditional_input: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -162,9 +156,6 @@ def _trunk_features(x: tf.Tensor, conditional_input: tf.Tensor, weights: tuple[t
         return convolve(hidden, kernels[index]) + _per_image(offsets[index], hidden)
 
     return _residual_trunk(x, (layers - 1) // 2, layer)
-
-
-_recomputed_trunk_features = tf.recompute_grad(_trunk_features)
 
 
 def _residual_trunk(x: tf.Tensor, num_blocks: int, layer: _Layer) -> tf.Tensor:

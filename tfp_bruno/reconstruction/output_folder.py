@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 
 from tfp_bruno.data import atomic
@@ -67,7 +68,8 @@ def _staging(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     exists = output_dir.exists()
     parent = output_dir if exists else output_dir.absolute().parent
     made = [] if exists else _missing_parents(parent)
-    folder = parent / f'.tmp-{os.getpid()}-{output_dir.name}'
+    # Numbers of processes may be equal on machines that share the folder.
+    folder = parent / f'.tmp-{uuid.uuid4().hex[:12]}-{output_dir.name}'
     try:
         folder.mkdir(parents=True)
         yield folder

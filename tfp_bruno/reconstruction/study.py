@@ -12,7 +12,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.contracts import CompletionModel
-from tfp_bruno.data import Subject
+from tfp_bruno.data import Shard, Subject
 from tfp_bruno.data.file_names import stem_of
 from tfp_bruno.data.masks import MaskFinder
 from tfp_bruno.errors import UserError, collect_warnings
@@ -120,8 +120,9 @@ def reconstruct_study(
     settings: StudySettings,
     scorer: Scorer | None = None,
     progress: bool = True,
+    shard: Shard | None = None,
 ) -> list[Outcome]:
-    """Completes every subject, each into its own folder.
+    """Completes every subject, or those of a shard, each into its own folder.
 
     A subject that is complete is not completed again. One that fails leaves nothing in its folder, and the others
     continue.
@@ -133,15 +134,18 @@ def reconstruct_study(
         settings: How the study is completed.
         scorer: See `reconstruct`.
         progress: Whether to show a progress bar, on a terminal only.
+        shard: The share of the subjects to complete; None for all. Shards can run at the same
+            time: no two write to one folder.
 
     Returns:
-        The outcome of each, in the same order.
+        The outcome of each subject of the shard, in the same order.
 
     Raises:
         UserError: If two volumes would share a folder.
     """
     outcomes = []
-    jobs = list(zip(subjects, subject_folders(subjects, output_dir), strict=True))
+    folders = subject_folders(subjects, output_dir)
+    jobs = [(subjects[index], folders[index]) for index in (shard or Shard()).indices(len(subjects))]
     masks = MaskFinder(subject.path for subject in subjects) if settings.use_masks else None
     with tqdm(total=len(jobs), desc='subjects', unit='subject', disable=None if progress else True) as bar:
         for start in range(0, len(jobs), BATCH):

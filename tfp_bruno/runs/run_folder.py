@@ -198,6 +198,8 @@ def parse_run(text: str, folder: pathlib.Path, place: str, **info_of_place: Any)
         values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **training}
         if kind.settings is ModelSettings:
             values['model'] = {'pose': {'architecture': 'one_hot'}, **values['model']}
+            if isinstance(values['model'].get('flow'), dict):
+                values['model']['flow'] = {'recompute': False, **values['model']['flow']}
             values['training']['objective'] = {'min_contexts': 0, **training['objective']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
         info = {**info, **info_of_place}
