@@ -49,3 +49,21 @@ def test_experiment_of_the_paper_with_a_temperature(call_warm, tiny_run, workpla
     assert {count: len(slices) for count, slices in found['context_slices'].items()} == {'1': 1, '3': 3, '4': 4, '7': 7}
     assert found['temperature'] == 0.5
     assert 'deviate from the mean 0.5 times' in (tmp_path / 'metrics.md').read_text()
+
+
+def test_experiment_with_moving_subjects(call_warm, tiny_run, workplace, tmp_path):
+    flags = ['--experiment=svr', '--max_subjects=1', f'--output_dir={tmp_path}', f'--cache_dir={workplace / "cache"}']
+    done = call_warm('evaluate', f'--run_dir={tiny_run}', *flags)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'svr.md').read_text().strip() in done.stdout
+    rows = json.loads((tmp_path / 'svr.json').read_text())['averages']
+    assert {row['start'] for row in rows} >= {'gaussian average', 'training mean', 'deformed neighbours', 'completion'}
+    assert {(row['translation'], row['rotation']) for row in rows} == {(10, 0), (10, 10), (20, 10)}
+    assert (tmp_path / 'starts.png').exists()
+
+
+def test_only_moving_subjects_are_compared_in_an_experiment(call_warm, tiny_run, assert_one_line):
+    done = call_warm('evaluate', f'--compare={tiny_run},{tiny_run}', '--experiment=exp2')
+    assert_one_line(done, 'evaluate', '--experiment=svr')
+    done = call_warm('evaluate', f'--compare={tiny_run},{tiny_run}', '--experiment=svr')
+    assert_one_line(done, 'evaluate', '--compare', 'each run once')

@@ -9,6 +9,11 @@ without a split, all are test subjects.
     bin/evaluate --compare=RUN1,RUN2,RUN3
 
 Writes a table and plots of several runs, evaluated on the same subjects, to RUN1/comparison.
+
+    bin/evaluate --run_dir=RUN --experiment=svr
+
+Simulates test subjects that move between slices, and scores start volumes for slice-to-volume reconstruction; with
+--compare=RUN1,RUN2 instead of --run_dir also the completions of other runs.
 """
 
 import dataclasses
@@ -34,12 +39,19 @@ from tfp_bruno.evaluation import (
     context_slices_of,
     evaluate,
     format_experiment,
+    format_motion,
     format_summary,
     format_table,
+    label_runs,
+    name_completions,
     read_metrics,
+    run_motion_experiment,
     write_comparison,
+    write_motion_report,
     write_report,
 )
+
+SVR = 'svr'
 
 RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
 COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
@@ -53,8 +65,9 @@ SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'validation', 'test', 'all'
 EXPERIMENT = flags.DEFINE_enum(
     'experiment',
     None,
-    sorted(EXPERIMENTS),
-    "Experiment of the paper: its contexts and number of samples; the table shows the paper's scores, too.",
+    [*sorted(EXPERIMENTS), SVR],
+    "Experiment of the paper: its contexts and number of samples; the table shows the paper's scores, too. svr: start "
+    'volumes for slice-to-volume reconstruction.',
 )
 CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all of the dataset definition.')
 NUM_SAMPLES = flags.DEFINE_integer(
@@ -77,7 +90,15 @@ TEMPERATURE = define_temperature()
 ALIGN = define_align()
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
-flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
+flags.mark_flags_as_mutual_exclusive(['experiment', 'contexts'])
+flags.mark_flags_as_mutual_exclusive(['compare', 'contexts'])
+
+
+@flags.multi_flags_validator(
+    ['experiment', 'compare'], message='--compare goes with no other experiment than --experiment=svr.'
+)
+def _compares_what_it_can(values: dict[str, object]) -> bool:
+    return values['compare'] is None or values['experiment'] in (None, SVR)
 
 
 def main() -> None:
@@ -87,7 +108,10 @@ def main() -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     # absl checks that exactly one of the two is given.
-    if COMPARE.value is not None:
+    run_dirs = COMPARE.value or [RUN_DIR.value or '']
+    if EXPERIMENT.value == SVR:
+        score_moving(run_dirs)
+    elif COMPARE.value is not None:
         compare_runs([pathlib.Path(run) for run in COMPARE.value])
     elif RUN_DIR.value is not None:
         evaluate_run(pathlib.Path(RUN_DIR.value))
@@ -110,18 +134,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
     train, test = load_populations(model)
-    provenance = Provenance(
-        dataset=model.definition.name,
-        split=SPLIT.value,
-        data=test.description,
-        is_phantom=test.is_phantom,
-        run=printable(str(run_dir)),
-        trained_on=model.info.data,
-        version=__version__,
-        temperature=model.temperature,
-        sampling=dict(model.sampling),
-        alignment=model.alignment if isinstance(model, LocatingModel) else None,
-    )
+    provenance = provenance_of(model, test, str(run_dir))
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
@@ -157,12 +170,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir) for run_dir in run_dirs]
-    names = [model.name for model in models]
-    # Models of the same name are labelled by their folders, too.
-    labels = [
-        printable(name if names.count(name) == 1 else f'{name}, {run_dir}')
-        for name, run_dir in zip(names, run_dirs, strict=True)
-    ]
+    labels = label_runs(models, run_dirs)
     test = load_populations(models[0])[1]
     examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)
     runs = [
@@ -173,6 +181,47 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     print('\n'.join([*format_table(runs), '']))
     for path in paths:
         app.print_path(path)
+
+
+def score_moving(run_dirs: list[str]) -> None:
+    """Runs the experiment with moving subjects, writes its report and prints it.
+
+    Args:
+        run_dirs: The runs' folders.
+
+    Raises:
+        UserError: If a flag, a file or a folder cannot be used, the runs are of different datasets, or all subjects
+            fail.
+    """
+    for run_dir in run_dirs:
+        check_run_dir(run_dir)
+    output_dir = pathlib.Path(OUTPUT_DIR.value or pathlib.Path(run_dirs[0]) / SVR)
+    check_writable(output_dir, 'output_dir')
+    models = [load_model(run_dir, TEMPERATURE.value, ALIGN.value) for run_dir in run_dirs]
+    train, test = load_populations(models[0])
+    named = name_completions(models, run_dirs)
+    found = run_motion_experiment(named, train, test, SEED.value, BASELINES.value)
+    provenance = provenance_of(models[0], test, ', '.join(run_dirs))
+    paths = write_motion_report(output_dir, found, provenance)
+    print(format_motion(found, provenance))
+    for path in paths:
+        app.print_path(path)
+
+
+def provenance_of(model: CompletionModel, test: data.Population, run: str) -> Provenance:
+    """Returns what is evaluated: a model on subjects."""
+    return Provenance(
+        dataset=model.definition.name,
+        split=SPLIT.value,
+        data=test.description,
+        is_phantom=test.is_phantom,
+        run=printable(run),
+        trained_on=model.info.data,
+        version=__version__,
+        temperature=model.temperature,
+        sampling=dict(model.sampling),
+        alignment=model.alignment if isinstance(model, LocatingModel) else None,
+    )
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
