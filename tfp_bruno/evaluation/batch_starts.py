@@ -112,10 +112,10 @@ def make_batch(
         offset: Of the model's stack across the slices, mm.
 
     Returns:
-        The batch.
+        The batch. Slices beyond the model's stack are left out.
 
     Raises:
-        UserError: If a slice lies beyond the model's stack.
+        UserError: If none is left.
     """
     num_slices, height, width = stack_shape
     normal = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
@@ -129,12 +129,13 @@ def make_batch(
         to_slice = np.linalg.inv(stack.slice_affine(index)) @ moved
         # Where the model's axis of slices meets the plane of this one.
         number = int(np.round(-to_slice[2, 3] / to_slice[2, 2]))
-        if not 0 <= number < num_slices:
-            raise UserError(f'{stack.name}: slice {index} of the batch lies beyond the stack of the model.')
-        pixels = [to_slice[a, 0] * columns + to_slice[a, 1] * rows + to_slice[a, 3] for a in range(2)]
-        image = np.where(stack.mask[:, :, index], stack.data[:, :, index], np.float32(0))
-        images.append(ndimage.map_coordinates(image, pixels, np.float32, order=1).clip(0, 1))
-        slices.append(number)
+        if 0 <= number < num_slices:
+            pixels = [to_slice[a, 0] * columns + to_slice[a, 1] * rows + to_slice[a, 3] for a in range(2)]
+            image = np.where(stack.mask[:, :, index], stack.data[:, :, index], np.float32(0))
+            images.append(ndimage.map_coordinates(image, pixels, np.float32, order=1).clip(0, 1))
+            slices.append(number)
+    if not slices:
+        raise UserError(f'{stack.name}: the batch lies beyond the stack of the model.')
     order = np.argsort(slices)
     return Batch(np.stack(images)[order], np.array(slices)[order], moved, transforms[chosen[0]])
 
@@ -143,7 +144,8 @@ def place_batch(make: Callable[[float], Batch], model: CompletionModel, step: fl
     """Chooses where the slices of a batch lie across the model's stack.
 
     The anatomy may have moved by more than it differs from one training subject to another. A model that finds places
-    compares its training subjects with the batch at every offset; others take the batch where it was acquired.
+    compares its training subjects with the batch at every offset; others take the least offset. Only offsets count at
+    which the most slices lie in the stack.
 
     Args:
         make: Returns the batch at an offset in mm; raises a `UserError` if it does not lie in the stack.
@@ -157,7 +159,7 @@ def place_batch(make: Callable[[float], Batch], model: CompletionModel, step: fl
     Raises:
         UserError: If it lies in the stack at none of them.
     """
-    count = int(reach / step) if isinstance(model, LocatingModel) else 0
+    count = int(reach / step)
     batches, errors = [], []
     for number in sorted(range(-count, count + 1), key=abs):
         try:
@@ -166,6 +168,8 @@ def place_batch(make: Callable[[float], Batch], model: CompletionModel, step: fl
             errors.append(error)
     if not batches:
         raise errors[0]
+    most = max(len(batch.slices) for batch in batches)
+    batches = [batch for batch in batches if len(batch.slices) == most]
     if not isinstance(model, LocatingModel):
         return batches[0]
     return max(batches, key=lambda batch: model.log_posterior(batch.images, batch.slices, coarse=True))
