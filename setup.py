@@ -48,6 +48,7 @@ setup(
         'nibabel>=5.2',
         'numpy>=1.26',
         'pydantic>=2.10,<3',
+        'safetensors>=0.4',
         'scikit-image>=0.24',
         'scikit-learn>=1.4',
         'scipy>=1.12',
@@ -70,6 +71,7 @@ setup(
         'console_scripts': [
             'bruno-atlas = tfp_bruno.cli.atlas:run',
             'bruno-evaluate = tfp_bruno.cli.evaluate:run',
+            'bruno-export = tfp_bruno.cli.export:run',
             'bruno-phantom = tfp_bruno.cli.phantom:run',
             'bruno-reconstruct = tfp_bruno.cli.reconstruct:run',
             'bruno-simulate = tfp_bruno.cli.simulate:run',

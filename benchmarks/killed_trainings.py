@@ -104,7 +104,7 @@ def _call(name, *arguments):
 
 
 def _state(run):
-    """Returns the tensors of the last state of a run and of its weights, and its curve, but for the time it took."""
+    """Returns the tensors of a run's last state and of its weights, its loadings, and its curve but for the times."""
     import tensorflow as tf
 
     from tfp_bruno.runs import read_run
@@ -115,6 +115,7 @@ def _state(run):
         for name in reader.get_variable_to_shape_map():
             if not name.startswith(('seconds', '_CHECKPOINTABLE')):
                 found[f'{prefix.parent.name}/{name}'] = reader.get_tensor(name)
+    found['loadings'] = np.frombuffer((run / 'loadings.safetensors').read_bytes(), np.uint8)
     for line in (run / 'learning_curve.jsonl').read_text(encoding='utf-8').splitlines():
         point = json.loads(line)
         values = [value for name, value in sorted(point.items()) if name == 'step' or name.startswith('held_out')]

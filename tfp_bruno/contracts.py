@@ -38,7 +38,8 @@ class RunInfo:
         use_masks: Whether the volumes were masked.
         assume_ras: Whether volumes without an orientation were taken as RAS.
         frame: World frame of the volumes, see `tfp_bruno.data.TrainingFrame.to_json`; None if unknown.
-        split_file: Path of the split of the subjects.
+        split_file: Path of the split of the subjects, or of the exported model that holds it.
+        split: Split of the subjects by name, of an exported model; None: it is in `split_file`.
         version: Version of this library.
         weights: Hash of the weights; empty before the first checkpoint.
     """
@@ -53,6 +54,7 @@ class RunInfo:
     assume_ras: bool = False
     frame: dict[str, Any] | None = None
     split_file: str = ''
+    split: dict[str, str] | None = None
     version: str = ''
     weights: str = ''
 

@@ -7,8 +7,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
 from tfp_bruno.baselines import ComponentPopulation, KrigedComponents, PrincipalComponents
+from tfp_bruno.baselines.components import Components, kriging_weights
 from tfp_bruno.baselines.principal_components import NOISES, RANKS
-from tfp_bruno.registration import Components, kriging_weights
 
 SHAPE = (6, 5, 4)
 

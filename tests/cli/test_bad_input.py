@@ -571,6 +571,13 @@ def test_compare_names_a_bad_run(call_warm, assert_one_line, tmp_path, kind):
         ('evaluate', [], ['run_dir']),
         ('reconstruct', ['--slices='], ['run_dir']),
         ('phantom', ['--dataset=fetal'], ['output_dir']),
+        ('export', ['--output={folder}/model.safetensors'], ['run_dir', 'card']),
+        ('export', ['--run_dir={folder}'], ['--output', 'is missing']),
+        ('export', ['--run_dir={folder}', '--output={folder}/model.bin'], ['--output', '.safetensors']),
+        ('export', ['--run_dir={folder}/run', '--output={folder}/m.safetensors'], ['--run_dir', 'no such folder']),
+        ('export', ['--run_dir={folder}', '--card={folder}/m.safetensors'], ['run_dir', 'card']),
+        ('export', ['--card={folder}/m.safetensors', '--data_licence=x'], ['--data_licence', '--card']),
+        ('export', ['--card={folder}/m.safetensors'], ['m.safetensors', 'No such file']),
         ('phantom', ['--dataset=knee', '--output_dir={folder}/out'], ['dataset', 'knee', 'fetal']),
         ('phantom', ['--dataset=fetal', '--output_dir={folder}/out', '--subjects=1'], ['subjects']),
         ('train', ['--output_dir={folder}/out', '--max_minutes=nan'], ['--max_minutes=nan', 'finite']),
@@ -591,6 +598,7 @@ def test_commands_name_missing_and_bad_flags(call_warm, assert_one_line, tmp_pat
         ('evaluate', ['--run_dir=missing']),
         ('reconstruct', ['--run_dir=missing', '--output_dir=unused', '--slices=1']),
         ('atlas', ['--run_dir=missing', '--output_dir=unused', '--temperature=nan']),
+        ('export', ['--run_dir=missing', '--output=unused.safetensors']),
     ],
 )
 def test_mistakes_are_found_before_tensorflow_is_imported(name, flags, tmp_path):

@@ -48,7 +48,8 @@ def test_train_writes_a_run(train_call, phantom_call):
     assert settings['model']['factors'] == 4
     assert data.read_split(folder / 'split.tsv') == data.read_split(phantom_call[1] / 'participants.tsv')
     names = {path.name for path in folder.iterdir()}
-    assert names == {'run.json', 'split.tsv', 'learning_curve.jsonl', 'weights', 'checkpoints', 'logs'}
+    parts = {'loadings.safetensors', 'weights', 'checkpoints', 'logs'}
+    assert names == {'run.json', 'split.tsv', 'learning_curve.jsonl', *parts}
 
 
 def test_train_resumes_a_moved_run(tiny_call, call_warm, workplace, tmp_path):

@@ -54,6 +54,9 @@ class LocatingFake(FakeModel):
     def locate(self, images, slices):
         raise NotImplementedError
 
+    def log_posterior(self, images, slices, coarse=False):
+        raise NotImplementedError
+
     def predict_in_frame(self, frame, query_slices):
         return np.full((len(query_slices), 24, 24), frame.place[1] / 24, np.float32)
 

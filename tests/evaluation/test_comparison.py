@@ -16,8 +16,10 @@ from tfp_bruno.evaluation import (
     check_comparable,
     choose_count,
     complete_examples,
+    describe_metrics,
     format_table,
     read_metrics,
+    results_folder,
     write_comparison,
 )
 
@@ -90,6 +92,27 @@ def test_read_metrics_names_the_run_to_evaluate(metrics, kind):
     with pytest.raises(UserError, match=f'evaluate that run first, with `run_dir={folder}`') as caught:
         read_metrics(folder)
     assert '\n' not in str(caught.value)
+
+
+def test_results_of_a_file_are_beside_it(metrics, tmp_path):
+    folder = pathlib.Path(next(iter(metrics)))
+    assert results_folder(folder, 'evaluation') == folder / 'evaluation'
+    path = tmp_path / 'model.safetensors'
+    path.write_bytes(b'')
+    assert results_folder(path, 'exp2') == tmp_path / 'model-exp2'
+    (folder / 'evaluation').rename(tmp_path / 'model-evaluation')
+    assert read_metrics(path) == metrics[str(folder)]
+
+
+def test_describe_metrics_shows_the_scores(metrics):
+    found = next(iter(metrics.values()))
+    text = describe_metrics(found, has_exact_log_prob=False)
+    bits = found['bits_per_dimension']
+    assert text.splitlines()[-1] == f'Bits per dimension: at most {bits:.{2 if bits >= 10 else 3}f}.'
+    [row] = [line for line in text.splitlines() if line.startswith('|        4 | model, mean image ')]
+    for name in ('mask_ssim', 'mask_cc', 'ssim', 'cc'):
+        assert f' {found["contexts"]["4"]["mean_image"][name]:.3f} ' in row
+    assert f'{found["num_subjects"]} {found["split"]} subjects' in text
 
 
 def test_check_comparable_rejects_different_subjects_and_contexts(metrics):

@@ -102,6 +102,9 @@ def test_experiment_fails_if_every_subject_does(populations):
     empty = dataclasses.replace(test, images=test.images[1:], names=test.names[1:], splits=test.splits[1:])
     with pytest.raises(UserError, match='marks nothing'):
         run_motion_experiment({COMPLETION: Oracle(test.images[0])}, train, empty, 0, False, jobs=1)
+    nobody = dataclasses.replace(train, images=train.images[:0], names=(), splits=())
+    with pytest.raises(UserError, match='train_data_dir'):
+        run_motion_experiment({COMPLETION: Oracle(test.images[0])}, nobody, test, 0, False, jobs=1)
 
 
 def test_name_completions_refuses_other_datasets_and_runs_given_twice():

@@ -10,12 +10,13 @@ import tensorflow as tf
 from scipy import ndimage
 
 from tfp_bruno import contracts
+from tfp_bruno.data import write_split
 from tfp_bruno.data.encoding import dequantise, from_level_middle, to_level_middle
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.models import DisplacedPoses, initialize_model
 from tfp_bruno.models.build import build_model
 from tfp_bruno.registration import MapFinder, Registration, register_subjects
-from tfp_bruno.runs import TrainedModel, load, make_scorer, prior_modes, write_run
+from tfp_bruno.runs import TrainedModel, export_model, load, make_scorer, prior_modes, write_run
 from tfp_bruno.runs.mapped_model import MappedModel, _draw_maps
 from tfp_bruno.runs.slice_places import slice_poses
 
@@ -64,6 +65,24 @@ def model(run):
 @pytest.fixture(scope='module')
 def stacks():
     return make_stacks(3, seed=9)
+
+
+def test_an_exported_model_finds_the_same_maps(model, run, stacks, tmp_path):
+    write_split(run.split_file, {'a': 'train', 'b': 'test'})
+    finder = dataclasses.replace(MapFinder.load(run.registration), misfits=np.linspace(0.1, 2.0, 5))
+    finder.save(run.registration)
+    path = tmp_path / 'model.safetensors'
+    export_model(run.folder, path)
+    found = load(path)
+    assert isinstance(found, MappedModel)
+    for name, values in finder.to_arrays(with_misfits=True).items():
+        np.testing.assert_array_equal(found.finder.to_arrays(with_misfits=True)[name], values, err_msg=name)
+    images = stacks[0, CONTEXTS]
+    ours, theirs = (each.find_map(images, CONTEXTS).subject for each in (found, model))
+    np.testing.assert_array_equal(ours.coefficients, theirs.coefficients)
+    # The run holds loadings that are not rounded.
+    volume, expected = (each.bruno.distribution.loadings.volume for each in (found, model))
+    np.testing.assert_allclose(volume, expected, rtol=0, atol=0.01)
 
 
 def places_by_hand(model, images, slices, *others):

@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from tfp_bruno.contracts import RunInfo
+from tfp_bruno.data import write_split
 from tfp_bruno.data.encoding import one_hot_poses, to_level_middle
 from tfp_bruno.errors import UserError
-from tfp_bruno.runs import KINDS, Run, TrainedBaseline, load, read_run, write_run
+from tfp_bruno.runs import KINDS, Run, TrainedBaseline, export_model, load, read_run, write_run
 from tfp_bruno.runs.kinds import build
 from tfp_bruno.training import BoundSettings, TrainingSettings
 
@@ -55,6 +56,16 @@ def test_baseline_has_temperature_1_only(loaded):
     with pytest.raises(UserError) as refused:
         loaded.model.with_temperature(0.8)
     assert str(refused.value) == f'`temperature=0.8`: {loaded.model.name} has none; leave it out.'
+
+
+def test_an_exported_baseline_has_the_same_weights(loaded, tmp_path):
+    write_split(loaded.run.split_file, {'a': 'train', 'b': 'test'})
+    path = tmp_path / 'model.safetensors'
+    export_model(loaded.run.folder, path)
+    found = load(path)
+    assert (type(found), found.name) == (TrainedBaseline, loaded.model.name)
+    for ours, theirs in zip(found.network.variables, loaded.model.network.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize('slices', [[], [4], list(range(9))], ids=len)

@@ -55,6 +55,11 @@ def test_gqn_paper_preset_has_the_settings_of_the_paper():
     assert (training.batch_size, training.objective.min_contexts, training.objective.max_contexts) == (36, 4, 4)
 
 
+def test_distance_of_pixels_follows_from_the_dataset_unless_it_is_given():
+    assert settings_of('bruno', 'map')[0].pose.pixel_size == FETAL.pixel_spacing / FETAL.slice_spacing
+    assert settings_of('bruno', 'map', 'model.pose.pixel_size=2')[0].pose.pixel_size == 2.0
+
+
 def test_gpu_preset_is_the_cpu_preset_with_a_larger_flow():
     (cpu_model, cpu), (gpu_model, gpu) = settings_of('bruno', 'cpu'), settings_of('bruno', 'gpu')
     assert (gpu.objective, gpu.augmentation, gpu.start) == (cpu.objective, cpu.augmentation, cpu.start)

@@ -15,6 +15,8 @@ from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import Population, get_definition
 from tfp_bruno.errors import UserError, collect_warnings
 from tfp_bruno.runs import Run, load, read_run, write_run
+from tfp_bruno.runs.loadings import read_loadings
+from tfp_bruno.runs.quantized_loadings import dequantize
 from tfp_bruno.runs.weights import fingerprint
 from tfp_bruno.training import (
     AugmentationSettings,
@@ -178,6 +180,52 @@ def test_a_resumed_training_is_that_of_an_uninterrupted_one(make_run, population
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
     assert [point['step'] for point in curve_of(parts)] == [4, 7]
+
+
+def shapes_of(prefix):
+    return list(tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map().values())
+
+
+@pytest.mark.slow
+def test_loadings_are_on_disk_once(trained):
+    loadings = load(trained.folder).bruno.distribution.loadings
+    shape = loadings.shape.as_list()
+    assert float(tf.reduce_max(tf.abs(loadings))) > 0
+    for prefix in (trained.weights, trained.checkpoints / f'ckpt-{states_of(trained)[-1]}'):
+        assert shape not in shapes_of(prefix)
+    np.testing.assert_array_equal(loadings, dequantize(read_loadings(trained.loadings), shape))
+
+
+@pytest.mark.slow
+def test_a_training_has_the_loadings_of_its_file(make_run, population, tmp_path, monkeypatch):
+    run, found = make_run(tmp_path, steps=1), []
+    train = Trainer.train
+
+    def look(trainer, sequences):
+        found.append(trainer.model.distribution.loadings.numpy())
+        return train(trainer, sequences)
+
+    monkeypatch.setattr(Trainer, 'train', look)
+    train_run(run, population)
+    train_run(resumed(run, steps=2), population)
+    expected = dequantize(read_loadings(run.loadings), found[0].shape)
+    for loadings in found:
+        np.testing.assert_array_equal(loadings, expected)
+
+
+@pytest.mark.slow
+def test_resume_of_an_earlier_run_keeps_its_loadings_in_the_states(make_run, population, tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    with monkeypatch.context() as patch:
+        # As versions before did: the loadings are not rounded, and every state has them.
+        patch.setattr('tfp_bruno.training.run.round_loadings', lambda model, path: None)
+        patch.setattr('tfp_bruno.training.trainer.other_variables', lambda model: list(model.variables))
+        train_run(run, population)
+    before = load(run.folder).bruno.distribution.loadings.numpy()
+    train_run(resumed(run, steps=4), population)
+    assert not run.loadings.exists()
+    np.testing.assert_array_equal(load(run.folder).bruno.distribution.loadings, before)
+    assert list(before.shape) in shapes_of(run.checkpoints / 'ckpt-4')
 
 
 @pytest.mark.slow

@@ -11,8 +11,10 @@ from scipy import ndimage
 from skimage.registration import optical_flow_ilk
 
 from tfp_bruno.baselines.base import Baseline, check_training_images
+from tfp_bruno.baselines.components import Components
+from tfp_bruno.baselines.frame_finder import FrameFinder, resample
 from tfp_bruno.baselines.simple import interpolation_weights, mean_over_subjects
-from tfp_bruno.registration import Components, Frame, FrameFinder, resample
+from tfp_bruno.registration import Frame
 
 # Chosen on training subjects of templates that were left out, see docs/baselines.md: the number of neighbours, and
 # of those that are averaged; half the window and the iterations of the optical flow; the standard deviation of what the

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfp_bruno.baselines.base import Baseline, check_training_images
-from tfp_bruno.registration import Components
+from tfp_bruno.baselines.components import Components
 
 # Candidates for the number of components, the noise that they leave, and the length scale of the kriging, in slices.
 RANKS = (10, 20, 40, 80, 160, 240)

@@ -13,13 +13,11 @@ import sys
 from absl import flags, logging
 
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_temperature, load_model
+from tfp_bruno.cli.loading import check_run_dir, define_run_dir, define_temperature, load_model
 from tfp_bruno.reconstruction import OutputSettings, check_output_dir
 from tfp_bruno.reconstruction.atlas import AtlasSettings, write_atlas
 
-RUN_DIR = flags.DEFINE_string(
-    'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
-)
+RUN_DIR = define_run_dir()
 OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; it must be empty or not exist.', required=True)
 OVERWRITE = flags.DEFINE_bool('overwrite', False, 'Replace earlier results in --output_dir; other files are kept.')
 NUM_SAMPLES = flags.DEFINE_integer('num_samples', 3, 'Number of random subjects to write.', lower_bound=0)

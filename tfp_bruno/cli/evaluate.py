@@ -16,15 +16,20 @@ Simulates test subjects that move between slices, and scores start volumes for s
 --compare=RUN1,RUN2 instead of --run_dir also the completions of other runs.
 """
 
-import dataclasses
-import os
 import pathlib
 
 from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model, load_volumes
+from tfp_bruno.cli.evaluated_subjects import Selection, load_populations
+from tfp_bruno.cli.loading import (
+    check_run_dir,
+    define_align,
+    define_run_dir,
+    define_temperature,
+    load_model,
+)
 from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
@@ -45,6 +50,7 @@ from tfp_bruno.evaluation import (
     label_runs,
     name_completions,
     read_metrics,
+    results_folder,
     run_motion_experiment,
     write_comparison,
     write_motion_report,
@@ -53,8 +59,8 @@ from tfp_bruno.evaluation import (
 
 SVR = 'svr'
 
-RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.')
-COMPARE = flags.DEFINE_list('compare', None, 'Folders of evaluated runs to compare, instead of --run_dir.')
+RUN_DIR = define_run_dir(required=False)
+COMPARE = flags.DEFINE_list('compare', None, 'Evaluated runs, or exported models, to compare, instead of --run_dir.')
 DATA_DIR = flags.DEFINE_string(
     'data_dir', None, 'Folder of other volumes to evaluate on; default: the volumes of the run.'
 )
@@ -85,7 +91,9 @@ BASELINES = flags.DEFINE_bool(
 )
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of the samples.', lower_bound=0)
-OUTPUT_DIR = flags.DEFINE_string('output_dir', None, 'Folder to write; default: inside the (first) run.')
+OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', None, 'Folder to write; default: inside the (first) run, or beside its file.'
+)
 TEMPERATURE = define_temperature()
 ALIGN = define_align()
 
@@ -121,7 +129,7 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     """Evaluates one run, writes its report and prints a summary.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or the file of an exported model.
 
     Raises:
         UserError: If a flag, a file or a folder cannot be used.
@@ -129,11 +137,11 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     counts = parse_counts(CONTEXTS.value)
     check_run_dir(run_dir)
     folder = 'evaluation' if EXPERIMENT.value is None else EXPERIMENT.value
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dir / folder
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dir, folder)
     check_writable(output_dir, 'output_dir')
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
-    train, test = load_populations(model)
+    train, test = load_subjects(model)
     provenance = provenance_of(model, test, str(run_dir))
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
@@ -157,7 +165,7 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     """Compares evaluated runs and prints a table of their scores.
 
     Args:
-        run_dirs: The runs' folders.
+        run_dirs: The runs' folders, or the files of exported models.
 
     Raises:
         UserError: If fewer than two are given or one twice, one has not been evaluated, they were evaluated on
@@ -167,11 +175,11 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
         raise UserError(f'--compare={",".join(map(str, run_dirs))}: give two folders of runs or more, each once.')
     metrics = {str(run_dir): read_metrics(run_dir) for run_dir in run_dirs}
     slices = next(iter(metrics.values()))['context_slices'][choose_count(check_comparable(metrics))]
-    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else run_dirs[0] / 'comparison'
+    output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dirs[0], 'comparison')
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir) for run_dir in run_dirs]
     labels = label_runs(models, run_dirs)
-    test = load_populations(models[0])[1]
+    test = load_subjects(models[0])[1]
     examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)
     runs = [
         EvaluatedRun(run_dir, label, model.has_exact_log_prob, metrics[str(run_dir)])
@@ -195,10 +203,10 @@ def score_moving(run_dirs: list[str]) -> None:
     """
     for run_dir in run_dirs:
         check_run_dir(run_dir)
-    output_dir = pathlib.Path(OUTPUT_DIR.value or pathlib.Path(run_dirs[0]) / SVR)
+    output_dir = pathlib.Path(OUTPUT_DIR.value or results_folder(run_dirs[0], SVR))
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir, TEMPERATURE.value, ALIGN.value) for run_dir in run_dirs]
-    train, test = load_populations(models[0])
+    train, test = load_subjects(models[0])
     named = name_completions(models, run_dirs)
     found = run_motion_experiment(named, train, test, SEED.value, BASELINES.value)
     provenance = provenance_of(models[0], test, ', '.join(run_dirs))
@@ -253,44 +261,12 @@ def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinit
             )
 
 
-def load_populations(model: CompletionModel) -> tuple[data.Population, data.Population]:
-    """Loads the training subjects of the run and the subjects to evaluate on.
-
-    Args:
-        model: The trained model; its `info` names the training data.
-
-    Returns:
-        The two populations, selected by the flags. The baselines are fitted to the first: training and validation
-        subjects, since the baselines have no validation of their own, or training subjects alone where the validation
-        subjects are scored.
-
-    Raises:
-        UserError: If the data cannot be loaded, or the split is empty.
-    """
-    info = model.info
-    train_dir = TRAIN_DATA_DIR.value or info.data_dir
-    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, data.read_split(info.split_file))
-    if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
-        evaluated = own
-    else:
-        evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
-    fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
-    return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
-
-
-def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
-    """Returns whether `--data_dir` is the folder of the training data, which is None for the built-in phantoms."""
-    return train_dir is not None and os.path.realpath(data_dir) == os.path.realpath(train_dir)
-
-
-def first_subjects(population: data.Population, count: int | None) -> data.Population:
-    """Returns the first `count` subjects of a population; all if it is None."""
-    return dataclasses.replace(
-        population,
-        images=population.images[:count],
-        names=population.names[:count],
-        splits=population.splits[:count],
+def load_subjects(model: CompletionModel) -> tuple[data.Population, data.Population]:
+    """Returns the training subjects of the run and the subjects to evaluate on, see `load_populations`."""
+    selection = Selection(
+        DATA_DIR.value, TRAIN_DATA_DIR.value, SPLIT.value, MAX_SUBJECTS.value, CACHE_DIR.value, BASELINES.value
     )
+    return load_populations(model, selection)
 
 
 def run() -> None:

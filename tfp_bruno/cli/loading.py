@@ -3,18 +3,33 @@
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
 from tfp_bruno.cli import app
 from tfp_bruno.contracts import ALIGNMENTS, CompletionModel, LocatingModel, RunInfo
-from tfp_bruno.data import DatasetDefinition, Population, load_population
+from tfp_bruno.data import DatasetDefinition, Population, load_population, read_split
 from tfp_bruno.errors import UserError
 
-__all__ = ['check_run_dir', 'define_align', 'define_temperature', 'load_model', 'load_volumes']
+__all__ = [
+    'check_run_dir',
+    'define_align',
+    'define_run_dir',
+    'define_temperature',
+    'load_model',
+    'load_volumes',
+    'read_splits',
+]
 
 # absl counts a flag that a function of this module defines among the flags of the command that calls the function.
 flags.disclaim_key_flags()
+
+
+def define_run_dir(required: bool = True) -> flags.FlagHolder[Any]:
+    """Defines the flag `--run_dir` of a command that takes a trained model."""
+    text = 'Trained model: the folder --output_dir of bin/train, or the file --output of bin/export.'
+    return flags.DEFINE_string('run_dir', None, text, required=required)
 
 
 def define_temperature() -> flags.FlagHolder[float]:
@@ -36,9 +51,12 @@ def define_align() -> flags.FlagHolder[str]:
 
 
 def check_run_dir(run_dir: str | os.PathLike) -> None:
-    """Raises a UserError if there is no folder at `--run_dir`."""
-    if not pathlib.Path(run_dir).is_dir():
-        raise UserError(f'--run_dir={run_dir}: there is no such folder; give the --output_dir of bin/train.')
+    """Raises a UserError if there is neither a folder nor a file at `--run_dir`."""
+    if not pathlib.Path(run_dir).exists():
+        raise UserError(
+            f'--run_dir={run_dir}: there is no such folder or file; give the --output_dir of bin/train, or the '
+            '--output of bin/export.'
+        )
 
 
 def load_model(run_dir: str | os.PathLike, temperature: float = 1.0, align: str = 'auto') -> CompletionModel:
@@ -47,7 +65,7 @@ def load_model(run_dir: str | os.PathLike, temperature: float = 1.0, align: str 
     TensorFlow takes seconds to import: check everything that does not need it before.
 
     Args:
-        run_dir: Folder of the run.
+        run_dir: Folder of the run, or the file of an exported model.
         temperature: Value of `--temperature`.
         align: Value of `--align`.
 
@@ -64,6 +82,11 @@ def load_model(run_dir: str | os.PathLike, temperature: float = 1.0, align: str 
     if align not in ('auto', 'none'):
         raise UserError(f'`align={align}`: {model.name} has no canonical volume; leave it out.')
     return model
+
+
+def read_splits(info: RunInfo) -> Mapping[str, str]:
+    """Returns the split of the subjects of a run by name; raises a UserError if its file cannot be read."""
+    return read_split(info.split_file) if info.split is None else info.split
 
 
 def load_volumes(

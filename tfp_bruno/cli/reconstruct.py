@@ -19,7 +19,7 @@ from collections.abc import Callable
 from absl import flags
 
 from tfp_bruno.cli import app
-from tfp_bruno.cli.loading import check_run_dir, define_align, define_temperature, load_model
+from tfp_bruno.cli.loading import check_run_dir, define_align, define_run_dir, define_temperature, load_model
 from tfp_bruno.contracts import CompletionModel
 from tfp_bruno.data import find_subjects, read_volume
 from tfp_bruno.errors import UserError, collect_warnings
@@ -45,9 +45,7 @@ from tfp_bruno.reconstruction.slice_folder import list_slices
 from tfp_bruno.reconstruction.study import StudySettings, choose_subjects, reconstruct_study, subject_folders
 from tfp_bruno.reconstruction.study_report import write_study_report
 
-RUN_DIR = flags.DEFINE_string(
-    'run_dir', None, 'Folder of a trained model, the --output_dir of bin/train.', required=True
-)
+RUN_DIR = define_run_dir()
 STACK = flags.DEFINE_string('stack', None, 'NIfTI volume that holds the context slices.')
 SLICE_DIR = flags.DEFINE_string(
     'slice_dir', None, 'Folder of single-slice NIfTI files, each with its affine: 0.nii.gz, ..., mask_0.nii.gz.'
@@ -144,7 +142,7 @@ def main() -> None:
 
 
 def check_flags() -> None:
-    """Raises a UserError if flags exclude each other, or the run folder does not exist."""
+    """Raises a UserError if flags exclude each other, or there is no trained model."""
     given = [flag for flag in (STACK, SLICE_DIR, BIDS_DIR) if flag.value is not None]
     if len(given) > 1:
         raise UserError(f'--{given[0].name}, --{given[1].name}: exclude each other; leave one out.')

@@ -56,7 +56,7 @@ def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
     """Reads the scores of a run's evaluation.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or the file of an exported model.
 
     Returns:
         The contents of its `evaluation/metrics.json`.
@@ -64,8 +64,31 @@ def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
     Raises:
         UserError: If the file is missing or damaged.
     """
-    path = pathlib.Path(run_dir) / 'evaluation' / 'metrics.json'
-    mend = f'evaluate that run first, with `run_dir={run_dir}`.'
+    path = results_folder(run_dir, 'evaluation') / 'metrics.json'
+    return read_metrics_file(path, f'evaluate that run first, with `run_dir={run_dir}`.')
+
+
+def results_folder(run_dir: str | os.PathLike, name: str) -> pathlib.Path:
+    """Returns the folder of results of a run: inside its folder, or beside the file of an exported model.
+
+    Args:
+        run_dir: The run's folder, or the file `MODEL.safetensors`.
+        name: Name of the results, such as 'evaluation'; those of a file are in `MODEL-evaluation`.
+    """
+    path = pathlib.Path(run_dir)
+    return path.with_name(f'{path.stem}-{name}') if path.is_file() else path / name
+
+
+def read_metrics_file(path: pathlib.Path, mend: str) -> dict[str, Any]:
+    """Reads a `metrics.json`.
+
+    Args:
+        path: The file.
+        mend: What to do if it cannot be read, for the message.
+
+    Raises:
+        UserError: If the file is missing or damaged.
+    """
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
         missing = [name for name in _NEEDED if name not in found]
@@ -76,6 +99,18 @@ def read_metrics(run_dir: str | os.PathLike) -> dict[str, Any]:
     if missing:
         raise UserError(f'{path}: is damaged, or of another version ({missing[0]} is missing); {mend}')
     return found
+
+
+def describe_metrics(metrics: Mapping[str, Any], has_exact_log_prob: bool) -> str:
+    """Returns the scores of one run as Markdown: what was scored, a table, the bits per dimension.
+
+    Args:
+        metrics: The contents of its `metrics.json`.
+        has_exact_log_prob: Whether its bits per dimension are those of a density, not of a bound.
+    """
+    run = EvaluatedRun(pathlib.Path(), 'model', has_exact_log_prob, metrics)
+    bits, sign = format_number(metrics['bits_per_dimension']), '' if has_exact_log_prob else 'at most '
+    return '\n'.join([f'{_title([run])}:', '', *format_table([run]), '', f'Bits per dimension: {sign}{bits}.'])
 
 
 def check_comparable(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -217,8 +217,10 @@ def run_motion_experiment(
         The results. A subject that fails causes a warning and has no rows under this condition.
 
     Raises:
-        UserError: If all subjects fail: the error of the first.
+        UserError: If there are no training subjects, or all subjects fail: the error of the first.
     """
+    if not len(train.images):
+        raise UserError('`train_data_dir`: the training volumes are needed for their mean; give their folder.')
     settings = settings or RegistrationSettings()
     neighbours = _neighbours(train) if with_neighbours else None
     mean = train.images.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -2,8 +2,7 @@
 
 from tfp_bruno.registration.appearance_fields import AppearanceFields
 from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
-from tfp_bruno.registration.components import Components, kriging_weights
-from tfp_bruno.registration.frames import Frame, FrameFinder, mean_frame, resample
+from tfp_bruno.registration.frames import Frame, mean_frame
 from tfp_bruno.registration.groupwise import Registration, make_space, register_subjects
 from tfp_bruno.registration.location import Location
 from tfp_bruno.registration.location_checks import check_location
@@ -19,10 +18,8 @@ __all__ = [
     'AppearanceFields',
     'CanonicalModel',
     'CanonicalSpace',
-    'Components',
     'FoundMap',
     'Frame',
-    'FrameFinder',
     'Location',
     'MapFinder',
     'MapPrior',
@@ -35,9 +32,7 @@ __all__ = [
     'find_maps',
     'find_misfits',
     'interpolation',
-    'kriging_weights',
     'make_space',
     'mean_frame',
     'register_subjects',
-    'resample',
 ]

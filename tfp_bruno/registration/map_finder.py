@@ -109,8 +109,8 @@ class MapFinder:
         _, errors = self.search.starts(self.fields, prior, images, slices)
         return -float(errors[0]) / (2 * self.search.noise**2)
 
-    def to_arrays(self) -> dict[str, Any]:
-        """Returns what maps depend on as arrays by name."""
+    def to_arrays(self, with_misfits: bool = False) -> dict[str, Any]:
+        """Returns what maps depend on as arrays by name, and the misfits if they are wanted and known."""
         basis = self.space.basis
         return {
             'frame': np.stack(self.space.frame),
@@ -122,6 +122,7 @@ class MapFinder:
             'prior_scale': self.prior.scale,
             'prior_covariance': self.prior.covariance,
             'prior_subjects': self.prior.subjects,
+            **({'misfits': self.misfits} if with_misfits and self.misfits is not None else {}),
         }
 
     @classmethod
@@ -137,8 +138,7 @@ class MapFinder:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the finder to a file that `load` reads."""
-        arrays: dict[str, Any] = self.to_arrays() | ({} if self.misfits is None else {'misfits': self.misfits})
-        np.savez(path, **arrays)
+        np.savez(path, **self.to_arrays(with_misfits=True))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> MapFinder:

@@ -1,4 +1,4 @@
-"""The folder of a training run: its files, its settings, and the trained model in it."""
+"""The folder of a training run: its files and its settings."""
 
 import contextlib
 import dataclasses
@@ -9,22 +9,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import filelock
-import tensorflow as tf
 
-from tfp_bruno.contracts import CompletionModel, RunInfo
+from tfp_bruno.contracts import RunInfo
 from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.atomic import write_text
 from tfp_bruno.data.plain_text import check_run_name
 from tfp_bruno.errors import UserError
 from tfp_bruno.models import ModelSettings
-from tfp_bruno.registration import MapFinder
-from tfp_bruno.runs.kinds import KINDS, build, kind_of
+from tfp_bruno.runs.kinds import KINDS, kind_of
 from tfp_bruno.runs.training_settings import TrainingSettings
 from tfp_bruno.runs.weights import fingerprint, newest_weights
 from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
-__all__ = ['LOCK_NAME', 'Run', 'load', 'lock_run', 'read_run', 'write_run']
+__all__ = ['LOCK_NAME', 'Run', 'lock_run', 'parse_run', 'read_run', 'write_run']
 
 # A lock that the operating system releases when its process ends, however it ends.
 LOCK_NAME = '.lock'
@@ -36,7 +34,7 @@ class Run:
     """The settings of a training run, and the paths of its files.
 
     Attributes:
-        folder: Folder of the run.
+        folder: Folder of the run, or the path of an exported model.
         definition: The dataset.
         model: Settings of a kind of model, see `KINDS`.
         training: Settings of the training.
@@ -73,6 +71,11 @@ class Run:
     def weights(self) -> pathlib.Path:
         """Prefix of the newest averaged weights, a TensorFlow checkpoint."""
         return newest_weights(self.folder / 'weights')
+
+    @property
+    def loadings(self) -> pathlib.Path:
+        """The loadings of a factor process, see `runs.loadings`; earlier versions kept them with the weights."""
+        return self.folder / 'loadings.safetensors'
 
     @property
     def registration(self) -> pathlib.Path:
@@ -134,7 +137,7 @@ def write_run(run: Run) -> None:
     """Writes the settings of a run into its folder."""
     info = dataclasses.asdict(run.info)
     # Not stored: `read_run` finds them in the folder, which can be moved, and whose weights change.
-    del info['split_file'], info['weights']
+    del info['split_file'], info['split'], info['weights']
     values = {
         'format': _FORMAT,
         'kind': run.kind,
@@ -159,11 +162,36 @@ def read_run(folder: str | os.PathLike) -> Run:
     check_run_name(folder)
     path = folder / 'run.json'
     try:
-        values = json.loads(path.read_text(encoding='utf-8'))
+        text = path.read_text(encoding='utf-8')
+    except OSError as error:
+        raise UserError(
+            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the output folder of a '
+            'training.'
+        ) from error
+    except ValueError as error:
+        raise UserError(f'{path}: is damaged ({error!r:.100}); train the run again.') from error
+    weights = fingerprint(newest_weights(folder / 'weights'), folder / 'loadings.safetensors')
+    return parse_run(text, folder, str(path), split_file=str(folder / 'split.tsv'), weights=weights)
+
+
+def parse_run(text: str, folder: pathlib.Path, place: str, **info_of_place: Any) -> Run:
+    """Returns the settings of a run from the text of its `run.json`.
+
+    Args:
+        text: The text.
+        folder: Folder of the run, or the path of an exported model.
+        place: Where the text is from, for messages.
+        **info_of_place: Entries of `RunInfo` that are not in the text.
+
+    Raises:
+        UserError: If the text is damaged, or of another format.
+    """
+    try:
+        values = json.loads(text)
         if values['format'] == 4:
             values = _from_format_4(values)
         if values['format'] != _FORMAT:
-            raise UserError(f'{path}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
+            raise UserError(f'{place}: was written in format {values["format"]}, not {_FORMAT}; train the run again.')
         kind = KINDS[values['kind']]
         # Settings that runs of this format may lack, with the values that they had in effect.
         training = values['training']
@@ -172,57 +200,19 @@ def read_run(folder: str | os.PathLike) -> Run:
             values['model'] = {'pose': {'architecture': 'one_hot'}, **values['model']}
             values['training']['objective'] = {'min_contexts': 0, **training['objective']}
         dataset, model, training, info = (values[name] for name in ('dataset', 'model', 'training', 'info'))
-    except OSError as error:
-        raise UserError(
-            f'{folder}: is not the folder of a run ({path.name}: {error.strerror}); give the output folder of a '
-            'training.'
-        ) from error
+        info = {**info, **info_of_place}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{path}: is damaged ({error!r:.100}); train the run again.') from error
+        raise UserError(f'{place}: is damaged ({error!r:.100}); train the run again.') from error
     try:
         return Run(
             folder,
-            structure(DatasetDefinition, dataset, str(path), 'dataset', complete=True),
-            structure(kind.settings, model, str(path), 'model', complete=True),
-            structure(kind.training, training, str(path), 'training', complete=True),
-            structure(RunInfo, {**info, **_info_of_folder(folder)}, str(path), 'info'),
+            structure(DatasetDefinition, dataset, place, 'dataset', complete=True),
+            structure(kind.settings, model, place, 'model', complete=True),
+            structure(kind.training, training, place, 'training', complete=True),
+            structure(RunInfo, info, place, 'info'),
         )
     except UserError as error:
         raise UserError(f'{error} The file is damaged; train the run again.') from error
-
-
-def load(run_dir: str | os.PathLike) -> CompletionModel:
-    """Loads a trained model.
-
-    Args:
-        run_dir: The folder of the run.
-
-    Returns:
-        A `TrainedModel`, or a `TrainedBaseline` if the run is of a deep baseline.
-
-    Raises:
-        UserError: If the folder is not that of a run, its weights do not fit its settings, or what finds the maps of
-            subjects cannot be read.
-    """
-    run = read_run(run_dir)
-    weights = run.weights
-    model = build(run.model, run.training.sequence_length, run.training.seed)
-    try:
-        checkpoint = tf.train.Checkpoint(variables=list(model.variables))
-        checkpoint.read(str(weights)).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise UserError(f'{weights}: cannot be restored ({reason}); resume the training, or start it again.') from error
-    # Of the weights that were read: a training may have written others since.
-    info = dataclasses.replace(run.info, weights=fingerprint(weights))
-    run = dataclasses.replace(run, info=info)
-    finder = MapFinder.load(run.registration) if run.has_places else None
-    return KINDS[run.kind].wrap(model, run.model, run.training.objective, run.definition, info, finder)
-
-
-def _info_of_folder(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the entries of `RunInfo` that follow from the folder."""
-    return {'split_file': str(folder / 'split.tsv'), 'weights': fingerprint(newest_weights(folder / 'weights'))}
 
 
 def _from_format_4(values: dict[str, Any]) -> dict[str, Any]:

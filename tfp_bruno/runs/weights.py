@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from tfp_bruno.runs.loadings import loadings_digest
+
 __all__ = ['fingerprint', 'newest_weights', 'write_weights']
 
 # Those before the newest are kept for a reader that has just found them.
@@ -62,10 +64,23 @@ def write_weights(folder: pathlib.Path, variables: Iterable[tf.Variable]) -> Non
             path.unlink(missing_ok=True)
 
 
-def fingerprint(weights: pathlib.Path) -> str:
-    """Returns the SHA-256 of the index of weights, which holds a checksum of every tensor; empty if there are none."""
+def fingerprint(weights: pathlib.Path, loadings: pathlib.Path | None = None) -> str:
+    """Returns a hash of weights, and of the file of the loadings that belong to them; empty if there are no weights.
+
+    Args:
+        weights: Prefix of the weights, whose index holds a checksum of every tensor.
+        loadings: File of the loadings, which need not exist.
+
+    Raises:
+        UserError: If the file of the loadings cannot be read.
+    """
     index = weights.with_name(f'{weights.name}.index')
-    return hashlib.sha256(index.read_bytes()).hexdigest() if index.is_file() else ''
+    if not index.is_file():
+        return ''
+    content = hashlib.sha256(index.read_bytes())
+    if loadings is not None and loadings.exists():
+        content.update(loadings_digest(loadings).encode())
+    return content.hexdigest()
 
 
 def _numbers(folder: pathlib.Path) -> list[int]:

@@ -13,6 +13,8 @@ from tfp_bruno.settings import read_toml, structure
 
 __all__ = ['make_settings', 'preset_names', 'read_preset']
 
+# Architectures of poses that are places in a canonical volume.
+_PLACES = ('affine', 'displaced')
 _FOLDER = pathlib.Path(str(importlib.resources.files('tfp_bruno.training'))) / 'presets'
 
 
@@ -55,7 +57,7 @@ def make_settings(
     Args:
         kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
         values: Attributes of `TrainingSettings`, and a dict `model` with the settings of the model except its sizes,
-            which follow from the dataset.
+            which follow from the dataset; so does `pose.pixel_size` if it is not given.
         definition: The dataset.
         place: File or argument that the values come from, for errors.
 
@@ -75,6 +77,8 @@ def make_settings(
         if name in own:
             raise UserError(f'{place}: model.{name} follows from the dataset; change the definition of the dataset.')
     rest = {name: value for name, value in values.items() if name != 'model'}
+    if isinstance(own.get('pose'), Mapping) and own['pose'].get('architecture') in _PLACES:
+        own = {**own, 'pose': {'pixel_size': definition.pixel_spacing / definition.slice_spacing, **own['pose']}}
     model: Any = structure(KINDS[kind].settings, {**sizes, **own}, place, 'model')
     training = structure(KINDS[kind].training, {'objective': {}, **rest}, place)
     if training.sequence_length > definition.num_slices:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tfp_bruno.data import Population
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.runs import Run, TrainingSettings
+from tfp_bruno.runs.loadings import assign_loadings, read_loadings, round_loadings
 from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
@@ -67,11 +68,15 @@ def train_run(
     subjects = make_subjects(run, train.images, cache_dir)
     if isinstance(subjects, MappedSubjects) and not run.registration_report.exists():
         write_registration_report(run.registration_report, run.definition, train, subjects.registration)
-    trainer = Trainer(run.model, settings, strategy)
+    # States of earlier versions hold the loadings themselves.
+    is_earlier = not run.loadings.exists() and any(run.checkpoints.glob('*.index'))
+    trainer = Trainer(run.model, settings, strategy, saves_loadings=is_earlier)
     checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
     step = checkpoints.restore(trainer.restore)
     curve = LearningCurve(run.learning_curve)
     if step is not None:
+        if run.loadings.exists():
+            assign_loadings(trainer.model, read_loadings(run.loadings), run.loadings)
         curve.cut(step)
         logging.info('Resumed at step %d.', step)
     # The first point alone may be of a training that ended before its first state was written.
@@ -83,6 +88,9 @@ def train_run(
     else:
         curve.cut(0)
         _start(trainer, run, train.images, subjects, cache_dir)
+        # From here on the training has the loadings that the run holds, at every resumption the same.
+        with _writing(run):
+            round_loadings(trainer.model, run.loadings)
     held_out = None
     if 'validation' in population.splits:
         held_out = HeldOut(subjects.held_out(population.subset('validation').images), settings)
@@ -236,7 +244,7 @@ def _record(run: Run, trainer: Trainer, point: Mapping[str, float]) -> None:
     are_handed_on = not trainer.settings.keep_best or curve.is_least(point, 'held_out/loss')
     curve.append({'step': step, 'seconds': float(trainer.seconds), **point})
     if are_handed_on:
-        write_weights(run.folder / 'weights', trainer.averaged_model.variables)
+        write_weights(run.folder / 'weights', trainer.averaged_variables)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import tf_keras
 
 from tfp_bruno.runs import TrainingSettings
 from tfp_bruno.runs.kinds import build
+from tfp_bruno.runs.loadings import other_variables
 from tfp_bruno.training.tasks import make_task
 
 __all__ = ['Trainer', 'accumulated_gradients']
@@ -22,6 +23,7 @@ class Trainer:
     Attributes:
         model: The model that is trained: a `ConditionalBruno` or a deep baseline.
         averaged_model: A second model with the moving averages of the weights, for evaluation and reconstruction.
+        averaged_variables: Those of its variables that are saved.
         step: Number of steps taken, a variable.
         seconds: Time that the loop has taken, over all resumptions, a variable.
         checkpoint: The state of the training, a `tf.train.Checkpoint`.
@@ -29,7 +31,11 @@ class Trainer:
     """
 
     def __init__(
-        self, model_settings: Any, settings: TrainingSettings, strategy: tf.distribute.Strategy | None = None
+        self,
+        model_settings: Any,
+        settings: TrainingSettings,
+        strategy: tf.distribute.Strategy | None = None,
+        saves_loadings: bool = True,
     ) -> None:
         """Creates all variables.
 
@@ -37,6 +43,8 @@ class Trainer:
             model_settings: Settings of a kind of model, see `tfp_bruno.runs.KINDS`.
             settings: Settings of its training, with an objective of that kind.
             strategy: Devices of the training; `None`: the current strategy.
+            saves_loadings: Whether the state of the training, and the weights to hand on, include the loadings of a
+                factor process, which are not trained.
         """
         self.settings = settings
         self.rate_factor = 1.0
@@ -56,9 +64,11 @@ class Trainer:
             )
             # Now, not in the first step, in which mirrored variables cannot be created.
             self._optimizer._create_all_weights(self._variables)
+        averaged = self.averaged_model
+        self.averaged_variables = list(averaged.variables) if saves_loadings else other_variables(averaged)
         self.checkpoint = tf.train.Checkpoint(
             model=tf.train.Checkpoint(variables=list(self._variables)),
-            averaged_model=tf.train.Checkpoint(variables=list(self.averaged_model.variables)),
+            averaged_model=tf.train.Checkpoint(variables=self.averaged_variables),
             optimizer=self._optimizer,
             step=self.step,
             seconds=self.seconds,
