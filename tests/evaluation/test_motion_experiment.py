@@ -72,7 +72,7 @@ def found(populations):
 def test_experiment_scores_every_start_and_names_who_fails(found):
     result, warnings = found
     starts = [(row['translation'], row['rotation'], row['start'], row['cycle']) for row in result.rows]
-    registered = [AVERAGE, NEIGHBOURS, MEAN, COMPLETION]
+    registered = [AVERAGE, MEAN, NEIGHBOURS, COMPLETION]
     expected = [(8.0, 0.0, name, 0) for name in (UNMASKED, *registered)]
     expected += [(8.0, 5.0, UNMASKED, 0), *((8.0, 5.0, name, cycle) for name in registered for cycle in (0, 1))]
     assert starts == expected

@@ -134,7 +134,7 @@ class _Subject:
         if self.neighbours is None:
             return dict(self.made)
         neighbours = complete_batch(self.batch, self.neighbours, self.truth.shape[2])
-        return {NEIGHBOURS: neighbours, **self.made}
+        return {MEAN: self.made[MEAN], NEIGHBOURS: neighbours, **self.made}
 
     def placed(self, starts: Mapping[str, PlacedVolume]) -> dict[str, np.ndarray]:
         """Returns start volumes where the truth lies."""
