@@ -68,3 +68,23 @@ def test_shards_and_then_the_whole_equal_one_run(call_warm, tiny_run, workplace,
     assert '3 of 3 subjects were scored before.' in whole.stderr
     for name in ('metrics.json', 'metrics.md', 'completions.png'):
         assert (tmp_path / 'shards' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
+
+
+def test_experiment_with_moving_subjects(call_warm, tiny_run, workplace, tmp_path):
+    flags = ['--experiment=svr', '--max_subjects=1', f'--output_dir={tmp_path}', f'--cache_dir={workplace / "cache"}']
+    done = call_warm('evaluate', f'--run_dir={tiny_run}', *flags)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'svr.md').read_text().strip() in done.stdout
+    rows = json.loads((tmp_path / 'svr.json').read_text())['averages']
+    assert {row['start'] for row in rows} >= {'gaussian average', 'training mean', 'deformed neighbours', 'completion'}
+    assert {(row['translation'], row['rotation']) for row in rows} == {(10, 0), (10, 10), (20, 10)}
+    assert (tmp_path / 'starts.png').exists()
+
+
+def test_only_moving_subjects_are_compared_in_an_experiment(call_warm, tiny_run, assert_one_line):
+    done = call_warm('evaluate', f'--compare={tiny_run},{tiny_run}', '--experiment=exp2')
+    assert_one_line(done, 'evaluate', '--experiment=svr')
+    done = call_warm('evaluate', f'--run_dir={tiny_run}', '--experiment=svr', '--shard=1/2')
+    assert_one_line(done, 'evaluate', '--shard', '--experiment=svr')
+    done = call_warm('evaluate', f'--compare={tiny_run},{tiny_run}', '--experiment=svr')
+    assert_one_line(done, 'evaluate', '--compare', 'each run once')

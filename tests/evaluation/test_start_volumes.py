@@ -30,9 +30,13 @@ def test_score_inside_equals_scikit_image(subject):
     scores = score_inside(truth, noisy, mask)
     assert scores['mask_psnr'] == pytest.approx(peak_signal_noise_ratio(truth[mask], noisy[mask], data_range=1.0))
     assert scores['mask_cc'] == pytest.approx(np.corrcoef(truth[mask], noisy[mask])[0, 1])
+    assert scores['psnr'] == pytest.approx(peak_signal_noise_ratio(truth, noisy, data_range=1.0))
+    assert scores['cc'] == pytest.approx(np.corrcoef(truth.ravel(), noisy.ravel())[0, 1])
     assert scores['ssim'] < 0.9 and scores['mask_ssim'] < 1.0
     assert score_inside(truth, truth, mask) == {
         'ssim': 1.0,
+        'cc': pytest.approx(1),
+        'psnr': np.inf,
         'mask_ssim': 1.0,
         'mask_cc': pytest.approx(1),
         'mask_psnr': np.inf,
@@ -51,6 +55,15 @@ def test_score_starts_orders_starts_by_what_they_are_worth(subject):
     assert reached['median_mm'] < 1.0 and reached['share_5mm'] > 0.9
     assert reached['correlation'] > 0.95 and reached['mask_psnr'] > average['mask_psnr']
     assert len({row['slices'] for row in rows}) == 1 and rows[0]['slices'] > 10
+
+
+def test_score_starts_scores_a_start_where_the_truth_lies(subject):
+    truth, mask, affine, simulated = subject
+    moved = np.roll(truth, 3, axis=0)
+    starts, placed = {'moved': moved, 'as it is': moved}, {'moved': truth}
+    rows = score_starts(truth, mask, affine, starts, simulated, 0, placed=placed)
+    assert [(row['start'], row['cycle']) for row in rows] == [(AVERAGE, 0), ('moved', 0), ('as it is', 0)]
+    assert rows[1]['mask_ssim'] == 1.0 and rows[2]['mask_ssim'] < 0.7
 
 
 def test_score_starts_refuses_what_it_cannot_score(subject):

@@ -9,16 +9,20 @@ without a split, all are test subjects.
     bin/evaluate --compare=RUN1,RUN2,RUN3
 
 Writes a table and plots of several runs, evaluated on the same subjects, to RUN1/comparison.
+
+    bin/evaluate --run_dir=RUN --experiment=svr
+
+Simulates test subjects that move between slices, and scores start volumes for slice-to-volume reconstruction; with
+--compare=RUN1,RUN2 instead of --run_dir also the completions of other runs.
 """
 
-import dataclasses
-import os
 import pathlib
 
 from absl import flags, logging
 
 from tfp_bruno import __version__, data
 from tfp_bruno.cli import app
+from tfp_bruno.cli.evaluated_subjects import Selection, load_populations
 from tfp_bruno.cli.loading import (
     check_run_dir,
     define_align,
@@ -26,13 +30,11 @@ from tfp_bruno.cli.loading import (
     define_shard,
     define_temperature,
     load_model,
-    load_volumes,
-    read_splits,
 )
 from tfp_bruno.contracts import CompletionModel, LocatingModel
 from tfp_bruno.data.atomic import check_writable, write_text
 from tfp_bruno.data.plain_text import printable
-from tfp_bruno.errors import UserError, warn
+from tfp_bruno.errors import UserError
 from tfp_bruno.evaluation import (
     EXPERIMENTS,
     EvaluatedRun,
@@ -43,13 +45,20 @@ from tfp_bruno.evaluation import (
     context_slices_of,
     evaluate,
     format_experiment,
+    format_motion,
     format_summary,
     format_table,
+    label_runs,
+    name_completions,
     read_metrics,
     results_folder,
+    run_motion_experiment,
     write_comparison,
+    write_motion_report,
     write_report,
 )
+
+SVR = 'svr'
 
 RUN_DIR = define_run_dir(required=False)
 COMPARE = flags.DEFINE_list('compare', None, 'Evaluated runs, or exported models, to compare, instead of --run_dir.')
@@ -63,8 +72,9 @@ SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'validation', 'test', 'all'
 EXPERIMENT = flags.DEFINE_enum(
     'experiment',
     None,
-    sorted(EXPERIMENTS),
-    "Experiment of the paper: its contexts and number of samples; the table shows the paper's scores, too.",
+    [*sorted(EXPERIMENTS), SVR],
+    "Experiment of the paper: its contexts and number of samples; the table shows the paper's scores, too. svr: start "
+    'volumes for slice-to-volume reconstruction.',
 )
 CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all of the dataset definition.')
 NUM_SAMPLES = flags.DEFINE_integer(
@@ -90,8 +100,21 @@ TEMPERATURE = define_temperature()
 ALIGN = define_align()
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
-flags.mark_flags_as_mutual_exclusive(['experiment', 'compare', 'contexts'])
+flags.mark_flags_as_mutual_exclusive(['experiment', 'contexts'])
+flags.mark_flags_as_mutual_exclusive(['compare', 'contexts'])
 flags.mark_flags_as_mutual_exclusive(['compare', 'shard'])
+
+
+@flags.multi_flags_validator(
+    ['experiment', 'compare'], message='--compare goes with no other experiment than --experiment=svr.'
+)
+def _compares_what_it_can(values: dict[str, object]) -> bool:
+    return values['compare'] is None or values['experiment'] in (None, SVR)
+
+
+@flags.multi_flags_validator(['experiment', 'shard'], message='--shard does not go with --experiment=svr.')
+def _shards_what_it_can(values: dict[str, object]) -> bool:
+    return values['shard'] is None or values['experiment'] != SVR
 
 
 def main() -> None:
@@ -101,7 +124,10 @@ def main() -> None:
         UserError: If a flag, a file or a folder cannot be used.
     """
     # absl checks that exactly one of the two is given.
-    if COMPARE.value is not None:
+    run_dirs = COMPARE.value or [RUN_DIR.value or '']
+    if EXPERIMENT.value == SVR:
+        score_moving(run_dirs)
+    elif COMPARE.value is not None:
         compare_runs([pathlib.Path(run) for run in COMPARE.value])
     elif RUN_DIR.value is not None:
         evaluate_run(pathlib.Path(RUN_DIR.value))
@@ -124,22 +150,11 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     check_writable(output_dir, 'output_dir')
     model = load_model(run_dir, TEMPERATURE.value, ALIGN.value)
     check_counts(counts, model.definition)
-    train, test = load_populations(model)
+    train, test = load_subjects(model)
     if shard is not None and not shard.indices(len(test.names)):
         logging.info('Shard %s holds none of the %d subjects.', shard, len(test.names))
         return
-    provenance = Provenance(
-        dataset=model.definition.name,
-        split=SPLIT.value,
-        data=test.description,
-        is_phantom=test.is_phantom,
-        run=printable(str(run_dir)),
-        trained_on=model.info.data,
-        version=__version__,
-        temperature=model.temperature,
-        sampling=dict(model.sampling),
-        alignment=model.alignment if isinstance(model, LocatingModel) else None,
-    )
+    provenance = provenance_of(model, test, str(run_dir))
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
@@ -189,13 +204,8 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     output_dir = pathlib.Path(OUTPUT_DIR.value) if OUTPUT_DIR.value else results_folder(run_dirs[0], 'comparison')
     check_writable(output_dir, 'output_dir')
     models = [load_model(run_dir) for run_dir in run_dirs]
-    names = [model.name for model in models]
-    # Models of the same name are labelled by their folders, too.
-    labels = [
-        printable(name if names.count(name) == 1 else f'{name}, {run_dir}')
-        for name, run_dir in zip(names, run_dirs, strict=True)
-    ]
-    test = load_populations(models[0])[1]
+    labels = label_runs(models, run_dirs)
+    test = load_subjects(models[0])[1]
     examples = complete_examples(dict(zip(labels, models, strict=True)), test, slices)
     runs = [
         EvaluatedRun(run_dir, label, model.has_exact_log_prob, metrics[str(run_dir)])
@@ -205,6 +215,47 @@ def compare_runs(run_dirs: list[pathlib.Path]) -> None:
     print('\n'.join([*format_table(runs), '']))
     for path in paths:
         app.print_path(path)
+
+
+def score_moving(run_dirs: list[str]) -> None:
+    """Runs the experiment with moving subjects, writes its report and prints it.
+
+    Args:
+        run_dirs: The runs' folders.
+
+    Raises:
+        UserError: If a flag, a file or a folder cannot be used, the runs are of different datasets, or all subjects
+            fail.
+    """
+    for run_dir in run_dirs:
+        check_run_dir(run_dir)
+    output_dir = pathlib.Path(OUTPUT_DIR.value or results_folder(run_dirs[0], SVR))
+    check_writable(output_dir, 'output_dir')
+    models = [load_model(run_dir, TEMPERATURE.value, ALIGN.value) for run_dir in run_dirs]
+    train, test = load_subjects(models[0])
+    named = name_completions(models, run_dirs)
+    found = run_motion_experiment(named, train, test, SEED.value, BASELINES.value)
+    provenance = provenance_of(models[0], test, ', '.join(run_dirs))
+    paths = write_motion_report(output_dir, found, provenance)
+    print(format_motion(found, provenance))
+    for path in paths:
+        app.print_path(path)
+
+
+def provenance_of(model: CompletionModel, test: data.Population, run: str) -> Provenance:
+    """Returns what is evaluated: a model on subjects."""
+    return Provenance(
+        dataset=model.definition.name,
+        split=SPLIT.value,
+        data=test.description,
+        is_phantom=test.is_phantom,
+        run=printable(run),
+        trained_on=model.info.data,
+        version=__version__,
+        temperature=model.temperature,
+        sampling=dict(model.sampling),
+        alignment=model.alignment if isinstance(model, LocatingModel) else None,
+    )
 
 
 def parse_counts(texts: list[str] | None) -> tuple[int, ...] | None:
@@ -236,69 +287,12 @@ def check_counts(counts: tuple[int, ...] | None, definition: data.DatasetDefinit
             )
 
 
-def load_populations(model: CompletionModel) -> tuple[data.Population, data.Population]:
-    """Loads the training subjects of the run and the subjects to evaluate on.
-
-    Args:
-        model: The trained model; its `info` names the training data.
-
-    Returns:
-        The two populations, selected by the flags. The baselines are fitted to the first: training and validation
-        subjects, since the baselines have no validation of their own, or training subjects alone where the validation
-        subjects are scored. It is empty for an exported model whose training volumes are elsewhere, without baselines.
-
-    Raises:
-        UserError: If the data cannot be loaded, or the split is empty.
-    """
-    info = model.info
-    train_dir = TRAIN_DATA_DIR.value or info.data_dir
-    if info.split is not None and train_dir is not None and not pathlib.Path(train_dir).exists():
-        return without_training_volumes(model, train_dir)
-    own = load_volumes(model.definition, info, train_dir, CACHE_DIR.value, read_splits(info))
-    if DATA_DIR.value is None or is_same_folder(DATA_DIR.value, train_dir):
-        evaluated = own
-    else:
-        evaluated = load_volumes(model.definition, info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
-    fitted = ('train',) if SPLIT.value == 'validation' else ('train', 'validation')
-    return own.subset(*fitted), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
-
-
-def without_training_volumes(model: CompletionModel, train_dir: str) -> tuple[data.Population, data.Population]:
-    """Loads other subjects to evaluate an exported model on, where its training volumes are missing.
-
-    Args:
-        model: The exported model.
-        train_dir: Folder of its training volumes, which does not exist.
-
-    Returns:
-        An empty population, and that of `--data_dir`.
-
-    Raises:
-        UserError: If there is no `--data_dir`, the baselines are wanted, or the data cannot be loaded.
-    """
-    if DATA_DIR.value is None or BASELINES.value:
-        raise UserError(
-            f'{train_dir}: there is no such folder of training volumes; give it in --train_data_dir, or evaluate other '
-            'volumes with --data_dir and --baselines=False.'
-        )
-    warn(f'{train_dir}: there is no such folder; whether the model was trained on the scored subjects is not checked.')
-    evaluated = load_volumes(model.definition, model.info, DATA_DIR.value, CACHE_DIR.value, needs_split=False)
-    return first_subjects(evaluated, 0), first_subjects(evaluated.subset(SPLIT.value), MAX_SUBJECTS.value)
-
-
-def is_same_folder(data_dir: str, train_dir: str | None) -> bool:
-    """Returns whether `--data_dir` is the folder of the training data, which is None for the built-in phantoms."""
-    return train_dir is not None and os.path.realpath(data_dir) == os.path.realpath(train_dir)
-
-
-def first_subjects(population: data.Population, count: int | None) -> data.Population:
-    """Returns the first `count` subjects of a population; all if it is None."""
-    return dataclasses.replace(
-        population,
-        images=population.images[:count],
-        names=population.names[:count],
-        splits=population.splits[:count],
+def load_subjects(model: CompletionModel) -> tuple[data.Population, data.Population]:
+    """Returns the training subjects of the run and the subjects to evaluate on, see `load_populations`."""
+    selection = Selection(
+        DATA_DIR.value, TRAIN_DATA_DIR.value, SPLIT.value, MAX_SUBJECTS.value, CACHE_DIR.value, BASELINES.value
     )
+    return load_populations(model, selection)
 
 
 def run() -> None:

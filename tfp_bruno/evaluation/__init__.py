@@ -7,6 +7,7 @@ from tfp_bruno.evaluation.comparison import (
     complete_examples,
     describe_metrics,
     format_table,
+    label_runs,
     read_metrics,
     read_metrics_file,
     results_folder,
@@ -14,6 +15,8 @@ from tfp_bruno.evaluation.comparison import (
 )
 from tfp_bruno.evaluation.experiments import EXPERIMENTS, context_slices_of, format_experiment
 from tfp_bruno.evaluation.metrics import VolumeScores, score_volume, ssim_map
+from tfp_bruno.evaluation.motion_experiment import MotionExperiment, name_completions, run_motion_experiment
+from tfp_bruno.evaluation.motion_report import format_motion, write_motion_report
 from tfp_bruno.evaluation.plots import draw_completions, draw_ssim_over_slices
 from tfp_bruno.evaluation.predictive import bits_per_dimension
 from tfp_bruno.evaluation.protocol import Evaluation, evaluate
@@ -25,6 +28,7 @@ __all__ = [
     'EvaluatedRun',
     'Evaluation',
     'Example',
+    'MotionExperiment',
     'Provenance',
     'VolumeScores',
     'bits_per_dimension',
@@ -37,13 +41,18 @@ __all__ = [
     'draw_ssim_over_slices',
     'evaluate',
     'format_experiment',
+    'format_motion',
     'format_summary',
     'format_table',
+    'label_runs',
+    'name_completions',
     'read_metrics',
     'read_metrics_file',
     'results_folder',
+    'run_motion_experiment',
     'score_volume',
     'ssim_map',
     'write_comparison',
+    'write_motion_report',
     'write_report',
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfp_bruno.contracts import Predictor
+from tfp_bruno.contracts import CompletionModel, Predictor
 from tfp_bruno.data import Population, atomic
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
@@ -160,6 +160,15 @@ def complete_examples(
         completions = {label: np.asarray(model.predict(*query))[0] for label, model in models.items()}
         examples.append(Example(name, tuple(context_slices), truth, completions, truth[:0]))
     return examples
+
+
+def label_runs(models: Sequence[CompletionModel], run_dirs: Sequence[str | os.PathLike]) -> list[str]:
+    """Returns the names of the runs' models; those of the same name are labelled by their folders, too."""
+    names = [model.name for model in models]
+    return [
+        printable(name if names.count(name) == 1 else f'{name}, {run_dir}')
+        for name, run_dir in zip(names, run_dirs, strict=True)
+    ]
 
 
 def choose_count(counts: Sequence[str]) -> str:

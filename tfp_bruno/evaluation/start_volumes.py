@@ -33,12 +33,13 @@ def score_starts(
     simulated: SimulatedStacks,
     num_cycles: int = 3,
     settings: RegistrationSettings | None = None,
+    placed: Mapping[str, np.ndarray] | None = None,
 ) -> list[Row]:
     """Registers simulated slices to each of several start volumes, and reconstructs the volume from them.
 
     The stacks' Gaussian average, where the slices were acquired, is always the first start. The errors of slices are
     measured after the rigid transform that all of them have in common is removed, see `motion.slice_errors`, and the
-    volume of a cycle is averaged anew with it. Start volumes are scored as they are.
+    volume of a cycle is averaged anew with it.
 
     Args:
         truth: The true volume, in [0, 1], `[X, Y, Z]`; RAS, so that slices for SSIM are axial.
@@ -46,14 +47,16 @@ def score_starts(
         affine: Voxel indices to world mm, `[4, 4]`.
         starts: Start volumes by name, on the grid of the truth and with its intensities, background 0.
         simulated: Stacks of the truth with their motion, from `motion.simulate_stacks`.
-        num_cycles: Of registration and averaging, at least 1.
+        num_cycles: Of registration and averaging; with 0 the starts alone are scored.
         settings: Of the registration, the same for all starts; None for the default.
+        placed: By name, start volumes that are moved to the place of the truth, for their own scores in cycle 0: a
+            start may lie anywhere, and is none the worse for it. A start that is missing is scored as it is.
 
     Returns:
         For each start a row for cycle 0, the start volume with the slices as they were acquired, and one for each
-        cycle. Keys: `start`, `cycle`; of the volume, `ssim` (whole slices), `mask_ssim`, `mask_cc` and `mask_psnr` (dB)
-        inside the mask; of the slices, `median_mm`, `median_degrees`, `share_2mm`, `share_5mm` (see `SliceErrors`),
-        `correlation` (the median with the target; NaN for cycle 0), `slices` (number of slices that count).
+        cycle. Keys: `start`, `cycle`; of the volume, those of `score_inside`; of the slices, `median_mm`,
+        `median_degrees`, `share_2mm`, `share_5mm` (see `SliceErrors`), `correlation` (the median with the target; NaN
+        for cycle 0), `slices` (number of slices that count).
 
     Raises:
         UserError: If a start is on another grid, shows nothing, or no slice shows enough to be registered.
@@ -70,7 +73,8 @@ def score_starts(
             raise UserError(f'`starts`: {name} is {start.shape}, the truth {truth.shape}; resample it to that grid.')
         reached = _reached(start, affine, simulated, used, num_cycles, settings)
         for cycle, (volume, scores) in enumerate(reached):
-            own = {**score_inside(truth, volume, mask), **scores}
+            scored = volume if cycle else (placed or {}).get(name, volume)
+            own = {**score_inside(truth, scored, mask), **scores}
             rows.append({'start': name, 'cycle': cycle, **own, 'slices': int(sum(each.sum() for each in used))})
     return rows
 
@@ -112,16 +116,24 @@ def score_inside(truth: np.ndarray, volume: np.ndarray, mask: np.ndarray) -> dic
         mask: bool `[X, Y, Z]`, not empty.
 
     Returns:
-        `ssim`, the mean over whole axial slices, and inside the mask `mask_ssim`, `mask_cc` and `mask_psnr` (dB).
+        `ssim`, the mean over whole slices, `cc` and `psnr` (dB) of the whole volume, and inside the mask `mask_ssim`,
+        `mask_cc` and `mask_psnr`.
     """
     similarity = ssim_map(truth.T, volume.T)
-    squared = float(np.mean(np.square(truth[mask] - volume[mask]), dtype=np.float64))
     return {
         'ssim': float(ssim_over_slices(similarity).mean()),
+        'cc': correlation(truth, volume),
+        'psnr': _psnr(truth, volume),
         'mask_ssim': float(similarity.T[mask].mean(dtype=np.float64)),
         'mask_cc': correlation(truth[mask], volume[mask]),
-        'mask_psnr': float(-10 * np.log10(squared)) if squared else np.inf,
+        'mask_psnr': _psnr(truth[mask], volume[mask]),
     }
+
+
+def _psnr(truth: np.ndarray, volume: np.ndarray) -> float:
+    """Returns the peak signal-to-noise ratio in dB, for a peak of 1."""
+    squared = float(np.mean(np.square(truth - volume), dtype=np.float64))
+    return float(-10 * np.log10(squared)) if squared else np.inf
 
 
 def _try(function: Callable[[], list[Row]]) -> list[Row] | UserError:
