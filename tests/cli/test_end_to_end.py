@@ -77,7 +77,8 @@ def test_evaluate_writes_its_report(tiny_run, call, workplace):
     metrics = json.loads((folder / 'metrics.json').read_text())
     assert list(metrics['contexts']) == ['0', '4']
     for scores in metrics['contexts'].values():
-        for method in METHOD_LABELS:
+        # A model of slice numbers has no row of a known frame.
+        for method in METHOD_LABELS.keys() - {'known_frame'}:
             assert {'ssim', 'cc', 'psnr', 'mask_ssim', 'mask_cc', 'sharpness'} <= set(scores[method])
     assert np.isfinite(metrics['contexts']['4']['mean_image']['ssim'])
 
