@@ -31,7 +31,7 @@ $(VENV)/.installed-tests: $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Make .venv and install the package
 
-demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one unseen subject (about 10 minutes)
+demo: $(VENV)/.installed  ## Generate phantoms, train, evaluate, complete one unseen subject
 	@test ! -e $(DEMO) || { echo 'make: $(DEMO) exists; remove it, or give another folder: make demo DEMO=OTHER' >&2; exit 1; }
 	$(BIN)/python bin/phantom --dataset=fetal --output_dir=$(DEMO)/population --subjects=$(DEMO_SUBJECTS)
 	$(BIN)/python bin/train --dataset=fetal --data_dir=$(DEMO)/population --output_dir=$(DEMO)/run \

@@ -43,7 +43,7 @@ class FakeModel:
 
 
 class LocatingFake(FakeModel):
-    """Finds nothing, and takes the brightness of its completion from a frame."""
+    """Takes the brightness of its completion from a frame; an evaluation calls none of its other methods."""
 
     alignment = 'frame'
 
