@@ -70,9 +70,13 @@ def main():
             lines = [_killed(moment, flags_of, new, run) for moment in moments]
             done = _start(flags_of, new, run)
             error = done.communicate()[1].decode()
-            same = done.returncode == 0 and _same(_state(run), expected)
-            good += same
-            verdict = 'same weights' if same else f'OTHER WEIGHTS (status {done.returncode}): {error.splitlines()[-1:]}'
+            if done.returncode:
+                verdict = f'FAILED (status {done.returncode}): {error.splitlines()[-1:]}'
+            elif others := _differences(_state(run), expected):
+                verdict = f'OTHER WEIGHTS: {len(others)} arrays differ, among them {", ".join(others[:5])}'
+            else:
+                verdict = 'same weights'
+                good += 1
             print(f'{number + 1}: killed at {", ".join(lines)}: {verdict}', flush=True)
             shutil.rmtree(run)
     print(f'{good} of {KILLS.value} trainings have the weights of the uninterrupted one.')
@@ -108,6 +112,7 @@ def _state(run):
     import tensorflow as tf
 
     from tfp_bruno.runs import read_run
+    from tfp_bruno.runs.loadings import read_loadings
 
     found = {}
     for prefix in (run / 'checkpoints' / f'ckpt-{STEPS.value}', read_run(run).weights):
@@ -115,7 +120,9 @@ def _state(run):
         for name in reader.get_variable_to_shape_map():
             if not name.startswith(('seconds', '_CHECKPOINTABLE')):
                 found[f'{prefix.parent.name}/{name}'] = reader.get_tensor(name)
-    found['loadings'] = np.frombuffer((run / 'loadings.safetensors').read_bytes(), np.uint8)
+    # The arrays, since the order of a file's metadata is random.
+    for name, values in read_loadings(run / 'loadings.safetensors').items():
+        found[f'loadings/{name}'] = values
     for line in (run / 'learning_curve.jsonl').read_text(encoding='utf-8').splitlines():
         point = json.loads(line)
         values = [value for name, value in sorted(point.items()) if name == 'step' or name.startswith('held_out')]
@@ -123,8 +130,11 @@ def _state(run):
     return found
 
 
-def _same(ours, theirs):
-    return ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+def _differences(ours, theirs):
+    """Returns the names of the arrays that only one of them has, or that differ."""
+    shared = ours.keys() & theirs.keys()
+    changed = {name for name in shared if not np.array_equal(ours[name], theirs[name])}
+    return sorted((ours.keys() ^ theirs.keys()) | changed)
 
 
 if __name__ == '__main__':

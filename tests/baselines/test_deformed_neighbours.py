@@ -64,6 +64,7 @@ def test_the_nearest_deformed_subject_is_the_scaled_and_shifted_one(train, popul
     assert error(first, moved) < 0.2 * min(error(other, moved) for other in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', METHODS)
 def test_order_of_contexts_does_not_matter(population, method):
     unseen = make_heads(2, seed=7)

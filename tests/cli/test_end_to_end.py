@@ -259,7 +259,14 @@ def test_run_reads_its_volumes_as_in_training(call_warm, phantom_call, assert_on
         'test_share = 0.2\ncontext_counts = [0, 2]\n'
     )
     run, cache = tmp_path / 'run', f'--cache_dir={tmp_path / "cache"}'
-    small = ['--steps=1', '--batch_size=1', '--set=sequence_length=4', '--set=model.factors=2', '--set=start_volumes=8']
+    small = [
+        '--preset=cpu',
+        '--steps=1',
+        '--batch_size=1',
+        '--set=sequence_length=4',
+        '--set=model.factors=2',
+        '--set=start_volumes=8',
+    ]
     flags = [f'--dataset_config={config}', f'--data_dir={study}', f'--output_dir={run}', cache, *small]
     done = call_warm('train', *flags, '--use_masks', '--assume_ras')
     assert_quiet(done, r'Data: ', r'There are no validation subjects: ', r'Training has begun', r'step 1 ')
@@ -292,6 +299,7 @@ def test_train_accepts_another_anatomy(call_warm, phantom_call, tmp_path):
     run = tmp_path / 'run'
     flags = [f'--data_dir={phantom_call[1]}', f'--output_dir={run}', f'--cache_dir={tmp_path / "cache"}']
     small = [
+        '--preset=cpu',
         '--steps=1',
         '--batch_size=1',
         '--set=sequence_length=4',

@@ -118,6 +118,7 @@ def test_sample_average_is_over_all_samples_and_samples_over_the_first(model, tr
     np.testing.assert_array_equal(found.examples[0].samples, samples[:6])
 
 
+@pytest.mark.slow
 def test_samples_are_drawn_in_calls_of_equal_bounded_size(model, train, test, monkeypatch):
     monkeypatch.setattr(methods, '_IMAGES_PER_CALL', 3 * 16)
     found = evaluate(model, train, test, [1], num_samples=8, score_samples=8)

@@ -83,6 +83,7 @@ def test_missing_and_damaged_subjects_are_scored_by_the_whole_run(model, train, 
     assert len(list(subjects.iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', ['weights', 'temperature', 'seed', 'num_samples', 'counts', 'data', 'baselines'])
 def test_subjects_scored_otherwise_are_not_used(model, train, test, subjects, what):
     small = SETTINGS | {'counts': (2,)}

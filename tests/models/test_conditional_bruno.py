@@ -66,6 +66,7 @@ def test_posterior_without_contexts_is_the_prior(model, poses):
     assert batch.sample(seed=(1, 2), **at(poses[:2])).shape == (3, 2, 4, 4, 1)
 
 
+@pytest.mark.slow
 def test_sample_shapes(model, poses):
     assert model.sample(seed=(1, 2), **at(poses)).shape == (4, 4, 4, 1)
     assert model.sample([5, 2], seed=(1, 2), **at(poses)).shape == (5, 2, 4, 4, 4, 1)

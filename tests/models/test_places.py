@@ -271,6 +271,7 @@ def test_samples_have_the_moments_of_the_process():
     np.testing.assert_allclose(np.cov(samples.T), process.covariance(), atol=0.15)
 
 
+@pytest.mark.slow
 def test_process_keeps_its_loadings_as_argument_and_result_of_a_function():
     model = place_model(GRIDS['affine'], FactorStudentTProcess, df=np.float64(7.0))
     process, traces = model.distribution, []

@@ -55,6 +55,7 @@ def test_complete_interval_is_that_of_the_samples(make_model, ellipsoid):
     assert completion.interval.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_complete_samples_depend_on_the_seed_alone(model):
     first, again, other = (complete(model, np.zeros((0, 64, 64)), (), 2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.samples, again.samples)

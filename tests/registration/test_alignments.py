@@ -36,6 +36,7 @@ def test_alignment_none_is_the_canonical_volume(finder, stacks):
     assert not found.covariance.any()
 
 
+@pytest.mark.slow
 def test_alignments_fit_better_the_more_they_find(finder, stacks):
     errors = [finder.find(stacks[1, SLICES], SLICES, name).error for name in ('none', 'frame', 'deformable')]
     assert errors[2] < errors[1] < errors[0]

@@ -26,6 +26,7 @@ def assert_equal_maps(one, other):
     np.testing.assert_array_equal(one.covariance, other.covariance)
 
 
+@pytest.mark.slow
 def test_a_file_keeps_the_finder(finder, stack, tmp_path):
     np.savez(tmp_path / 'finder.npz', **finder.to_arrays())
     loaded = MapFinder.load(tmp_path / 'finder.npz')
@@ -63,6 +64,7 @@ def sample(volume, points):
     return ndimage.map_coordinates(volume, points, order=1, mode='nearest')
 
 
+@pytest.mark.slow
 def test_slice_numbers_may_be_a_list(finder, stack):
     assert_equal_maps(finder.find(stack[SLICES], SLICES.tolist()), finder.find(stack[SLICES], SLICES))
 

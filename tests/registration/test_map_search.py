@@ -168,6 +168,7 @@ def fitted(space, blobs, make_model, make_subject, make_stack):
     return search, AppearanceFields.of(model, search.block), prior
 
 
+@pytest.mark.slow
 def test_find_is_the_best_of_the_refined_starts(fitted, blobs, make_subject, make_stack):
     search, fields, prior = fitted
     images = make_stack(blobs, make_subject(20))[SLICES]

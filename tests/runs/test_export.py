@@ -40,6 +40,7 @@ def exported(request, make_run, make_weights, tmp_path_factory):
     return types.SimpleNamespace(run=run, path=path, images=images, model=load(run.folder), tolerance=tolerance)
 
 
+@pytest.mark.slow
 def test_load_of_a_file_is_the_model_of_the_run(exported):
     found, model, images = load(exported.path), exported.model, exported.images
     assert (type(found), found.name, found.definition) == (type(model), model.name, model.definition)
@@ -92,6 +93,7 @@ def test_read_card_returns_the_card(exported):
         assert f'\n{line}\n' in card
 
 
+@pytest.mark.slow
 def test_export_without_a_split_names_it(make_run, make_weights, tmp_path):
     run = make_run()
     make_weights(run, with_file=True)

@@ -328,6 +328,7 @@ def test_black_contexts_are_warned_of(model):
     np.testing.assert_allclose(location.shift_mm, 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_log_posterior_is_that_of_the_found_map_and_coarse_that_of_the_best_start(model):
     images, slices = make_stacks(1, seed=5)[0], np.array(CONTEXTS)
     found = model.finder.find(images[slices], slices)

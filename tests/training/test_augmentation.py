@@ -83,6 +83,7 @@ def test_shift_is_in_millimetres_along_every_axis(blob):
     np.testing.assert_allclose(shifted.sum((1, 2, 3)), blob.sum(), rtol=0.02)
 
 
+@pytest.mark.slow
 def test_displacement_has_its_size_and_length_scale():
     ramp = np.broadcast_to((np.arange(SHAPE[0], dtype=np.float32) / (SHAPE[0] - 1))[:, None, None], SHAPE)
     settings = dataclasses.replace(NOTHING, displacement=3.0, length=10.0)

@@ -234,7 +234,8 @@ def _methods(runs: Sequence[EvaluatedRun], count: str) -> dict[str, Mapping[str,
         f'{run.name}, {METHOD_LABELS[method].removeprefix("model, ")}': run.metrics['contexts'][count][method]
         for method in _METHODS
         for run in runs
-        if method in run.metrics['contexts'][count]
+        # Only a model of places has a row of a known frame.
+        if method != 'known_frame' or method in run.metrics['contexts'][count]
     }
     classical = runs[0].metrics['contexts'][count].items()
     return models | {METHOD_LABELS.get(name, name): found for name, found in classical if name not in MODEL_METHODS}
