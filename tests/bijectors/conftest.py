@@ -15,6 +15,7 @@ from tfp_bruno.bijectors import (
     ConditionalChain,
     ConditionalRealNVP,
     ConditionalVolumeAffine,
+    CosineTransform,
     FactorOut,
     FixedRotation,
     GlowSettings,
@@ -86,7 +87,7 @@ def _flow_of_places(dtype):
         CONDITION_SIZE,
         SETTINGS,
         lambda: PlacePoseEncoder(5, grid, CONDITION_SIZE, dtype=dtype),
-        pixel_latents=True,
+        latents='pixels',
         dtype=dtype,
     )
 
@@ -96,6 +97,7 @@ def _chain(dtype):
 
 
 MAKERS = {
+    'cosine_transform': lambda dtype: CosineTransform((4, 2, 2), dtype=dtype),
     'squeeze': lambda dtype: Squeeze((4, 2, 2), dtype=dtype),
     'image_logit': lambda dtype: ImageLogit((2, 3, 2), 0.2, dtype=dtype),
     'invertible_convolution': lambda dtype: InvertibleConvolution((2, 3, 4), MATRIX, dtype=dtype),

@@ -20,7 +20,7 @@ GLOW = {'first_squeeze': 2, 'filters': (8, 8), 'dense_units': 16, 'pose_units': 
     ],
 )
 def test_latents_of_an_untrained_flow_are_logits_in_the_order_of_pixels(settings):
-    flow = ConditionalRealNVP((8, 8, 1), 3, settings, pixel_latents=True, dtype=tf.float64)
+    flow = ConditionalRealNVP((8, 8, 1), 3, settings, latents='pixels', dtype=tf.float64)
     latents, log_det = flow.inverse_and_log_det(IMAGES, POSES)
     np.testing.assert_allclose(np.reshape(latents, IMAGES.shape), flow.logit(IMAGES), atol=1e-10)
     np.testing.assert_allclose(flow.without_couplings(flow.logit(IMAGES)), latents, atol=1e-10)
@@ -29,14 +29,14 @@ def test_latents_of_an_untrained_flow_are_logits_in_the_order_of_pixels(settings
 
 
 def test_rotation_is_not_trained(make_flow):
-    plain, ordered = make_flow(), make_flow(pixel_latents=True)
+    plain, ordered = make_flow(), make_flow(latents='pixels')
     assert len(ordered.trainable_variables) == len(plain.trainable_variables)
     assert len(ordered.variables) > len(plain.variables)
 
 
 def test_checkpoint_restores_the_order_of_pixels(tmp_path):
     settings = GlowSettings(couplings=(1, 1), dense_couplings=1, **GLOW)
-    flows = [ConditionalRealNVP((8, 8, 1), 3, settings, pixel_latents=True, seed=seed) for seed in (1, 2)]
+    flows = [ConditionalRealNVP((8, 8, 1), 3, settings, latents='pixels', seed=seed) for seed in (1, 2)]
     path = tf.train.Checkpoint(flow=flows[0]).write(str(tmp_path / 'flow'))
     tf.train.Checkpoint(flow=flows[1]).read(path).assert_consumed()
     images, poses = IMAGES.astype(np.float32), POSES.astype(np.float32)
@@ -46,8 +46,8 @@ def test_checkpoint_restores_the_order_of_pixels(tmp_path):
 
 
 def test_real_nvp_has_no_initial_rotation():
-    with pytest.raises(ValueError, match="`pixel_latents` needs the architecture 'glow'"):
-        ConditionalRealNVP((8, 8, 1), 3, 'real_nvp', pixel_latents=True)
+    with pytest.raises(ValueError, match="`latents='pixels'` needs the architecture 'glow'"):
+        ConditionalRealNVP((8, 8, 1), 3, 'real_nvp', latents='pixels')
     with pytest.raises(ValueError, match='has no rotation to start from'):
         initial_rotation(ConditionalChain([ImageLogit((8, 8, 1), 0.2)]))
 

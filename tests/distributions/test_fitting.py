@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfp_bruno.distributions import SLICE_KERNELS, FactorGaussianProcess, FactorStudentTProcess, slice_kernel
-from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, principal_axes
+from tfp_bruno.distributions.fitting import fit_factor_moments, fit_kernel, held_out_residual, principal_axes
 
 
 @pytest.mark.parametrize('count', [3, 50])
@@ -56,6 +56,18 @@ def test_fit_kernel_stays_in_its_range():
         share, length = fit_kernel(residual, 4)
         assert 0.05 <= share <= 0.97
         assert 0.99 <= length <= 40.1
+
+
+def test_held_out_residual_is_orthogonal_to_the_components_of_the_others():
+    samples = np.random.default_rng(0).normal(size=(20, 6, 9)).astype(np.float32)
+    # An augmented copy, which the components use, and of which no residual is wanted.
+    samples, subjects = np.concatenate([samples, samples[1:2]]), np.append(np.arange(20), 1)
+    flat = samples.reshape(21, -1)
+    axes = np.linalg.svd(flat[subjects % 5 != 0], full_matrices=False)[2][:4]
+    unseen = flat[:20:5]
+    expected = unseen - unseen @ axes.T @ axes
+    residual = held_out_residual(samples, 4, subjects)
+    np.testing.assert_allclose(residual, expected.reshape(4, 6, 9), atol=1e-4)
 
 
 def test_fit_factor_moments_uses_copies_for_components_only():

@@ -49,7 +49,8 @@ def test_settings_of_another_flow_round_trip_through_json():
     ('pose', 'size'), [(OneHotPoses(), 6), (AffinePoses(pixel_size=0.5), 12), (DisplacedPoses(4, (-0.25, 0.25)), 60)]
 )
 def test_settings_of_poses_round_trip_through_json(pose, size):
-    settings = ModelSettings((8, 8, 1), 6, pose=pose)
+    latents = 'flow' if isinstance(pose, OneHotPoses) else 'frequencies'
+    settings = ModelSettings((8, 8, 1), 6, pose=pose, latents=latents)
     assert settings.pose_size == size
     values = json.loads(json.dumps(dataclasses.asdict(settings)))
     assert structure(ModelSettings, values, 'run.json', complete=True) == settings

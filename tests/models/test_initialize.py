@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.special
+from scipy import ndimage
 
-from tfp_bruno.bijectors import RealNVPSettings
+from tfp_bruno.bijectors import GlowSettings, RealNVPSettings
 from tfp_bruno.models import ModelSettings, StartSettings, build_model, initialize_model
 
 SUBJECTS, SLICES, SIDE = 30, 9, 4
@@ -194,3 +195,33 @@ def test_a_factor_process_needs_an_affine_map():
     initialize_model(model, make_images(), POSES)
     mean = flow_logits(make_images()).mean(0)
     np.testing.assert_allclose(flow_logits(model.mean_image(POSES).numpy()), mean, atol=1e-4)
+
+
+def smooth_images(sigma, seed):
+    """Subjects `[S, K, H, W, 1]` whose logits are smooth noise, stronger from left to right."""
+    noise = np.random.default_rng(seed).normal(size=(60, SLICES, 16, 16))
+    noise = ndimage.gaussian_filter(noise, (0, 0, sigma, sigma), mode='wrap')
+    logits = noise / noise.std() * np.linspace(0.2, 1.0, 16)
+    return (scipy.special.expit(logits) * 0.9 + 0.05).astype(np.float32)[..., None]
+
+
+@pytest.mark.slow
+def test_residual_of_frequencies_has_texture_and_strength_of_the_data_at_every_pixel():
+    flow = GlowSettings(first_squeeze=2, couplings=(1, 1), filters=(8, 8), dense_couplings=1, dense_units=16)
+    deviations = {}
+    for latents in ('frequencies', 'pixels'):
+        settings = ModelSettings((16, 16, 1), SLICES, 'factor', flow, latents=latents, factors=2)
+        model = build_model(settings, num_steps=SLICES)
+        images = smooth_images(1.5, 0)
+        initialize_model(model, images.copy(), POSES, StartSettings(smoothing=1e-4, pixel_share=1.0))
+        drawn = model.at(POSES).sample(60, seed=(1, 2)).numpy()
+        deviations[latents] = [flow_logits(np.clip(each, 0.01, 0.99))[..., 0] for each in (drawn, images)]
+    for drawn, data in deviations.values():
+        np.testing.assert_allclose(drawn.std((0, 1, 2)), data.std((0, 1, 2)), rtol=0.25)
+    # Correlation of neighbouring pixels.
+    close = {
+        latents: [np.corrcoef(each[..., 8].ravel(), each[..., 9].ravel())[0, 1] for each in found]
+        for latents, found in deviations.items()
+    }
+    np.testing.assert_allclose(*close['frequencies'], atol=0.06)
+    assert close['pixels'][0] < 0.5 * close['pixels'][1]

@@ -42,7 +42,9 @@ def make_stacks(count, seed=0):
 def run(make_run):
     """A run whose model is fitted to registered subjects in closed form."""
     run = make_run('factor')
-    run = dataclasses.replace(run, model=dataclasses.replace(run.model, pose=DisplacedPoses(CONTROL), factors=3))
+    run = dataclasses.replace(
+        run, model=dataclasses.replace(run.model, pose=DisplacedPoses(CONTROL), latents='frequencies', factors=3)
+    )
     write_run(run)
     stacks, voxel_size = make_stacks(8), (1.5, 1.0, 1.0)
     registration = Registration.of_maps(stacks, voxel_size, register_subjects(stacks, voxel_size))

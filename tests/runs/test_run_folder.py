@@ -125,6 +125,18 @@ def test_read_run_reads_runs_whose_flow_recomputes_nothing(make_run):
     assert run.model.flow.recompute is False
 
 
+@pytest.mark.parametrize(('pose', 'latents'), [('one_hot', 'flow'), ('displaced', 'pixels')])
+def test_read_run_reads_runs_without_an_order_of_latents(make_run, pose, latents):
+    run = make_run()
+    values = json.loads(run.settings_file.read_text())
+    del values['model']['latents']
+    values['model']['pose'] = {**run.model.pose.__dict__, 'architecture': 'one_hot'}
+    if pose == 'displaced':
+        values['model']['pose'] = {'control_size': 3, 'offsets': [0.0], 'pixel_size': 1.0, 'architecture': 'displaced'}
+    run.settings_file.write_text(json.dumps(values))
+    assert read_run(run.folder).model.latents == latents
+
+
 def assert_one_line(error, *words):
     text = str(error.value)
     assert '\n' not in text

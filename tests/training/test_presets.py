@@ -80,6 +80,13 @@ def test_file_changes_its_base_preset(tmp_path):
     assert model == dataclasses.replace(cpu_model, flow=dataclasses.replace(cpu_model.flow, alpha=0.3))
 
 
+def test_none_in_a_file_is_none(tmp_path):
+    path = tmp_path / 'own.toml'
+    path.write_text('base = "cpu"\n[model]\ndf = "none"\n')
+    assert settings_of('bruno', 'cpu')[0].df == 20.0
+    assert settings_of('bruno', str(path))[0].df is None
+
+
 def test_another_architecture_has_its_own_defaults():
     model, _ = settings_of('bruno', 'cpu', 'model.process=pose', 'model.flow.architecture=real_nvp')
     assert (model.flow.architecture, model.flow.alpha) == ('real_nvp', 1e-5)

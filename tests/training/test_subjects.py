@@ -31,7 +31,9 @@ def make_run(tmp_path, make_settings):
 
     def make(name='run', pose=None, **training):
         model, settings = make_settings(**{'context_sets': 6, **training})
-        model = dataclasses.replace(model, pose=DisplacedPoses(CONTROL)) if pose is None else model
+        model = (
+            dataclasses.replace(model, pose=DisplacedPoses(CONTROL), latents='frequencies') if pose is None else model
+        )
         info = RunInfo(None, 'balls', is_phantom=True, phantom_subjects=16, seed=0, preset='cpu')
         run = Run(tmp_path / name, DEFINITION, model, settings, info)
         write_run(run)

@@ -6,6 +6,7 @@ from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.bijectors.conditional_real_nvp import ARCHITECTURES, ConditionalRealNVP
+from tfp_bruno.bijectors.cosine_transform import CosineTransform
 from tfp_bruno.bijectors.coupling import (
     AffineCoupling,
     MaskedAffineCoupling,
@@ -31,6 +32,7 @@ __all__ = [
     'ConditionalChain',
     'ConditionalRealNVP',
     'ConditionalVolumeAffine',
+    'CosineTransform',
     'FactorOut',
     'FixedRotation',
     'GlowSettings',

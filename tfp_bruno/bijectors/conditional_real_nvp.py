@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,7 @@ from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_eve
 from tfp_bruno.bijectors.chain import ConditionalChain
 from tfp_bruno.bijectors.conditional_affine import ConditionalAffine
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
+from tfp_bruno.bijectors.cosine_transform import CosineTransform
 from tfp_bruno.bijectors.coupling import Coupling, MakeConditioner
 from tfp_bruno.bijectors.glow import GlowSettings, build_glow
 from tfp_bruno.bijectors.logit import ImageLogit
@@ -23,9 +24,11 @@ from tfp_bruno.bijectors.shapes import TensorLike
 from tfp_bruno.bijectors.volume_affine import ConditionalVolumeAffine
 from tfp_bruno.networks import linear_features
 
-__all__ = ['ARCHITECTURES', 'ConditionalRealNVP']
+__all__ = ['ARCHITECTURES', 'ConditionalRealNVP', 'LatentOrder']
 
 _BUILDERS: dict[type, Callable[..., ConditionalChain]] = {GlowSettings: build_glow, RealNVPSettings: build_real_nvp}
+LatentOrder = Literal['flow', 'pixels', 'frequencies']
+
 ARCHITECTURES = {settings.architecture: settings for settings in (GlowSettings, RealNVPSettings)}
 
 
@@ -50,8 +53,9 @@ class ConditionalRealNVP(ConditionalBijector):
     ```
 
     Where the pose encoder has a `grid` (`tfp_bruno.networks.PlacePoseEncoder`), the affine map is sampled from volumes.
-    With `pixel_latents` a fixed rotation follows the core: the core of an untrained flow is then the identity, and
-    number d of a latent vector belongs to pixel d.
+    With `latents='pixels'` a fixed rotation follows the core: the core of an untrained flow is then the identity, and
+    number d of a latent vector belongs to pixel d. With 'frequencies' a cosine transform follows it, and number d
+    belongs to a frequency: images of independent numbers then have neighbouring pixels that vary together.
 
     `real_nvp` is the flow of Conditional BRUNO [3], by default without the affine map. Inverse and log-determinant
     `log |det dx/dy|` are exact. Couplings start as the identity.
@@ -93,7 +97,7 @@ class ConditionalRealNVP(ConditionalBijector):
         make_conditioner: MakeConditioner | None = None,
         network_dtype: Any = None,
         seed: int = 0,
-        pixel_latents: bool = False,
+        latents: LatentOrder = 'flow',
         dtype: tf.DType = tf.float32,
         validate_args: bool = False,
         name: str = 'conditional_real_nvp',
@@ -113,15 +117,15 @@ class ConditionalRealNVP(ConditionalBijector):
             network_dtype: Dtype or tf_keras policy of the networks inside the couplings, such as `'mixed_bfloat16'`;
                 log-determinants and the values that are inverted stay in `dtype`. `None` for `dtype`.
             seed: Seed of the initial rotations of the 1 x 1 convolutions.
-            pixel_latents: Whether the inverse of the core's initial rotation gives latent vectors the order of the
-                pixels; for `'glow'`.
+            latents: What the numbers of a latent vector are: `'flow'`, as the core has them; for `'glow'` also
+                `'pixels'` and `'frequencies'`, by the inverse of the core's initial rotation.
             dtype: Dtype of the images.
             validate_args: Whether values are checked at run time.
             name: Name of the operations.
 
         Raises:
             ValueError: If the image cannot be divided as often as the settings need, the settings are unknown or do
-                not go with `pixel_latents`, or an argument has the wrong type.
+                not go with `latents`, or an argument has the wrong type.
         """
         parameters = dict(locals())
         shape = check_event_shape(image_shape, 'image_shape', rank=3)
@@ -148,7 +152,8 @@ class ConditionalRealNVP(ConditionalBijector):
             dtype,
             _check_network_dtype(network_dtype) or dtype,
         )
-        self._pixel_order = _pixel_order(self._core, settings) if pixel_latents else None
+        self._latents = latents
+        self._order = _order(latents, self._core, settings, shape, dtype)
         self._latent_shape = self._core._event_shape_of_x
         super().__init__(
             (int(np.prod(shape)),),
@@ -166,9 +171,9 @@ class ConditionalRealNVP(ConditionalBijector):
         return self._settings
 
     @property
-    def pixel_latents(self) -> bool:
-        """Whether latent vectors have the order of the pixels."""
-        return self._pixel_order is not None
+    def latents(self) -> LatentOrder:
+        """What the numbers of a latent vector are."""
+        return self._latents
 
     def logit(self, images: TensorLike) -> tf.Tensor:
         """Returns the logits `[N, H, W, C]` of images `[N, H, W, C]` in [0, 1], the first step from image to latent."""
@@ -207,15 +212,15 @@ class ConditionalRealNVP(ConditionalBijector):
 
     def _flattened(self, latents: tf.Tensor) -> tf.Tensor:
         """Returns the latent vectors `[N, D]` of events on the latent side of the core."""
-        if self._pixel_order is not None:
-            latents, _ = self._pixel_order._forward_and_log_det(latents, None)
+        if self._order is not None:
+            latents, _ = self._order._forward_and_log_det(latents, None)
         return tf.reshape(latents, [-1, *self._event_shape_of_x])
 
     def _unflattened(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the events on the latent side of the core of latent vectors `[N, D]`."""
-        if self._pixel_order is None:
+        if self._order is None:
             return tf.reshape(x, [-1, *self._latent_shape])
-        return self._pixel_order._inverse_and_log_det(tf.reshape(x, [-1, *self._event_shape_of_y]), None)[0]
+        return self._order._inverse_and_log_det(tf.reshape(x, [-1, *self._event_shape_of_y]), None)[0]
 
     def _features_and_code(self, condition: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the condition of the affine map, and the condition of the couplings."""
@@ -258,13 +263,25 @@ def _affine_map(encoder: Any, shape: tuple[int, ...], no_pose: tf.Tensor, dtype:
     return ConditionalAffine(shape, linear_features(encoder, no_pose).shape[-1], dtype=dtype)
 
 
-def _pixel_order(core: ConditionalChain, settings: GlowSettings | RealNVPSettings) -> ConditionalChain:
+def _order(
+    latents: LatentOrder,
+    core: ConditionalChain,
+    settings: GlowSettings | RealNVPSettings,
+    shape: tuple[int, ...],
+    dtype: tf.DType,
+) -> ConditionalChain | None:
+    """Returns the bijector from the latent side of the core to the numbers of a latent vector; None: the identity."""
+    if latents not in get_args(LatentOrder):
+        raise ValueError(f'`latents` must be one of {", ".join(get_args(LatentOrder))}, got {shown(latents)}.')
+    if latents == 'flow':
+        return None
     if not isinstance(settings, GlowSettings):
         raise ValueError(
-            f"`pixel_latents` needs the architecture 'glow', whose core starts from a rotation, not "
+            f"`latents={latents!r}` needs the architecture 'glow', whose core starts from a rotation, not "
             f'{settings.architecture!r}.'
         )
-    return initial_rotation(core)
+    rotation = initial_rotation(core)
+    return rotation if latents == 'pixels' else ConditionalChain([CosineTransform(shape, dtype=dtype), rotation])
 
 
 def _make_generator(seed: int) -> np.random.Generator:

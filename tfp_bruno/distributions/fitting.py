@@ -17,6 +17,7 @@ __all__ = [
     'dimension_variance',
     'fit_factor_moments',
     'fit_kernel',
+    'held_out_residual',
     'originals',
     'principal_axes',
     'thinning',
@@ -79,14 +80,7 @@ def fit_factor_moments(
     step = thinning(slices)
     # There may be thousands of volumes: nothing here copies them.
     products = _inner_products(samples, range(0, slices, step))
-    left_out = subjects % _LEFT_OUT == 0
-    axes, _ = principal_axes(samples[:, ::step], num_factors, products, ~left_out)
-    axes = axes.reshape(len(axes), -1)
-    first = originals(subjects)
-    unseen = samples[first[left_out[first]], ::step].astype(np.float32)
-    flat = unseen.reshape(len(unseen), -1)
-    flat -= (flat @ axes.T) @ axes
-    residual = flat.reshape(unseen.shape)
+    residual = held_out_residual(samples[:, ::step], num_factors, subjects, products)
     correlation, length = fit_kernel(residual, step, make_kernel)
     variance = np.maximum(np.mean(transform(residual) ** 2, axis=(0, 1)), 1e-4)
     energy = np.mean(residual**2, axis=(1, 2))
@@ -100,6 +94,31 @@ def fit_factor_moments(
         rotated = transform(axes[some] * deviations[some, np.newaxis, np.newaxis])
         loadings[..., some] = np.moveaxis(rotated, 0, -1)
     return FactorMoments(loadings, variance, correlation, length, df)
+
+
+def held_out_residual(
+    samples: np.ndarray, num_factors: int, subjects: np.ndarray | None = None, products: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns what the principal components of four fifths of the subjects do not explain of the others.
+
+    Args:
+        samples: `[S, K, D]`, as those of `fit_factor_moments`.
+        num_factors: Number of components.
+        subjects: Subject of each sample, integers `[S]`; `None`: each its own.
+        products: Inner products of the samples, float64 `[S, S]`; `None`: computed here.
+
+    Returns:
+        float32 `[S', K, D]`, the first sample of each subject that is held out.
+    """
+    subjects = np.arange(len(samples)) if subjects is None else subjects
+    left_out = subjects % _LEFT_OUT == 0
+    axes, _ = principal_axes(samples, num_factors, products, ~left_out)
+    axes = axes.reshape(len(axes), -1)
+    first = originals(subjects)
+    unseen = samples[first[left_out[first]]].astype(np.float32)
+    flat = unseen.reshape(len(unseen), -1)
+    flat -= (flat @ axes.T) @ axes
+    return flat.reshape(unseen.shape)
 
 
 def originals(subjects: np.ndarray) -> np.ndarray:

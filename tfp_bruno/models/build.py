@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tfp_bruno.bijectors import ConditionalRealNVP, GlowSettings, RealNVPSettings
+from tfp_bruno.bijectors.conditional_real_nvp import LatentOrder
 from tfp_bruno.distributions import (
     SLICE_KERNELS,
     ExchangeableGaussianProcess,
@@ -48,6 +49,8 @@ class ModelSettings:
             (the process of the paper), or 'average', whose predictive mean is the plain average of the contexts.
         flow: Architecture and sizes of the flow.
         pose: What a pose is: the number of a slice, or its place in a canonical volume.
+        latents: What a number of a latent vector belongs to: 'flow', the order of the flow's core; 'pixels'; or
+            'frequencies' of the image. Places in a canonical volume need one of the last two.
         network_dtype: 'float32', or the tf_keras policy of the networks inside the flow, such as 'mixed_bfloat16'.
         factors: Number of factors of the subject, for 'factor'.
         kernel: Name of the residual's kernel over slices in `distributions.SLICE_KERNELS`, for 'factor' and 'pose'.
@@ -68,6 +71,7 @@ class ModelSettings:
     process: Literal['average', 'exchangeable', 'pose', 'factor'] = 'factor'
     flow: FlowSettings = dataclasses.field(default_factory=GlowSettings)
     pose: PoseSettings = dataclasses.field(default_factory=OneHotPoses)
+    latents: LatentOrder = 'flow'
     network_dtype: Literal['float32', 'mixed_bfloat16', 'mixed_float16'] = 'float32'
     factors: Count = 80
     kernel: str = 'exponential'
@@ -96,6 +100,10 @@ class ModelSettings:
                 f'`pose` {self.pose.architecture} needs `process` factor, `flow` glow and images of one channel, got '
                 f'{self.process}, {self.flow.architecture} and {self.image_shape[2]}; choose `pose` one_hot otherwise.'
             )
+        if self.latents != 'flow' and self.flow.architecture != 'glow':
+            raise ValueError(f'`latents` {self.latents} needs `flow` glow, not {self.flow.architecture}.')
+        if is_place and self.latents == 'flow':
+            raise ValueError(f'`latents` flow needs `pose` one_hot, not {self.pose.architecture}; give frequencies.')
 
     @property
     def grid(self) -> Grid | None:
@@ -138,6 +146,7 @@ def build_model(
         settings.flow,
         network_dtype=settings.network_dtype,
         seed=seed,
+        latents=settings.latents,
         **_place_arguments(settings),
     )
     if share_weights_with is not None and not share_weights_with.distribution.trainable_variables:
@@ -153,7 +162,7 @@ def _place_arguments(settings: ModelSettings) -> dict[str, Any]:
     if grid is None or not isinstance(flow, GlowSettings):
         return {}
     make_pose_encoder = functools.partial(PlacePoseEncoder, flow.pose_units, grid, settings.num_slices, flow.pose_width)
-    return {'make_pose_encoder': make_pose_encoder, 'pixel_latents': True}
+    return {'make_pose_encoder': make_pose_encoder}
 
 
 def _average_process(settings: ModelSettings, size: int, num_steps: int) -> Process:
@@ -202,7 +211,7 @@ def _loadings(settings: ModelSettings, size: int) -> tf.Variable | VolumeLoading
     if settings.grid is None:
         return _fitted(tf.zeros([settings.num_slices, size, settings.factors]), 'loadings')
     shape = [settings.num_slices, *settings.image_shape[:2], settings.factors]
-    return VolumeLoadings(_fitted(tf.zeros(shape), 'loadings'), settings.grid)
+    return VolumeLoadings(_fitted(tf.zeros(shape), 'loadings'), settings.grid, settings.latents == 'frequencies')
 
 
 def _residual_kernel(settings: ModelSettings) -> tfp.math.psd_kernels.FeatureTransformed:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 from pydantic.dataclasses import dataclass
+from scipy import ndimage
 
 from tfp_bruno.bijectors import ConditionalRealNVP
 from tfp_bruno.distributions.factor import FactorProcess
-from tfp_bruno.distributions.fitting import originals, thinning
+from tfp_bruno.distributions.fitting import held_out_residual, originals, thinning
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
 from tfp_bruno.settings import STRICT, NonNegative, Positive, Share
 
@@ -17,6 +18,9 @@ __all__ = ['StartSettings', 'initialize_model']
 _MAPPED_AT_ONCE = 1000
 _STARTED_FROM = 256
 _ENCODED_AT_MOST = 600
+# The residual's variance at a voxel is that of a few subjects: it is smoothed over as many voxels, and has a floor.
+_RESIDUAL_SMOOTHING = 1.0
+_RESIDUAL_FLOOR = 0.02
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -52,6 +56,9 @@ def initialize_model(
     the others, moments of latent vectors become variance and correlation. A flow without an affine map is initialised
     from a batch, and the process from moments of the resulting latent vectors.
 
+    If latent vectors are frequencies, every pixel is scaled so that the residual has the same variance at all of them:
+    with independent frequencies it could not differ from pixel to pixel.
+
     Where a pose is a place in a canonical volume, the images are canonical volumes: their moments become the volumes
     of the affine map, and their components those of the loadings. Latent vectors are the standardised logits.
 
@@ -80,9 +87,11 @@ def initialize_model(
         model.distribution.fit(_encoded(model, images[:, ::step], poses[::step]), step)
         return
     # With statistics of channels, latent vectors would not be standardised logits.
-    spread = None if flow.pixel_latents else _spread(images, poses)
+    spread = _spread(images, poses) if flow.latents == 'flow' else None
     logits = images if overwrite_images else np.empty_like(images)
     mean, scale = _standardise(images, logits, flow.settings.alpha, settings, subjects)
+    if is_factor and flow.latents == 'frequencies':
+        scale *= _divide_by_residual(logits, model.distribution.loadings.shape[-1], subjects)
     flow.initialize(mean, scale, poses)
     if spread is not None:
         flow.initialize_from_data(*spread)
@@ -141,6 +150,17 @@ def _standardise(
     for logit in logits:
         logit /= scale
     return mean, scale
+
+
+def _divide_by_residual(logits: np.ndarray, num_factors: int, subjects: np.ndarray | None) -> np.ndarray:
+    """Divides standardised logits `[S, K, H, W, C]` by the residual's standard deviation at each pixel; returns it."""
+    residual = held_out_residual(logits.reshape(*logits.shape[:2], -1), num_factors, subjects)
+    variance = np.mean(residual**2, axis=0).reshape(logits.shape[1:])
+    variance = ndimage.gaussian_filter(variance, (*[_RESIDUAL_SMOOTHING] * 3, 0.0))
+    deviation = np.sqrt(variance + _RESIDUAL_FLOOR)
+    for logit in logits:
+        logit /= deviation
+    return deviation
 
 
 def _to_logit(image: np.ndarray, alpha: float) -> np.ndarray:

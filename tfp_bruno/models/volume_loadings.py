@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
+from tfp_bruno.bijectors.cosine_transform import transform_images
 from tfp_bruno.networks import Grid, sample_volume
 
 __all__ = ['VolumeLoadings']
@@ -15,16 +16,20 @@ __all__ = ['VolumeLoadings']
 class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
     """A callable from poses `[..., n, P]` to the loadings `[..., n, D, q]` of a factor process.
 
-    They are the values of a volume `[K, H, W, q]` at the grids of the poses; D = H W, in the order of the pixels. No
-    gradient flows into the volume; it does to the poses.
+    They are the values of a volume `[K, H, W, q]` at the grids of the poses, in the order of the pixels, or the cosine
+    transforms of these; D = H W. No gradient flows into the volume; it does to the poses.
     """
 
-    def __init__(self, volume: tf.Variable | tf.Tensor, grid: Grid, name: str | None = None) -> None:
+    def __init__(
+        self, volume: tf.Variable | tf.Tensor, grid: Grid, frequencies: bool = False, name: str | None = None
+    ) -> None:
         """Stores the volume.
 
         Args:
             volume: `[K, H, W, q]`, of which each plane has the size of the grid's images.
             grid: Grid of the poses.
+            frequencies: Whether the loadings are cosine transforms of the values, as for a flow of
+                `latents='frequencies'`.
             name: Name of the module.
 
         Raises:
@@ -33,6 +38,7 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
         super().__init__(name=name)
         self.volume = volume if isinstance(volume, tf.Variable) else tf.convert_to_tensor(volume)
         self.grid = grid
+        self.frequencies = frequencies
         if self.volume.shape.rank != 4 or tuple(self.volume.shape[1:3]) != tuple(grid.image_size):
             raise ValueError(
                 f'`volume` has shape {self.volume.shape}, but `grid` is that of images of {list(grid.image_size)} '
@@ -47,10 +53,13 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
 
     def assign(self, loadings: ArrayLike) -> None:
         """Sets the loadings `[K, D, q]` at the K planes of the volume, which must be a variable."""
-        self.volume.assign(tf.reshape(loadings, self.volume.shape))
+        volume = tf.reshape(loadings, self.volume.shape)
+        self.volume.assign(transform_images(volume, inverse=True) if self.frequencies else volume)
 
     def __call__(self, poses: tf.Tensor) -> tf.Tensor:
         """Returns the loadings `[..., n, D, q]` at poses `[..., n, P]`."""
         sampled = sample_volume(self.volume, self.grid(poses), is_fixed=True)
+        if self.frequencies:
+            sampled = transform_images(sampled)
         shape = tf.concat([tf.shape(sampled)[:-3], self.shape[1:]], 0)
         return tf.ensure_shape(tf.reshape(sampled, shape), [*sampled.shape[:-3], *self.shape[1:]])

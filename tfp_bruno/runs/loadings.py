@@ -46,6 +46,9 @@ def quantized_loadings(model: Any) -> dict[str, np.ndarray]:
     values = tf.convert_to_tensor(variable).numpy()
     process = model.distribution
     variance = tf.convert_to_tensor(process.residual_variance).numpy()
+    if isinstance(process.loadings, VolumeLoadings) and process.loadings.frequencies:
+        # An error of a voxel is one of all frequencies; their precision is what the factors are found by.
+        variance = np.full_like(variance, 1.0 / np.mean(1.0 / variance))
     return quantize(values.reshape(len(values), -1, values.shape[-1]), variance)
 
 

@@ -197,7 +197,9 @@ def parse_run(text: str, folder: pathlib.Path, place: str, **info_of_place: Any)
         training = values['training']
         values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **training}
         if kind.settings is ModelSettings:
-            values['model'] = {'pose': {'architecture': 'one_hot'}, **values['model']}
+            has_places = values['model'].get('pose', {}).get('architecture', 'one_hot') != 'one_hot'
+            lacking = {'pose': {'architecture': 'one_hot'}, 'latents': 'pixels' if has_places else 'flow'}
+            values['model'] = {**lacking, **values['model']}
             if isinstance(values['model'].get('flow'), dict):
                 values['model']['flow'] = {'recompute': False, **values['model']['flow']}
             values['training']['objective'] = {'min_contexts': 0, **training['objective']}

@@ -29,7 +29,8 @@ def read_preset(kind: str, preset: str) -> dict[str, Any]:
     Args:
         kind: Kind of the model, see `tfp_bruno.runs.KINDS`.
         preset: Name of a preset of the package, or path of a TOML file with the attributes of `TrainingSettings` and a
-            table `model` with the settings of the model. With a line `base = "cpu"` the file changes that preset.
+            table `model` with the settings of the model; the text "none" is None. With a line `base = "cpu"` the file
+            changes that preset.
 
     Returns:
         The settings in the preset, nested; see `make_settings`.
@@ -40,7 +41,7 @@ def read_preset(kind: str, preset: str) -> dict[str, Any]:
     names = preset_names(kind)
     if preset not in names and not preset.endswith('.toml'):
         raise UserError(f'`preset={preset}`: is not a preset of {kind}; give {", ".join(names)}, or a TOML file.')
-    values = read_toml(_FOLDER / kind / f'{preset}.toml' if preset in names else preset)
+    values = _with_none(read_toml(_FOLDER / kind / f'{preset}.toml' if preset in names else preset))
     base = values.pop('base', None)
     if base is None:
         return values
@@ -113,3 +114,10 @@ def _merge(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
         is_table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
         merged[name] = _merge(merged[name], value) if is_table else value
     return merged
+
+
+def _with_none(values: Any) -> Any:
+    """Returns nested values with None for the text 'none': TOML has no null."""
+    if isinstance(values, dict):
+        return {name: _with_none(value) for name, value in values.items()}
+    return None if values == 'none' else values
