@@ -302,16 +302,19 @@ def test_a_signal_saves_the_state_and_ends_the_training(make_run, population, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('keep_best', [False, True])
+@pytest.mark.parametrize(
+    ('of_start', 'written'), [([], 'model-3'), ([2.5], 'model-2'), ([0.5], 'model-1')], ids=['last', 'step 2', 'start']
+)
 def test_keep_best_hands_on_the_weights_with_the_least_held_out_loss(
-    make_run, population, tmp_path, monkeypatch, keep_best
+    make_run, population, tmp_path, monkeypatch, of_start, written
 ):
-    losses = iter([3.0, 1.0, 2.0])
+    losses, keep_best = iter([*of_start, 3.0, 1.0, 2.0]), bool(of_start)
     monkeypatch.setattr(HeldOut, 'measure', lambda *_: {'loss': next(losses)})
     run = make_run(tmp_path, evaluate_every=1, keep_best=keep_best)
     train_run(run, population)
-    assert [point['held_out/loss'] for point in curve_of(run)] == [3.0, 1.0, 2.0]
-    assert run.weights.name == ('model-2' if keep_best else 'model-3')
+    assert [point['held_out/loss'] for point in curve_of(run)] == [*of_start, 3.0, 1.0, 2.0]
+    assert [point['step'] for point in curve_of(run)] == [0, 1, 2, 3][-len(curve_of(run)) :]
+    assert run.weights.name == written
     # The state to resume from is always the last.
     assert states_of(run) == [2, 3]
 

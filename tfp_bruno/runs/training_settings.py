@@ -130,8 +130,9 @@ class TrainingSettings(Generic[Objective]):
         validation_share: Share of the training subjects that are left out for validation, whole templates or families
             of them where `participants.tsv` names these; 0 for none. With fewer than 10 training subjects none are
             left out. Does not apply where the split of the data has validation subjects.
-        keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, not the
-            last ones. Without validation subjects it hands on the last ones.
+        keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, among
+            them those of the closed-form start, not the last ones. Without validation subjects it hands on the last
+            ones.
         context_sets: Number of sets of contexts of the training subjects, from which their maps are found; for a model
             of a canonical volume.
         seed: Seed of weights and data, of 31 bits as TensorFlow takes them.

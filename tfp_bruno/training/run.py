@@ -79,14 +79,14 @@ def train_run(
             assign_loadings(trainer.model, read_loadings(run.loadings), run.loadings)
         curve.cut(step)
         logging.info('Resumed at step %d.', step)
-    # The first point alone may be of a training that ended before its first state was written.
-    elif len(curve.points()) > 1:
+    # The first point of a step may be of a training that ended before its first state was written.
+    elif sum(point['step'] > 0 for point in curve.points()) > 1:
         raise UserError(
             f'{run.checkpoints}: holds no checkpoint, although the run has a learning curve to step '
             f'{curve.last_step()}; put the folder back, or train again in another folder.'
         )
     else:
-        curve.cut(0)
+        curve.cut(-1)
         _start(trainer, run, train.images, subjects, cache_dir)
         # From here on the training has the loadings that the run holds, at every resumption the same.
         with _writing(run):
@@ -97,6 +97,10 @@ def train_run(
     else:
         logging.info('There are no validation subjects: the held-out loss is not measured.')
     with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
+        if step is None and settings.keep_best and held_out is not None:
+            # The start is handed on unless training makes it better.
+            with _writing(run):
+                _record(run, trainer, _measure(trainer, held_out, {}))
         for rollbacks in range(_MOST_ROLLBACKS + 1):
             try:
                 sequences = subjects.sequences(int(trainer.step))
