@@ -4,11 +4,10 @@ from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings
 from tfp_bruno.training.presets import make_settings, preset_names, read_preset
 from tfp_bruno.training.run import train_run
 from tfp_bruno.training.stopping import TrainingStoppedError
-from tfp_bruno.training.strategy import STRATEGIES, Workers, choose_strategy, wait_for_file
+from tfp_bruno.training.strategy import Workers, choose_strategy, wait_for_file
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = [
-    'STRATEGIES',
     'AugmentationSettings',
     'BoundSettings',
     'ObjectiveSettings',

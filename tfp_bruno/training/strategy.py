@@ -17,9 +17,7 @@ from absl import logging
 from tfp_bruno.errors import UserError
 from tfp_bruno.training.cluster import Cluster, wait_for_workers
 
-__all__ = ['STRATEGIES', 'LostWorkerError', 'Workers', 'choose_strategy', 'wait_for_file']
-
-STRATEGIES = ('auto', 'one', 'mirrored', 'multi_worker')
+__all__ = ['LostWorkerError', 'Workers', 'choose_strategy', 'wait_for_file']
 
 _Result = TypeVar('_Result')
 # What operations raise in which the workers take part together, if one of them has ended.
@@ -73,9 +71,7 @@ def _join_workers(cluster: Cluster) -> tf.distribute.Strategy:
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (RuntimeError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise UserError(
-            f'`strategy=multi_worker`: the workers cannot be joined ({reason}); start all again.'
-        ) from error
+        raise UserError(f'`strategy=multi_worker`: workers cannot be joined ({reason}); start all again.') from error
     if threading.current_thread() is threading.main_thread():
         # TensorFlow's server catches SIGTERM, and does nothing.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
