@@ -23,8 +23,7 @@ pytestmark = pytest.mark.slow
 
 TRAIN = pathlib.Path(__file__).resolve().parents[2] / 'bin' / 'train'
 
-# Means over the batch, so that those of its parts average to that of the whole.
-OBJECTIVE = ObjectiveSettings(joint=0.5, conditional=1.0, structural=0.0, squared_error=1.0)
+OBJECTIVE = ObjectiveSettings(joint=0.5, conditional=1.0, structural=1.0, squared_error=1.0)
 SETTINGS = {
     'batch_size': 2,
     'evaluate_every': 2,
@@ -137,3 +136,21 @@ def test_a_killed_worker_ends_the_other_and_all_resume(make_tiny_run, start_work
     assert curve_of(run)[-1]['step'] == last
     reader = tf.train.load_checkpoint(str(run.checkpoints / f'ckpt-{last}'))
     assert reader.get_tensor('step/.ATTRIBUTES/VARIABLE_VALUE') == last
+
+
+def test_an_error_of_the_chief_ends_both_in_one_line(make_tiny_run, start_workers, tmp_path):
+    run = make_tiny_run(tmp_path / 'run', **SETTINGS)
+    workers = start_workers(f'--output_dir={run.folder}', '--dataset=fetal', '--phantom_subjects=10')
+    codes, lines = last_lines(workers)
+    assert codes == [1, 1]
+    assert lines[0].startswith(f'bin/train: error: --output_dir={run.folder}: exists and is not empty;')
+    assert lines[1] == 'bin/train: error: worker 0 ended with an error; see its message'
+
+
+def test_a_batch_that_cannot_be_divided_ends_both_in_one_line(make_tiny_run, start_workers, tmp_path):
+    run = make_tiny_run(tmp_path / 'run', **{**SETTINGS, 'batch_size': 3})
+    codes, lines = last_lines(start_workers(f'--output_dir={run.folder}', '--resume'))
+    assert codes == [1, 1]
+    assert set(lines) == {
+        'bin/train: error: --batch_size=3: must be a multiple of the 2 devices times `micro_batches=1`.'
+    }

@@ -124,7 +124,7 @@ class Trainer:
     def _replica_step(
         self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        loss = self._task.draw_loss(self.model, schedule, seed)
+        loss = self._task.draw_loss(self.model, schedule, seed, images)
         parts, gradients = accumulated_gradients(loss, self._variables, (images, poses), self.settings.micro_batches)
         # The optimiser adds up the gradients of the replicas.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
