@@ -46,7 +46,8 @@ def start_workers(workplace):
         workers = []
         for index in range(2):
             config = {'cluster': {'worker': addresses}, 'task': {'type': 'worker', 'index': index}}
-            environment = {**os.environ, 'TF_CONFIG': json.dumps(config)}
+            # Two workers cannot share a GPU.
+            environment = {**os.environ, 'TF_CONFIG': json.dumps(config), 'CUDA_VISIBLE_DEVICES': '-1'}
             workers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
         started.extend(workers)
         return workers

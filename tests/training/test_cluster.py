@@ -104,5 +104,8 @@ def test_wait_for_workers_names_one_that_is_missing(free_addresses):
 
 def test_wait_for_workers_needs_a_free_port(free_addresses):
     port = int(free_addresses[0].rpartition(':')[2])
-    with socket.create_server(('', port)), pytest.raises(UserError, match=f'cannot listen at port {port}'):
+    with (
+        socket.create_server(('', port)),
+        pytest.raises(UserError, match=rf'cannot listen at port {port} \(Address already in use\);'),
+    ):
         wait_for_workers(Cluster(free_addresses, 0), seconds=0.5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -79,8 +80,10 @@ def wait_for_workers(cluster: Cluster, seconds: float = _WAIT_SECONDS) -> None:
     try:
         listener = socket.create_server(('', port), backlog=len(cluster.addresses))
     except OSError as error:
+        # Without the address, which `strerror` repeats.
+        reason = os.strerror(error.errno or 0)
         raise UserError(
-            f'TF_CONFIG: worker {cluster.index} cannot listen at port {port} ({error.strerror}); give a free port.'
+            f'TF_CONFIG: worker {cluster.index} cannot listen at port {port} ({reason}); give a free port.'
         ) from error
     with listener:
         missing = [index for index in range(len(cluster.addresses)) if index != cluster.index]
