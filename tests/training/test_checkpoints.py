@@ -76,5 +76,7 @@ def test_an_interrupted_save_is_removed(checkpoints, tmp_path, value):
     debris.mkdir()
     (debris / 'part').write_bytes(b'half')
     again = Checkpoints(tf.train.Checkpoint(value=value), tmp_path / 'states')
-    assert not debris.exists()
     assert again.steps() == [10, 15]
+    again.save(20)
+    assert not debris.exists()
+    assert again.steps() == [15, 20]

@@ -16,6 +16,7 @@ from tfp_bruno.training import ObjectiveSettings
 from tfp_bruno.training.objectives import (
     bound_loss,
     conditional_terms,
+    foreground_size,
     joint_loss,
     prediction_error,
     structural_error,
@@ -202,6 +203,20 @@ def test_structural_error_matches_the_metric():
     assert float(structural_error(truth[..., None], truth[..., None])) == pytest.approx(0, abs=1e-6)
     # Background alone: no foreground to average over.
     assert np.isfinite(structural_error(0 * truth[..., None], decoded[..., None]))
+
+
+def test_structural_errors_of_parts_average_to_that_of_the_batch():
+    rng = np.random.default_rng(0)
+    truth, decoded = rng.uniform(0.1, 0.9, (2, 4, 3, 16, 16, 1)).astype(np.float32)
+    # Each sequence has more foreground than the one before it, and the first has none.
+    truth *= np.arange(16)[:, None, None] < np.arange(0, 20, 5)[:, None, None, None, None]
+    sizes = [float(foreground_size(part)) for part in truth[:, None]]
+    assert sizes == [0.0, 0.0, 3 * 5 * 6, 3 * 6 * 6]
+    parts = [
+        structural_error(one[None], two[None], foreground=tf.constant(np.mean(sizes), tf.float32))
+        for one, two in zip(truth, decoded, strict=True)
+    ]
+    assert np.mean(parts) == pytest.approx(float(structural_error(truth, decoded)), abs=1e-6)
 
 
 def test_bound_loss_is_the_elbo_without_its_constant():

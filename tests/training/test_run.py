@@ -26,7 +26,7 @@ from tfp_bruno.training import (
     train_run,
 )
 from tfp_bruno.training.checkpoints import Checkpoints
-from tfp_bruno.training.run import HeldOut, choose_strategy
+from tfp_bruno.training.run import HeldOut
 
 
 @pytest.fixture(scope='module')
@@ -347,8 +347,3 @@ def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, popu
     # Although the curve has a point already, and there is no state.
     train_run(run, population)
     assert [point['step'] for point in curve_of(run)] == [2, 3]
-
-
-def test_one_device_has_the_default_strategy():
-    for devices in ('auto', 'one', 'all'):
-        assert choose_strategy(devices).num_replicas_in_sync == 1

@@ -24,6 +24,16 @@ def draw(images, augmentation=None, seed=0, batches=4, **kwargs):
     return np.concatenate(x), np.concatenate(poses)
 
 
+@pytest.mark.parametrize('parts', [2, 3])
+def test_shares_make_up_the_whole_batches(images, parts):
+    whole = draw(images, first_step=3)
+    shares = [draw(images, first_step=3, share=(part, parts)) for part in range(parts)]
+    for every, *theirs in zip(whole, *shares, strict=True):
+        # Batches of six, in equal parts.
+        split = [share.reshape(4, 6 // parts, *share.shape[1:]) for share in theirs]
+        np.testing.assert_array_equal(np.concatenate(split, 1).reshape(every.shape), every)
+
+
 def test_sequences_have_their_shapes_and_types(images):
     dataset = make_sequences(images, 5, 6, (1.0, 1.0, 1.0), AugmentationSettings(), 0)
     assert dataset.element_spec == (

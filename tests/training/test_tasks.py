@@ -33,11 +33,12 @@ def test_number_of_contexts_depends_on_seed_and_step():
 
 
 def test_loss_takes_the_scheduled_number_of_contexts(monkeypatch):
-    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: contexts)
+    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts, foreground: contexts)
     task = tasks.LikelihoodTask(TrainingSettings())
+    images = tf.zeros([1, 9, 16, 16, 1])
     for step in range(5):
         schedule = {name: tf.constant(value, tf.float32) for name, value in task.schedule(0.0, step).items()}
-        assert int(task.draw_loss(None, schedule, [0, 0])(None, None)) == task.num_contexts_at(step)
+        assert int(task.draw_loss(None, schedule, [0, 0], images)(None, None)) == task.num_contexts_at(step)
 
 
 @pytest.mark.parametrize(('length', 'count'), [(9, 4), (5, 4), (3, 2)])
@@ -58,10 +59,11 @@ def test_prior_every_sets_the_steps_without_contexts():
 
 
 def test_common_slices_pass_one_set_of_poses(monkeypatch):
-    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts: poses)
+    monkeypatch.setattr(tasks, 'training_loss', lambda model, images, poses, objective, contexts, foreground: poses)
     task = tasks.LikelihoodTask(TrainingSettings(common_slices=True))
     poses = np.broadcast_to(np.eye(9, dtype=np.float32), (4, 9, 9))
-    np.testing.assert_array_equal(task.draw_loss(None, {'num_contexts': 0.0}, [0, 0])(None, poses), np.eye(9))
+    loss = task.draw_loss(None, {'num_contexts': 0.0}, [0, 0], tf.zeros([1, 9, 16, 16, 1]))
+    np.testing.assert_array_equal(loss(None, poses), np.eye(9))
 
 
 @pytest.mark.parametrize(

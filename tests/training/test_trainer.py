@@ -167,7 +167,7 @@ from tfp_bruno.bijectors import GlowSettings
 from tfp_bruno.models import ModelSettings
 from tfp_bruno.training import Trainer, TrainingSettings
 from tfp_bruno.training import AugmentationSettings
-from tfp_bruno.training.run import choose_strategy
+from tfp_bruno.training import choose_strategy
 from tfp_bruno.training.sequences import make_sequences
 
 images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 8, 8)).astype(np.float32)
@@ -178,9 +178,9 @@ flow = GlowSettings(
 # Only the joint likelihood: the number of contexts is drawn for each device.
 settings = TrainingSettings(steps=3, batch_size=4, sequence_length=3, learning_rate=1e-2, warmup_steps=0)
 results = []
-for devices in ('all', 'one'):
-    strategy = choose_strategy(devices) if devices == 'all' else tf.distribute.get_strategy()
-    assert strategy.num_replicas_in_sync == (2 if devices == 'all' else 1), strategy
+for name, replicas in (('mirrored', 2), ('one', 1)):
+    strategy = choose_strategy(name)
+    assert strategy.num_replicas_in_sync == replicas, strategy
     trainer = Trainer(ModelSettings((8, 8, 1), 12, flow=flow, factors=2), settings, strategy)
     trainer.initialize(images[..., None], np.eye(12, dtype=np.float32))
     sequences = make_sequences(images, 3, 4, (1.0, 1.0, 1.0), AugmentationSettings(), 0)

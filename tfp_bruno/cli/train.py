@@ -7,6 +7,7 @@ A preset holds all settings of the model and its training; --set changes any of 
 and bin/reconstruct as soon as the first checkpoint is written.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -61,11 +62,12 @@ RESUME = flags.DEFINE_bool(
 )
 CACHE_DIR = flags.DEFINE_string('cache_dir', None, "Folder of the cache of volumes; default: the user's cache.")
 PHANTOM_SUBJECTS = flags.DEFINE_integer('phantom_subjects', 120, 'Size of the built-in population.', lower_bound=4)
-DEVICES = flags.DEFINE_enum(
-    'devices',
+STRATEGY = flags.DEFINE_enum(
+    'strategy',
     'auto',
-    ['auto', 'one', 'all'],
-    'auto: all GPUs if there are several. all: every GPU, or every CPU device.',
+    ['auto', 'one', 'mirrored', 'multi_worker'],
+    'one device; mirrored: every GPU, or every CPU device; multi_worker: all processes of the environment variable '
+    'TF_CONFIG, see docs/training.md; auto: mirrored if there are several GPUs.',
 )
 ON_NAN = flags.DEFINE_enum(
     'on_nan',
@@ -81,7 +83,7 @@ _NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
 _DECIDED = ('model.image_shape', 'model.num_slices')
 # Settings that --resume may change, and the flags that it accepts.
 _LENGTH = ('steps', 'max_minutes', 'evaluate_every', 'learning_rate')
-_WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'devices', 'on_nan')
+_WITH_RESUME = ('steps', 'max_minutes', 'set', 'output_dir', 'resume', 'data_dir', 'cache_dir', 'strategy', 'on_nan')
 
 
 def main() -> None:
@@ -93,7 +95,8 @@ def main() -> None:
     folder = pathlib.Path(OUTPUT_DIR.value)
     check_run_name(folder)
     definition = _read_definition()
-    _check_folder(folder)
+    if STRATEGY.value != 'multi_worker':
+        _check_folder(folder)
     if DATA_DIR.value is not None:
         check_utf8(pathlib.Path(DATA_DIR.value).resolve())
         data.check_folder(DATA_DIR.value, USE_MASKS.value)
@@ -102,27 +105,40 @@ def main() -> None:
     # TensorFlow takes seconds to import: the checks above do not wait for it.
     app.import_tensorflow()
     from tfp_bruno import runs
-    from tfp_bruno.training import TrainingStoppedError, train_run
+    from tfp_bruno.training import TrainingStoppedError, Workers, choose_strategy, train_run, wait_for_file
 
-    with runs.lock_run(folder):
-        # Again: another training may have begun there since.
-        _check_folder(folder)
-        run, population = _prepare(folder, definition)
+    # First: no operation of TensorFlow may run before the workers are joined.
+    strategy = choose_strategy(STRATEGY.value)
+    workers = Workers(strategy)
+    with contextlib.ExitStack() as stack:
+
+        def prepare() -> tuple[Any, data.Population]:
+            if workers.is_chief:
+                stack.enter_context(runs.lock_run(folder))
+                # Again: another training may have begun there since.
+                _check_folder(folder)
+                return _prepare(folder, definition, exists=RESUME.value)
+            wait_for_file(folder / 'run.json')
+            return _prepare(folder, definition, exists=True)
+
+        run, population = workers.chief_first(prepare)
         try:
             cache_dir = CACHE_DIR.value or data.default_cache_dir()
-            train_run(run, population, DEVICES.value, cache_dir, ON_NAN.value)
+            train_run(run, population, strategy, cache_dir, ON_NAN.value)
         except TrainingStoppedError as stop:
             print(f'bin/train: {app.with_flags(str(stop))}', file=sys.stderr)
             sys.exit(128 + stop.signal_number)
-    app.print_path(folder)
+    if workers.is_chief:
+        app.print_path(folder)
 
 
-def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition) -> tuple[Any, data.Population]:
-    """Returns the run, new or as it was left, with its settings on disk, and its volumes."""
+def _prepare(folder: pathlib.Path, definition: data.DatasetDefinition, exists: bool) -> tuple[Any, data.Population]:
+    """Returns the run, new or from its folder, with its settings on disk, and its volumes."""
     from tfp_bruno import runs
 
-    if RESUME.value:
-        run = _resumed(runs.read_run(folder))
+    if exists:
+        run = runs.read_run(folder)
+        run = _resumed(run) if RESUME.value else run
         splits = data.read_split(run.split_file)
         data_dir = DATA_DIR.value or run.info.data_dir
         population = load_volumes(run.definition, run.info, data_dir, CACHE_DIR.value, splits)

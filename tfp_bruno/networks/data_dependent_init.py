@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-__all__ = ['channel_moments', 'replace_unless']
+__all__ = ['channel_moments', 'mean_over_replicas', 'replace_unless']
 
 # Channels of smaller variance are constant.
 _SMALLEST_VARIANCE = 1e-12
@@ -22,9 +22,9 @@ def channel_moments(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """
     axes = list(range(value.shape.rank - 1))
     value = tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32)
-    mean = _over_replicas(tf.reduce_mean(value, axes, keepdims=True))
+    mean = mean_over_replicas(tf.reduce_mean(value, axes, keepdims=True))
     # In a second pass about the common mean: a difference of two squares would cancel.
-    variance = _over_replicas(tf.reduce_mean(tf.math.squared_difference(value, mean), axes))
+    variance = mean_over_replicas(tf.reduce_mean(tf.math.squared_difference(value, mean), axes))
     scale = tf.where(variance > _SMALLEST_VARIANCE, tf.sqrt(variance), tf.ones_like(variance))
     return tf.reshape(mean, tf.shape(variance)), scale
 
@@ -37,8 +37,9 @@ def replace_unless(keep: tf.Tensor, old: tf.Tensor | tf.Variable, new: tf.Tensor
     return tf.where(keep, old, tf.cast(new, old.dtype))
 
 
-def _over_replicas(mean: tf.Tensor) -> tf.Tensor:
+def mean_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of a value over the replicas of a `tf.distribute.Strategy`; elsewhere the value itself."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return mean
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, value)

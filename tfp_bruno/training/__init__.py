@@ -4,6 +4,7 @@ from tfp_bruno.runs.training_settings import AugmentationSettings, BoundSettings
 from tfp_bruno.training.presets import make_settings, preset_names, read_preset
 from tfp_bruno.training.run import train_run
 from tfp_bruno.training.stopping import TrainingStoppedError
+from tfp_bruno.training.strategy import Workers, choose_strategy, wait_for_file
 from tfp_bruno.training.trainer import Trainer
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     'Trainer',
     'TrainingSettings',
     'TrainingStoppedError',
+    'Workers',
+    'choose_strategy',
     'make_settings',
     'preset_names',
     'read_preset',
     'train_run',
+    'wait_for_file',
 ]

@@ -24,22 +24,21 @@ class Checkpoints:
     """
 
     def __init__(self, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> None:
-        """Removes what an interrupted save left.
-
-        Args:
-            checkpoint: What is saved. It must restore completely.
-            folder: Where. Nobody else may write there.
-        """
+        """Takes what is saved, which must restore completely, and where; only one process may save there."""
         self._checkpoint = checkpoint
         self._folder = folder
-        for path in folder.glob('ckpt-*_temp*'):
-            shutil.rmtree(path, ignore_errors=True)
+
+    def path(self, step: int) -> pathlib.Path:
+        """Returns the path prefix of the state of a step."""
+        return self._folder / f'ckpt-{step}'
 
     def save(self, step: int) -> None:
-        """Writes the state of a step, then removes all but the last few."""
+        """Removes what an interrupted save left, writes the state of a step, then removes all but the last few."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.glob('ckpt-*_temp*'):
+            shutil.rmtree(path, ignore_errors=True)
         # TensorFlow writes under a temporary name, and the index last.
-        self._checkpoint.write(str(self._folder / f'ckpt-{step}'))
+        self._checkpoint.write(str(self.path(step)))
         for old in self.steps()[:-_KEPT]:
             for path in self._folder.glob(f'ckpt-{old}.*'):
                 path.unlink()
@@ -63,7 +62,7 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
-            path = self._folder / f'ckpt-{step}'
+            path = self.path(step)
             try:
                 restore(str(path))
             except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:

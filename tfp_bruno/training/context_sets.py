@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.registration import CanonicalSpace, SubjectMap
 from tfp_bruno.runs.slice_places import slice_poses
+from tfp_bruno.training.sequences import WHOLE, draw_batches
 
 __all__ = ['ContextSets', 'draw_contexts', 'make_mapped_sequences']
 
@@ -66,6 +67,7 @@ def make_mapped_sequences(
     num_contexts_at: Callable[[int], int],
     seed: int,
     first_step: int = 0,
+    share: tuple[int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Draws endless batches of sequences: the contexts of a set first, then other slices of the subject at random.
 
@@ -82,6 +84,7 @@ def make_mapped_sequences(
         num_contexts_at: Number of contexts of a step. With 0, subjects have the map of the canonical volume.
         seed: Seed of all sequences.
         first_step: Step of the first batch.
+        share: See `draw_batches`.
 
     Returns:
         Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 poses `[batch_size, M, P]`.
@@ -101,12 +104,9 @@ def make_mapped_sequences(
         noisy = add_level_noise(drawn, rng.random(drawn.shape, np.float32))
         return noisy[..., None], slice_poses(space, subject, slices, control_size)
 
-    @tf.autograph.experimental.do_not_convert
     def draw_tensors(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         drawn, poses = tf.numpy_function(draw, [index], [tf.float32, tf.float32], stateful=False)
         drawn = tf.ensure_shape(drawn, [sequence_length, height, width, 1])
         return drawn, tf.ensure_shape(poses, [sequence_length, pose_size])
 
-    sequences = tf.data.Dataset.counter(first_step * batch_size)
-    sequences = sequences.map(draw_tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
+    return draw_batches(draw_tensors, batch_size, first_step, share)

@@ -10,11 +10,15 @@ from tfp_bruno.runs import ObjectiveSettings
 __all__ = [
     'bound_loss',
     'conditional_terms',
+    'foreground_size',
     'joint_loss',
     'prediction_error',
     'structural_error',
     'training_loss',
 ]
+
+# Pixels on each side of an image at which the window of the structural similarity does not fit.
+_BORDER = 5
 
 
 def joint_loss(model: ConditionalBruno, poses: tf.Tensor, latents: tf.Tensor, log_dets: tf.Tensor) -> tf.Tensor:
@@ -70,24 +74,38 @@ def conditional_terms(
     return -tf.reduce_mean(log_prob) / size, model.decode(mean, target_poses) if decode else None
 
 
-def structural_error(truth: tf.Tensor, decoded: tf.Tensor, foreground_share: float = 0.5) -> tf.Tensor:
+def foreground_size(truth: tf.Tensor) -> tf.Tensor:
+    """Returns the number of foreground pixels, a scalar, of images `[B, T, H, W, C]` in `structural_error`."""
+    return tf.reduce_sum(_inner_foreground(truth))
+
+
+def structural_error(
+    truth: tf.Tensor, decoded: tf.Tensor, foreground_share: float = 0.5, foreground: tf.Tensor | None = None
+) -> tf.Tensor:
     """Returns 1 - SSIM of decoded images (Wang et al. 2004), averaged over the foreground and over whole slices.
 
     Args:
         truth: `[B, T, H, W, C]` in [0, 1], H and W at least 11. The foreground is where it is above 0.02.
         decoded: `[B, T, H, W, C]`.
         foreground_share: In [0, 1], weight of the foreground; whole slices have the rest.
+        foreground: Number of pixels by which the sum over the foreground is divided; `None`: `foreground_size(truth)`.
+            If it is the mean size of the parts of a batch, the mean of their errors is the error of the batch.
 
     Returns:
-        Scalar in [0, 2].
+        Scalar in [0, 2], if `foreground` is None.
     """
     flat, decoded = (tf.reshape(images, [-1, *truth.shape[2:]]) for images in (truth, decoded))
-    similarity = tf.image.ssim(flat, decoded, 1.0, return_index_map=True)
-    border = (flat.shape[1] - similarity.shape[1]) // 2
-    inner = flat[:, border : flat.shape[1] - border, border : flat.shape[2] - border]
-    foreground = tf.cast(tf.reduce_max(inner, -1) > FOREGROUND_THRESHOLD, similarity.dtype)
-    in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * foreground), tf.reduce_sum(foreground))
+    similarity = tf.image.ssim(flat, decoded, 1.0, filter_size=2 * _BORDER + 1, return_index_map=True)
+    inside = _inner_foreground(flat)
+    size = tf.reduce_sum(inside) if foreground is None else foreground
+    in_foreground = tf.math.divide_no_nan(tf.reduce_sum(similarity * inside), size)
     return 1.0 - foreground_share * in_foreground - (1.0 - foreground_share) * tf.reduce_mean(similarity)
+
+
+def _inner_foreground(truth: tf.Tensor) -> tf.Tensor:
+    """Returns 1 in the foreground and 0 elsewhere, `[..., H - 2 B, W - 2 B]`, without the border of the SSIM."""
+    inner = truth[..., _BORDER:-_BORDER, _BORDER:-_BORDER, :]
+    return tf.cast(tf.reduce_max(inner, -1) > FOREGROUND_THRESHOLD, truth.dtype)
 
 
 def training_loss(
@@ -96,6 +114,7 @@ def training_loss(
     poses: tf.Tensor,
     settings: ObjectiveSettings,
     num_contexts: tf.Tensor,
+    foreground: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Returns the weighted loss of a `ConditionalBruno` and its parts.
 
@@ -105,6 +124,7 @@ def training_loss(
         poses: `[B, M, P]`, or `[M, P]` for all sequences.
         settings: Weights of the parts.
         num_contexts: int32 scalar, 0 to M - 1.
+        foreground: See `structural_error`.
 
     Returns:
         loss: Scalar.
@@ -123,7 +143,7 @@ def training_loss(
     if decoded is not None:
         targets = images[:, num_contexts:]
         if settings.structural > 0:
-            parts['structural'] = structural_error(targets, decoded, settings.foreground_share)
+            parts['structural'] = structural_error(targets, decoded, settings.foreground_share, foreground)
         parts['squared_error'] = tf.reduce_mean(tf.math.squared_difference(decoded, targets))
     weights = {name: getattr(settings, name) for name in parts}
     if decoded is not None and settings.prior_squared_error is not None:

@@ -23,11 +23,12 @@ from tfp_bruno.training.learning_curve import LearningCurve
 from tfp_bruno.training.registration_report import write_registration_report
 from tfp_bruno.training.start import StartCache, settings_of_start
 from tfp_bruno.training.stopping import StopRequest, TrainingStoppedError, catch_signals
+from tfp_bruno.training.strategy import Workers, choose_strategy, wait_for_file
 from tfp_bruno.training.subjects import MappedSubjects, TrainingSubjects, make_subjects
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
-__all__ = ['HeldOut', 'choose_strategy', 'train_run']
+__all__ = ['HeldOut', 'train_run']
 
 _HELD_OUT_BATCHES = 6
 _MOST_ROLLBACKS = 5
@@ -36,7 +37,7 @@ _MOST_ROLLBACKS = 5
 def train_run(
     run: Run,
     population: Population,
-    devices: str = 'auto',
+    strategy: tf.distribute.Strategy | None = None,
     cache_dir: str | os.PathLike | None = None,
     on_nan: str = 'halt',
 ) -> None:
@@ -46,18 +47,27 @@ def train_run(
         run: A run whose settings are on disk.
         population: The subjects with their splits. The learning curve is that of the validation subjects, if there are
             any; test subjects are not used.
-        devices: See `choose_strategy`.
+        strategy: See `choose_strategy`; `None`: that of 'auto'. Several workers must all call this function, with the
+            same run on a file system that they share. The first one alone writes to its folder.
         cache_dir: Folder in which the closed-form start is kept for the next run; `None` keeps none.
         on_nan: What to do if loss or weights are no longer finite: 'halt', or 'rollback' to the last checkpoint with
             half the learning rate, five times at most.
 
     Raises:
         UserError: If loss or weights are no longer finite, the folder of the run is gone or cannot be written, the run
-            has a learning curve but no checkpoint that can be restored, or a batch cannot be divided among the devices.
+            has a learning curve but no checkpoint that can be restored, a batch cannot be divided among the devices, or
+            another worker has ended.
         TrainingStoppedError: If a signal ended the training; its state is saved.
     """
+    strategy = strategy or choose_strategy('auto')
+    with Workers(strategy).watched():
+        _train(run, population, strategy, None if cache_dir is None else pathlib.Path(cache_dir), on_nan)
+
+
+def _train(
+    run: Run, population: Population, strategy: tf.distribute.Strategy, cache_dir: pathlib.Path | None, on_nan: str
+) -> None:
     settings = run.training
-    strategy = choose_strategy(devices)
     replicas = strategy.num_replicas_in_sync
     if settings.batch_size % (replicas * settings.micro_batches):
         raise UserError(
@@ -65,13 +75,53 @@ def train_run(
             f'`micro_batches={settings.micro_batches}`.'
         )
     train = population.subset('train')
-    subjects = make_subjects(run, train.images, cache_dir)
-    if isinstance(subjects, MappedSubjects) and not run.registration_report.exists():
-        write_registration_report(run.registration_report, run.definition, train, subjects.registration)
+    workers = Workers(strategy)
+    workers.check_equal(run.definition, run.model, settings, population.names, population.splits, on_nan)
+    subjects = workers.chief_first(lambda: make_subjects(run, train.images, cache_dir))
     # States of earlier versions hold the loadings themselves.
     is_earlier = not run.loadings.exists() and any(run.checkpoints.glob('*.index'))
-    trainer = Trainer(run.model, settings, strategy, saves_loadings=is_earlier)
+    trainer = Trainer(run.model, settings, strategy, saves_loadings=bool(workers.of_chief(is_earlier)))
     checkpoints = Checkpoints(trainer.checkpoint, run.checkpoints)
+    held_out = None
+    with workers.together():
+        if workers.is_chief:
+            if isinstance(subjects, MappedSubjects) and not run.registration_report.exists():
+                write_registration_report(run.registration_report, run.definition, train, subjects.registration)
+            _begin(trainer, run, train.images, subjects, checkpoints, cache_dir)
+            if 'validation' in population.splits:
+                held_out = HeldOut(subjects.held_out(population.subset('validation').images), settings)
+            else:
+                logging.info('There are no validation subjects: the held-out loss is not measured.')
+    _follow(trainer, run, checkpoints)
+    writer = tf.summary.create_file_writer(str(run.logs)) if workers.is_chief else tf.summary.create_noop_writer()
+    share = (workers.index, workers.count)
+    with writer.as_default(), catch_signals() as stop:
+        if held_out is not None and settings.keep_best and not LearningCurve(run.learning_curve).points():
+            # The start is handed on unless training makes it better.
+            with _writing(run):
+                _record(run, trainer, _measure(trainer, held_out, {}))
+        for rollbacks in range(_MOST_ROLLBACKS + 1):
+            try:
+                sequences = workers.chief_first(lambda: subjects.sequences(int(trainer.step), share))
+                _loop(run, trainer, sequences, held_out, checkpoints, stop)
+                return
+            except FloatingPointError as error:
+                can_go_back = on_nan == 'rollback' and rollbacks < _MOST_ROLLBACKS
+                if not can_go_back or not _roll_back(trainer, run, checkpoints):
+                    raise UserError(_not_finite(run, error, checkpoints.steps())) from error
+                factor = trainer.rate_factor
+                warn(f'{run.folder}: {error}; back to step {int(trainer.step)} with {factor:g} of the learning rate.')
+
+
+def _begin(
+    trainer: Trainer,
+    run: Run,
+    images: np.ndarray,
+    subjects: TrainingSubjects,
+    checkpoints: Checkpoints,
+    cache_dir: pathlib.Path | None,
+) -> None:
+    """Restores the newest state of a run, or starts its model; several workers need the state on disk."""
     step = checkpoints.restore(trainer.restore)
     curve = LearningCurve(run.learning_curve)
     if step is not None:
@@ -87,32 +137,40 @@ def train_run(
         )
     else:
         curve.cut(-1)
-        _start(trainer, run, train.images, subjects, cache_dir)
+        _start(trainer, run, images, subjects, cache_dir)
         # From here on the training has the loadings that the run holds, at every resumption the same.
         with _writing(run):
             round_loadings(trainer.model, run.loadings)
-    held_out = None
-    if 'validation' in population.splits:
-        held_out = HeldOut(subjects.held_out(population.subset('validation').images), settings)
-    else:
-        logging.info('There are no validation subjects: the held-out loss is not measured.')
-    with tf.summary.create_file_writer(str(run.logs)).as_default(), catch_signals() as stop:
-        if step is None and settings.keep_best and held_out is not None:
-            # The start is handed on unless training makes it better.
-            with _writing(run):
-                _record(run, trainer, _measure(trainer, held_out, {}))
-        for rollbacks in range(_MOST_ROLLBACKS + 1):
-            try:
-                sequences = subjects.sequences(int(trainer.step))
-                _loop(run, trainer, sequences, held_out, checkpoints, stop)
-                return
-            except FloatingPointError as error:
-                if on_nan == 'halt' or rollbacks == _MOST_ROLLBACKS or not checkpoints.steps():
-                    raise UserError(_not_finite(run, error, checkpoints.steps())) from error
-                step = checkpoints.restore(trainer.restore)
-                trainer.rate_factor *= 0.5
-                curve.cut(step or 0)
-                warn(f'{run.folder}: {error}; back to step {step} with {trainer.rate_factor:g} of the learning rate.')
+            if trainer.workers.count > 1:
+                checkpoints.save(0)
+
+
+def _follow(trainer: Trainer, run: Run, checkpoints: Checkpoints) -> None:
+    """Restores the state of the chief in the other workers, from the files of the run."""
+    workers = trainer.workers
+    step, has_loadings = workers.gather(int(trainer.step), run.loadings.exists())[0].astype(int)
+    with workers.together():
+        if not workers.is_chief:
+            path = checkpoints.path(step)
+            wait_for_file(path.with_name(f'{path.name}.index'))
+            trainer.restore(str(path))
+            if has_loadings:
+                wait_for_file(run.loadings)
+                assign_loadings(trainer.model, read_loadings(run.loadings), run.loadings)
+
+
+def _roll_back(trainer: Trainer, run: Run, checkpoints: Checkpoints) -> bool:
+    """Restores the newest state and halves the learning rate; returns whether there is a state."""
+    workers = trainer.workers
+    with workers.together():
+        step = checkpoints.restore(trainer.restore) if workers.is_chief else None
+        if step is not None:
+            LearningCurve(run.learning_curve).cut(step)
+    if not workers.of_chief(step is not None):
+        return False
+    _follow(trainer, run, checkpoints)
+    trainer.rate_factor *= 0.5
+    return True
 
 
 def _not_finite(run: Run, error: FloatingPointError, steps: Sequence[int]) -> str:
@@ -120,19 +178,6 @@ def _not_finite(run: Run, error: FloatingPointError, steps: Sequence[int]) -> st
     if not steps:
         return f'{run.folder}: {error}, before a checkpoint; train again with a smaller learning_rate.'
     return f'{run.folder}: {error}; that of step {steps[-1]} is kept: set a smaller `learning_rate`, and `resume`.'
-
-
-def choose_strategy(devices: str) -> tf.distribute.Strategy:
-    """Returns the strategy of some devices: one device, or a mirrored copy of the model on each of several.
-
-    Args:
-        devices: 'one'; 'all' GPUs, or all CPU devices where there is no GPU; or 'auto', all GPUs if there are several.
-    """
-    gpus = tf.config.list_logical_devices('GPU')
-    found = gpus or tf.config.list_logical_devices('CPU')
-    if len(found) > 1 and (devices == 'all' or (devices == 'auto' and gpus)):
-        return tf.distribute.MirroredStrategy([device.name for device in found])
-    return tf.distribute.get_strategy()
 
 
 class HeldOut:
@@ -164,7 +209,7 @@ def _start(
     run: Run,
     images: np.ndarray,
     subjects: TrainingSubjects,
-    cache_dir: str | os.PathLike | None,
+    cache_dir: pathlib.Path | None,
 ) -> None:
     """Starts the model of a trainer in closed form, or reads that start from the cache."""
     settings = trainer.settings
@@ -176,7 +221,7 @@ def _start(
     if cache_dir is None or not settings.start_volumes:
         start()
         return
-    cache = StartCache(pathlib.Path(cache_dir) / 'starts')
+    cache = StartCache(cache_dir / 'starts')
     key = cache.key(images, settings_of_start(run.model, run.training))
     if cache.read(key, trainer.model.variables):
         trainer.copy_to_average()
@@ -193,34 +238,38 @@ def _loop(
     checkpoints: Checkpoints,
     stop: StopRequest,
 ) -> None:
-    settings = trainer.settings
+    settings, workers = trainer.settings, trainer.workers
     recent: list[dict[str, float]] = []
     step = int(trainer.step)
     first = step + 1
 
     def save() -> None:
-        point = _measure(trainer, held_out, _means(recent))
         # Before anything is written, so that the files stay good.
         trainer.check_finite()
-        if not np.all(np.isfinite(list(point.values()))):
-            raise FloatingPointError(f'the held-out loss is not finite after step {step}')
-        with _writing(run):
-            _record(run, trainer, point)
-            checkpoints.save(step)
+        with workers.together():
+            if workers.is_chief:
+                point = _measure(trainer, held_out, _means(recent))
+                if not np.all(np.isfinite(list(point.values()))):
+                    raise FloatingPointError(f'the held-out loss is not finite after step {step}')
+                with _writing(run):
+                    _record(run, trainer, point)
+                    checkpoints.save(step)
         recent.clear()
 
-    with tqdm(total=settings.steps, initial=step, disable=None, unit='step') as bar:
+    with tqdm(total=settings.steps, initial=step, disable=None if workers.is_chief else True, unit='step') as bar:
         for step, parts in trainer.train(sequences):
             recent.append({name: float(part) for name, part in parts.items()})
             if step == first:
                 logging.info('Training has begun: step %d, loss %.4f.', step, recent[0]['loss'])
             bar.update()
-            if step % settings.evaluate_every == 0 or stop.signal_number is not None:
+            # A signal to one worker stops all of them after the same step.
+            signal_number = int(workers.gather(stop.signal_number or 0).max())
+            if step % settings.evaluate_every == 0 or signal_number:
                 save()
-            if stop.signal_number is not None:
-                name = signal.Signals(stop.signal_number).name
+            if signal_number:
+                name = signal.Signals(signal_number).name
                 message = f'{name}: stopped after step {step}; the state is saved, `resume` continues it.'
-                raise TrainingStoppedError(message, stop.signal_number)
+                raise TrainingStoppedError(message, signal_number)
     if recent:
         save()
 

@@ -9,7 +9,9 @@ from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.runs import AugmentationSettings
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['make_sequences']
+__all__ = ['draw_batches', 'make_sequences']
+
+WHOLE = (0, 1)
 
 
 def make_sequences(
@@ -22,6 +24,7 @@ def make_sequences(
     common_slices: bool = False,
     plain_every: int = 0,
     first_step: int = 0,
+    share: tuple[int, int] = WHOLE,
 ) -> tf.data.Dataset:
     """Draws endless batches of sequences; each sequence is M slices of one subject at distinct random positions.
 
@@ -38,6 +41,7 @@ def make_sequences(
         common_slices: Whether all sequences of a batch are drawn at the same positions.
         plain_every: Batches of steps that are multiples of it are not augmented; 0 for none.
         first_step: Step of the first batch.
+        share: See `draw_batches`.
 
     Returns:
         Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 one-hot poses `[batch_size, M, K]`.
@@ -45,7 +49,6 @@ def make_sequences(
     num_subjects, num_slices = images.shape[:2]
     read = _reader(images)
 
-    @tf.autograph.experimental.do_not_convert
     def draw(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         step = index // batch_size
         seeds = tf.unstack(tf.random.split(_seed_of(seed, index), 5))
@@ -70,9 +73,37 @@ def make_sequences(
         noisy = add_level_noise(drawn, tf.random.stateless_uniform(tf.shape(drawn), seeds[4]))
         return noisy[..., None], tf.one_hot(slices, num_slices)
 
-    sequences = tf.data.Dataset.counter(first_step * batch_size)
-    sequences = sequences.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return sequences.batch(batch_size, drop_remainder=True).prefetch(4)
+    return draw_batches(draw, batch_size, first_step, share)
+
+
+def draw_batches(
+    draw: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    batch_size: int,
+    first_step: int = 0,
+    share: tuple[int, int] = WHOLE,
+) -> tf.data.Dataset:
+    """Draws endless batches, or one share of each, in order.
+
+    Args:
+        draw: From the index of a sequence, an integer scalar, to its images and poses. That of the first sequence of a
+            step is the step times `batch_size`.
+        batch_size: Number of sequences in a whole batch.
+        first_step: Step of the first batch.
+        share: Pair `(i, n)`: the i-th of n equal parts of each batch, counted from 0; n divides `batch_size`.
+
+    Returns:
+        Batches of `batch_size / n` sequences.
+    """
+    part, parts = share
+    size = batch_size // parts
+
+    @tf.autograph.experimental.do_not_convert
+    def draw_number(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return draw(number // size * batch_size + part * size + number % size)
+
+    sequences = tf.data.Dataset.counter(first_step * size)
+    sequences = sequences.map(draw_number, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return sequences.batch(size, drop_remainder=True).prefetch(4)
 
 
 def _seed_of(seed: int, index: tf.Tensor) -> tf.Tensor:

@@ -31,7 +31,7 @@ from tfp_bruno.registration import (
 from tfp_bruno.runs import AugmentationSettings, Run
 from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
-from tfp_bruno.training.sequences import make_sequences
+from tfp_bruno.training.sequences import WHOLE, make_sequences
 from tfp_bruno.training.start import starting_volumes
 from tfp_bruno.training.tasks import make_task
 
@@ -56,8 +56,8 @@ class TrainingSubjects(Protocol):
         """Returns the volumes of the closed-form start `[N, K, H, W, 1]`, and the subject of each, `[N]`."""
         ...
 
-    def sequences(self, first_step: int) -> tf.data.Dataset:
-        """Returns the batches of the training from a step on, see `make_sequences`."""
+    def sequences(self, first_step: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on, or a share of each, see `draw_batches`."""
         ...
 
     def held_out(self, images: np.ndarray) -> tf.data.Dataset:
@@ -95,8 +95,8 @@ class StackSubjects:
             self._images, settings.start_volumes, self._spacing, settings.augmentation, settings.seed
         )
 
-    def sequences(self, first_step: int) -> tf.data.Dataset:
-        """Returns the batches of the training from a step on."""
+    def sequences(self, first_step: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on, or a share of each."""
         settings = self._settings
         return make_sequences(
             self._images,
@@ -108,6 +108,7 @@ class StackSubjects:
             settings.common_slices,
             plain_every=make_task(settings).prior_every,
             first_step=first_step,
+            share=share,
         )
 
     def held_out(self, images: np.ndarray) -> tf.data.Dataset:
@@ -117,25 +118,15 @@ class StackSubjects:
 
 
 class MappedSubjects:
-    """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run.
-
-    Attributes:
-        registration: Their registration.
-    """
+    """Subjects that are registered to one canonical volume; what finds the map of a new one is written to the run."""
 
     def __init__(self, run: Run, images: np.ndarray, cache_dir: pathlib.Path | None) -> None:
-        """Registers the subjects `[S, K, H, W]` of a run, or reads their maps from the cache."""
+        """Takes the subjects `[S, K, H, W]` of a run, and registers them unless the run knows how to find maps."""
         self._settings, self._images, self._model = run.training, images, run.model
+        self._voxel_size = _voxel_size(run)
         self._path = run.registration
         self._cache = None if cache_dir is None else cache_dir / 'maps'
         self._jobs = os.cpu_count() or 1
-        logging.info('Registering %d subjects.', len(images))
-        voxel_size = _voxel_size(run)
-        maps = self._cached(
-            f'registration-{_fingerprint(voxel_size, images)}',
-            lambda: register_subjects(images, voxel_size, self._jobs),
-        )
-        self.registration = Registration.of_maps(images, voxel_size, maps, self._jobs)
         if run.registration.exists():
             self._finder = MapFinder.load(run.registration)
         else:
@@ -145,25 +136,43 @@ class MappedSubjects:
         space, planes = self._finder.space, np.arange(run.definition.num_slices)
         self.poses = slice_poses(space, space.identity, planes, run.model.pose.control_size)
 
+    @functools.cached_property
+    def registration(self) -> Registration:
+        """The registration of the subjects, with their maps from the cache if it has them."""
+        images, voxel_size = self._images, self._voxel_size
+        logging.info('Registering %d subjects.', len(images))
+        maps = self._cached(
+            f'registration-{_fingerprint(voxel_size, images)}',
+            lambda: register_subjects(images, voxel_size, self._jobs),
+        )
+        return Registration.of_maps(images, voxel_size, maps, self._jobs)
+
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the subjects in the canonical volume."""
         volumes = self.registration.volumes
         noise = np.random.default_rng(self._settings.seed).random(volumes.shape, np.float32)
         return add_level_noise(volumes, noise)[..., np.newaxis], np.arange(len(volumes))
 
-    def sequences(self, first_step: int) -> tf.data.Dataset:
-        """Returns the batches of the training from a step on."""
+    def sequences(self, first_step: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+        """Returns the batches of the training from a step on, or a share of each."""
         steps = (self._task.num_contexts_at(step) for step in range(10 * self._settings.context_sets))
         counts = [count for count in steps if count][: self._settings.context_sets]
-        return self._sequences(self._images, counts, self._settings.seed, self._task.num_contexts_at, first_step)
+        num_contexts_at = self._task.num_contexts_at
+        return self._sequences(self._images, counts, self._settings.seed, num_contexts_at, first_step, share)
 
     def held_out(self, images: np.ndarray) -> tf.data.Dataset:
         """Returns batches of sequences of other subjects, with four contexts."""
         count = self._task.num_held_out_contexts
-        return self._sequences(images, [count] * 2 * len(images), _HELD_OUT_SEED, lambda step: count, 0)
+        return self._sequences(images, [count] * 2 * len(images), _HELD_OUT_SEED, lambda step: count, 0, WHOLE)
 
     def _sequences(
-        self, images: np.ndarray, counts: list[int], seed: int, num_contexts_at: Any, first_step: int
+        self,
+        images: np.ndarray,
+        counts: list[int],
+        seed: int,
+        num_contexts_at: Any,
+        first_step: int,
+        share: tuple[int, int],
     ) -> tf.data.Dataset:
         logging.info('Finding maps from %d sets of contexts.', len(counts))
         slices = draw_contexts(images.shape[1], counts, seed)
@@ -186,6 +195,7 @@ class MappedSubjects:
             num_contexts_at,
             seed,
             first_step,
+            share,
         )
 
     def _write_finder(self) -> None:

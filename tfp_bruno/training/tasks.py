@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from tfp_bruno.baselines.deep import ContextModel
 from tfp_bruno.models import ConditionalBruno, initialize_model
+from tfp_bruno.networks.data_dependent_init import mean_over_replicas
 from tfp_bruno.runs import BoundSettings, ObjectiveSettings, TrainingSettings
-from tfp_bruno.training.objectives import bound_loss, prediction_error, training_loss
+from tfp_bruno.training.objectives import bound_loss, foreground_size, prediction_error, training_loss
 
 __all__ = ['BoundTask', 'LikelihoodTask', 'learning_rate_at', 'linear_rate_at', 'make_task', 'pixel_std_at']
 
@@ -84,20 +85,26 @@ class LikelihoodTask:
             'num_contexts': float(self.num_contexts_at(step)),
         }
 
-    def draw_loss(self, model: ConditionalBruno, schedule: dict[str, tf.Tensor], seed: tf.Tensor) -> Loss:
-        """Returns the loss of a step.
+    def draw_loss(
+        self, model: ConditionalBruno, schedule: dict[str, tf.Tensor], seed: tf.Tensor, images: tf.Tensor
+    ) -> Loss:
+        """Returns the loss of a step for parts of a batch; the mean of those of all parts is that of the batch.
 
         Args:
             model: The model.
             schedule: Scalars, see `schedule`.
             seed: Without effect.
+            images: Images of this replica, in as many parts as there are `micro_batches`.
         """
         del seed
         num_contexts = tf.cast(schedule['num_contexts'], tf.int32)
+        foreground = None
+        if self.settings.objective.structural > 0:
+            foreground = mean_over_replicas(foreground_size(images[:, num_contexts:])) / self.settings.micro_batches
 
         def loss(images: tf.Tensor, poses: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             poses = poses[0] if self.settings.common_slices else poses
-            return training_loss(model, images, poses, self.settings.objective, num_contexts)
+            return training_loss(model, images, poses, self.settings.objective, num_contexts, foreground)
 
         return loss
 
@@ -139,8 +146,11 @@ class BoundTask:
         )
         return {'learning_rate': rate, 'pixel_std': pixel_std_at(progress, step, objective)}
 
-    def draw_loss(self, model: ContextModel, schedule: dict[str, tf.Tensor], seed: tf.Tensor) -> Loss:
+    def draw_loss(
+        self, model: ContextModel, schedule: dict[str, tf.Tensor], seed: tf.Tensor, images: tf.Tensor
+    ) -> Loss:
         """Draws the seed of the latent variables; the loss draws a number of contexts for each sequence."""
+        del images
         objective = self.settings.objective
         latent_seed, number_seed = tf.unstack(tf.random.split(seed))
 

@@ -12,6 +12,7 @@ import tf_keras
 from tfp_bruno.runs import TrainingSettings
 from tfp_bruno.runs.kinds import build
 from tfp_bruno.runs.loadings import other_variables
+from tfp_bruno.training.strategy import Workers
 from tfp_bruno.training.tasks import make_task
 
 __all__ = ['Trainer', 'accumulated_gradients']
@@ -28,6 +29,7 @@ class Trainer:
         seconds: Time that the loop has taken, over all resumptions, a variable.
         checkpoint: The state of the training, a `tf.train.Checkpoint`.
         rate_factor: Factor of the learning rate of the settings.
+        workers: The processes that train the model together.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Trainer:
         self.settings = settings
         self.rate_factor = 1.0
         self.strategy = strategy or tf.distribute.get_strategy()
+        self.workers = Workers(self.strategy)
         self._task: Any = make_task(settings)
         # Outside the scope: a mirrored variable cannot be read as a number.
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name='step')
@@ -121,7 +124,7 @@ class Trainer:
     def _replica_step(
         self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        loss = self._task.draw_loss(self.model, schedule, seed)
+        loss = self._task.draw_loss(self.model, schedule, seed, images)
         parts, gradients = accumulated_gradients(loss, self._variables, (images, poses), self.settings.micro_batches)
         # The optimiser adds up the gradients of the replicas.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
@@ -144,7 +147,8 @@ class Trainer:
         """Takes steps until the run is done.
 
         Args:
-            sequences: Pairs of images and poses, see `make_sequences`; batches are split over the devices.
+            sequences: Pairs of images and poses, see `make_sequences`; batches are split over the devices. Each of
+                several workers takes its share of every batch.
 
         Yields:
             After each step, the number of steps taken, and the loss with its parts by name, see
@@ -153,7 +157,7 @@ class Trainer:
         Raises:
             FloatingPointError: If the loss is no longer finite.
         """
-        iterator = iter(self.strategy.experimental_distribute_dataset(sequences))
+        iterator = iter(self._distributed(sequences))
         step, seconds = int(self.step), float(self.seconds)
         while self.progress() < 1.0:
             began = time.monotonic()
@@ -169,9 +173,17 @@ class Trainer:
             if not math.isfinite(float(parts['loss'])):
                 raise FloatingPointError(f'the loss is not finite at step {step}')
             step += 1
-            seconds += time.monotonic() - began
+            # The schedule and the end of the training are the same in all workers.
+            seconds = self.workers.of_chief(seconds + time.monotonic() - began)
             self.seconds.assign(seconds)
             yield step, parts
+
+    def _distributed(self, sequences: tf.data.Dataset) -> Any:
+        """Returns the batches of this process, split over its devices."""
+        if self.workers.count == 1:
+            return self.strategy.experimental_distribute_dataset(sequences)
+        size = self.settings.batch_size // self.strategy.num_replicas_in_sync
+        return self.strategy.distribute_datasets_from_function(lambda _: sequences.rebatch(size, drop_remainder=True))
 
 
 def accumulated_gradients(
