@@ -293,6 +293,14 @@ def test_process_keeps_its_loadings_as_argument_and_result_of_a_function():
     assert len(traces) <= 2
 
 
+def test_product_is_that_of_the_loadings(model):
+    loadings, poses = model.distribution.loadings, tf.constant(rigid_poses(grid_of(model), 19, 5))
+    factors = np.random.default_rng(20).normal(size=(2, 3, FACTORS))
+    expected = np.einsum('ndq,...q->...nd', loadings(poses), factors)
+    np.testing.assert_allclose(loadings.product(poses, tf.constant(factors)), expected, atol=1e-12)
+    np.testing.assert_allclose(loadings.product(poses, tf.constant(factors[0, 0])), expected[0, 0], atol=1e-12)
+
+
 def test_gradient_reaches_poses_but_not_the_loadings(model):
     volume = tf.Variable(model.distribution.loadings.volume)
     process = model.distribution.copy(loadings=VolumeLoadings(volume, grid_of(model), True))

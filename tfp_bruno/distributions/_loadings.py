@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -21,11 +22,14 @@ class LoadingsAtPoses:
         table: `[P, D, q]`.
         rows: Integers `[..., n]`, the rows of the table at the poses.
         values: `[..., n, D, q]`, where a callable gave them; `None` where they are in the table alone.
+        product: Returns their product with factors `[..., q]`, `[..., n, D]`, faster than from the loadings; `None`
+            where there is no such way.
     """
 
     table: tf.Tensor
     rows: tf.Tensor
     values: tf.Tensor | None = None
+    product: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def gather(self) -> tf.Tensor:
         """Returns the loadings, `[..., n, D, q]`."""
@@ -58,7 +62,10 @@ def loadings_at(
         )
     shape = ps.shape(values)
     rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
-    return LoadingsAtPoses(tf.reshape(values, ps.concat([[-1], shape[-2:]], 0)), rows, values)
+    table = tf.reshape(values, ps.concat([[-1], shape[-2:]], 0))
+    # Poses that a batch has in common: for those of each sequence alone there would be as many products.
+    has_product = poses.shape.rank == 2 and hasattr(loadings, 'product')
+    return LoadingsAtPoses(table, rows, values, functools.partial(loadings.product, poses) if has_product else None)
 
 
 def unknown_loadings(shape: TensorLike) -> TensorLike:
@@ -88,16 +95,20 @@ class ResidualLoadings:
         scale: The residual's standard deviations, `[..., 1, D]`.
         weights: Kriging weights of the observations, `[..., G, m, n]`; `None` without observations.
         observed: Loadings at the observed poses, `[..., n, D, q]`.
+        own_product: See `LoadingsAtPoses.product`.
     """
 
     own: tf.Tensor
     scale: tf.Tensor
     weights: tf.Tensor | None = None
     observed: tf.Tensor | None = None
+    own_product: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def apply(self, factors: tf.Tensor) -> tf.Tensor:
         """Returns their product with factors `[..., q]`, or samples `[s, ..., q]` of them: `[..., m, D]`."""
-        product = _apply_loadings(self.own, factors) / self.scale
+        # In a function, TensorFlow then leaves out the loadings themselves.
+        product = _apply_loadings(self.own, factors) if self.own_product is None else self.own_product(factors)
+        product /= self.scale
         if self.weights is None:
             return product
         return product - mix_steps(self.weights, _apply_loadings(self.observed, factors) / self.scale)

@@ -261,13 +261,14 @@ class FactorProcess(PoseDependence, Process):
 
         The last two arguments widen the factors' covariance, see `_sample_n`.
         """
-        loadings = self._loadings_at(poses).gather()
+        at_poses = self._loadings_at(poses)
+        loadings = at_poses.gather()
         prior = PredictiveMoments(
             df=self._degrees(),
             inflation=tf.ones([], self.dtype),
             mean=tf.zeros(ps.shape(loadings)[:-1], self.dtype),
             residual=self._residual_correlation(poses),
-            residual_loadings=ResidualLoadings(loadings, self._deviation_scale()),
+            residual_loadings=ResidualLoadings(loadings, self._deviation_scale(), own_product=at_poses.product),
             factor_root=float(factor_scale),
         )
         if given is None:

@@ -63,3 +63,18 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
             sampled = transform_images(sampled)
         shape = tf.concat([tf.shape(sampled)[:-3], self.shape[1:]], 0)
         return tf.ensure_shape(tf.reshape(sampled, shape), [*sampled.shape[:-3], *self.shape[1:]])
+
+    def product(self, poses: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+        """Returns the product of the loadings at poses `[n, P]` with factors `[..., q]`: `[..., n, D]`.
+
+        The volume is multiplied before it is sampled, which takes a fraction of the time of the loadings of many poses.
+        """
+        grid, volume = self.grid(poses), tf.stop_gradient(tf.convert_to_tensor(self.volume))
+
+        def sample(each: tf.Tensor) -> tf.Tensor:
+            image = sample_volume(tf.linalg.matvec(volume, each)[..., tf.newaxis], grid)
+            return transform_images(image) if self.frequencies else image
+
+        # One after the other, in the memory of one.
+        images = tf.map_fn(sample, tf.reshape(factors, [-1, self.volume.shape[-1]]), parallel_iterations=1)
+        return tf.reshape(images, tf.concat([tf.shape(factors)[:-1], tf.shape(poses)[:1], self.shape[1:2]], 0))
