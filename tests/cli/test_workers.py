@@ -88,10 +88,16 @@ def assert_same_training(run, expected):
             np.testing.assert_array_equal(ours[name], value)
 
 
-@pytest.mark.parametrize('pose', [OneHotPoses(), DisplacedPoses(3)], ids=['numbers', 'places'])
-def test_two_workers_follow_one_process(make_tiny_run, call_warm, start_workers, workplace, tmp_path, pose):
+@pytest.mark.parametrize(
+    ('pose', 'latents'),
+    [(OneHotPoses(), 'flow'), (DisplacedPoses(3), 'frequencies')],
+    ids=['numbers', 'places'],
+)
+def test_two_workers_follow_one_process(make_tiny_run, call_warm, start_workers, workplace, tmp_path, pose, latents):
     one, two = (make_tiny_run(tmp_path / name, **SETTINGS, steps=6) for name in ('one', 'two'))
-    one, two = (dataclasses.replace(run, model=dataclasses.replace(run.model, pose=pose)) for run in (one, two))
+    one, two = (
+        dataclasses.replace(run, model=dataclasses.replace(run.model, pose=pose, latents=latents)) for run in (one, two)
+    )
     for run in (one, two):
         write_run(run)
     done = call_warm('train', f'--output_dir={one.folder}', '--resume', f'--cache_dir={workplace / "cache"}')

@@ -64,8 +64,8 @@ def loadings_at(
     rows = tf.reshape(tf.range(ps.reduce_prod(shape[:-2])), shape[:-2])
     table = tf.reshape(values, ps.concat([[-1], shape[-2:]], 0))
     # Poses that a batch has in common: for those of each sequence alone there would be as many products.
-    has_product = poses.shape.rank == 2 and hasattr(loadings, 'product')
-    return LoadingsAtPoses(table, rows, values, functools.partial(loadings.product, poses) if has_product else None)
+    product = getattr(loadings, 'product', None) if poses.shape.rank == 2 else None
+    return LoadingsAtPoses(table, rows, values, None if product is None else functools.partial(product, poses))
 
 
 def unknown_loadings(shape: TensorLike) -> TensorLike:
