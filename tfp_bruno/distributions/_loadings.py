@@ -106,9 +106,11 @@ class ResidualLoadings:
 
     def apply(self, factors: tf.Tensor) -> tf.Tensor:
         """Returns their product with factors `[..., q]`, or samples `[s, ..., q]` of them: `[..., m, D]`."""
-        # In a function, TensorFlow then leaves out the loadings themselves.
-        product = _apply_loadings(self.own, factors) if self.own_product is None else self.own_product(factors)
-        product /= self.scale
+        # For few samples. In a function, TensorFlow then leaves out the loadings themselves.
+        if self.own_product is not None and (factors.shape[:-1].num_elements() or 0) <= self.own.shape[-1]:
+            product = self.own_product(factors) / self.scale
+        else:
+            product = _apply_loadings(self.own, factors) / self.scale
         if self.weights is None:
             return product
         return product - mix_steps(self.weights, _apply_loadings(self.observed, factors) / self.scale)
