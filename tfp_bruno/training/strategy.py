@@ -148,10 +148,12 @@ class Workers:
 
     def chief_first(self, function: Callable[[], _Result]) -> _Result:
         """Returns the result of a function that the chief calls first: the others find the files that it wrote."""
-        with self.together():
-            result = function() if self.is_chief else None
-        with self.together():
-            return result if self.is_chief else function()  # type: ignore[return-value]
+        results = []
+        for is_turn in (self.is_chief, not self.is_chief):
+            with self.together():
+                if is_turn:
+                    results.append(function())
+        return results[0]
 
     def check_equal(self, *values: Any) -> None:
         """Raises a `UserError` if settings are not those of the chief."""
