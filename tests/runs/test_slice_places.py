@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tfp_bruno.networks import DisplacedGrid
 from tfp_bruno.registration import CanonicalSpace, Frame, SmoothBasis, SubjectMap
-from tfp_bruno.runs.slice_places import slice_poses
+from tfp_bruno.runs.slice_places import plane_poses, slice_poses
 
 SHAPE = (14, 17, 13)
 SPACE = CanonicalSpace(
@@ -74,3 +74,15 @@ def test_the_normal_is_the_distance_of_slices():
 
 def test_no_slices_have_no_poses():
     assert slice_poses(SPACE, SPACE.identity, np.zeros(0, int), 3).shape == (0, 39)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_planes_of_any_direction_have_the_places_of_the_map(seed):
+    subject, rng = make_subject(seed, 1.0), np.random.default_rng(seed)
+    plane = np.concatenate([0.5 * rng.normal(size=(3, 3)), [[6], [8], [6]]], axis=1)
+    grid = DisplacedGrid(SHAPE[1:], CONTROL)(plane_poses(SPACE, subject, plane[np.newaxis], CONTROL)).numpy()[0, 0]
+    # At the control points, by the definition of the map, point by point.
+    for row, column in np.ndindex(CONTROL, CONTROL):
+        pixel = [4 * row - 8, 3 * column - 6, 0, 1]
+        point = [np.array([at]) for at in plane @ pixel]
+        np.testing.assert_allclose(grid[4 * row, 3 * column], SPACE.grid(subject, point)[:, 0, 0, 0], atol=1e-4)

@@ -6,9 +6,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfp_bruno.networks import DisplacedGrid
 from tfp_bruno.registration import CanonicalSpace, Frame, SmoothBasis, SubjectMap
 from tfp_bruno.runs.slice_places import slice_poses
-from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
+from tfp_bruno.training.context_sets import ContextSets, RigidPlanes, draw_contexts, make_mapped_sequences
 
 SUBJECTS, NUM_SLICES, SIZE, CONTROL, LENGTH, BATCH = 3, 12, 8, 2, 6, 4
 SPACE = CanonicalSpace(
@@ -127,6 +128,32 @@ def test_targets_are_random(images, sets):
     targets = slices[..., 1:]
     assert set(targets.ravel()) == set(range(NUM_SLICES))
     assert (np.diff(targets, axis=-1) < 0).any()
+
+
+def test_slices_in_any_plane_lie_where_their_poses_say():
+    # Each map is a frame without displacement, and a subject's volume is a linear function of canonical coordinates.
+    slope = np.array([0.03, 0.05, -0.04])
+    rng, maps, volumes = np.random.default_rng(1), [], []
+    for _ in range(SUBJECTS):
+        frame = Frame(SPACE.frame.size * np.exp(0.1 * rng.normal(size=3)), SPACE.frame.place + rng.normal(size=3))
+        maps.append(SubjectMap(frame, np.zeros((3, SPACE.basis.size))))
+        points = SPACE.grid(maps[-1], [np.arange(size) for size in (NUM_SLICES, SIZE, SIZE)])
+        volumes.append(0.4 + np.einsum('c,ckhw->khw', slope, points))
+    sets = ContextSets(draw_contexts(NUM_SLICES, [2] * SUBJECTS, 0), maps)
+    rigid = RigidPlanes((1.5, 1.0, 1.0), (0.0,))
+    sequences = make_mapped_sequences(
+        np.array(volumes, np.float32), sets, SPACE, CONTROL, LENGTH, BATCH, lambda step: 2, 0, rigid=rigid
+    )
+    x, poses = next(iter(sequences))
+    grid = DisplacedGrid((SIZE, SIZE), CONTROL)(poses).numpy()[:, :, 0]
+    expected = 0.4 + grid @ slope
+    image = x.numpy()[..., 0]
+    inside = image > 0.02  # Beyond the volume slices are black.
+    assert inside.mean() > 0.5
+    # Noise and rounding of grey levels.
+    assert np.quantile(np.abs(image - expected)[inside], 0.9) < 0.01
+    normals = poses.numpy().reshape(BATCH * LENGTH, -1)[:, 2:12:4]
+    assert np.linalg.matrix_rank(normals) == 3
 
 
 def test_intensities_have_noise_within_a_grey_level():

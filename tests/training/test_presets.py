@@ -138,6 +138,12 @@ def test_bad_preset_file_is_named(tmp_path, content, words):
     assert str(caught.value).startswith(f'{path}: ')
 
 
+def test_slices_in_any_plane_need_places():
+    assert settings_of('bruno', 'map', 'poses=rigid')[1].poses == 'rigid'
+    with pytest.raises(UserError, match='here: poses = rigid: without places'):
+        settings_of('bruno', 'cpu', 'poses=rigid')
+
+
 @pytest.mark.parametrize(
     ('assignment', 'word'),
     [

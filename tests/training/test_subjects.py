@@ -136,6 +136,16 @@ def test_sequences_have_the_contexts_of_the_schedule(make_run, images, count_cal
 
 
 @pytest.mark.slow
+def test_sequences_in_any_plane_have_rigid_poses(make_run, images):
+    found = make_subjects(make_run(poses='rigid'), images, None)
+    for x, poses in batches_of(found.sequences(0)):
+        assert x.max() > 0.1
+        normals = poses[..., 2:12:4].reshape(-1, 3)
+        assert np.linalg.matrix_rank(normals, tol=0.1) == 3
+    assert np.isfinite(next(iter(found.held_out(images[:2])))[1]).all()
+
+
+@pytest.mark.slow
 def test_held_out_sequences_have_four_contexts_of_other_subjects(make_run, discs, images, count_calls):
     run = make_run()
     found, others = make_subjects(run, images, None), discs[12:14]

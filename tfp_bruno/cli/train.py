@@ -56,6 +56,12 @@ SET = flags.DEFINE_multi_string(
 STEPS = flags.DEFINE_integer('steps', None, 'Number of training steps.', lower_bound=1)
 MAX_MINUTES = flags.DEFINE_float('max_minutes', None, 'Time limit of the training loop; 0 for none.', lower_bound=0.0)
 BATCH_SIZE = flags.DEFINE_integer('batch_size', None, 'Subjects in a step.', lower_bound=1)
+POSES = flags.DEFINE_enum(
+    'poses',
+    None,
+    ['stack', 'rigid'],
+    'Slices of the training, with the preset map: planes of the scanner, or random planes of any direction.',
+)
 SEED = flags.DEFINE_integer('seed', 0, 'Seed of split, weights and batches.', lower_bound=0, upper_bound=2**31 - 1)
 RESUME = flags.DEFINE_bool(
     'resume', False, 'Continue the run in --output_dir with its settings; a new --steps or --max_minutes extends it.'
@@ -78,7 +84,7 @@ ON_NAN = flags.DEFINE_enum(
 
 _DEFAULT_PRESETS = {'bruno': 'map', 'gqn': 'cpu', 'cvae': 'cpu'}
 # Settings that have their own flag.
-_NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, SEED)
+_NAMED = (STEPS, MAX_MINUTES, BATCH_SIZE, POSES, SEED)
 # Settings that follow from the dataset.
 _DECIDED = ('model.image_shape', 'model.num_slices')
 # Settings that --resume may change, and the flags that it accepts.

@@ -98,6 +98,12 @@ class SmoothBasis:
         by_row = np.einsum('ckm,hm->ckhm', mixed, rows)
         return by_row @ columns.T
 
+    def combine_at(self, coefficients: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Returns fields at single points: `[c, ...]` of coefficients `[c, M]` at voxel coordinates `[3, ...]`."""
+        factors = [_interpolate(table, at.ravel()) for table, at in zip(self._tables, points, strict=True)]
+        values = coefficients.astype(np.float32) @ (factors[0] * factors[1] * factors[2]).T
+        return values.reshape(len(coefficients), *points.shape[1:])
+
 
 def _eigenfunctions(size: int, side: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns the leading eigenvalues and eigenfunctions `[size, m]` of a Gaussian kernel of length 1, on one axis.

@@ -80,6 +80,11 @@ class CanonicalSpace(NamedTuple):
         sides = self.basis.voxel_size.astype(np.float32)[:, None, None, None]
         return self.basis.combine(subject.coefficients, points) / sides
 
+    def displacement_at(self, subject: SubjectMap, points: np.ndarray) -> np.ndarray:
+        """Returns the displacement `[3, ...]` in voxels at single canonical coordinates `[3, ...]`."""
+        sides = self.basis.voxel_size.astype(np.float32).reshape(3, *[1] * (points.ndim - 1))
+        return self.basis.combine_at(subject.coefficients, points) / sides
+
     def warp(self, stack: np.ndarray, subject: SubjectMap) -> np.ndarray:
         """Returns a subject's stack `[K, H, W]` in the canonical volume, float32 `[K, H, W]`; NaN outside the stack.
 

@@ -195,7 +195,13 @@ def parse_run(text: str, folder: pathlib.Path, place: str, **info_of_place: Any)
         kind = KINDS[values['kind']]
         # Settings that runs of this format may lack, with the values that they had in effect.
         training = values['training']
-        values['training'] = {'validation_share': 0.0, 'keep_best': False, 'context_sets': 1500, **training}
+        values['training'] = {
+            'validation_share': 0.0,
+            'keep_best': False,
+            'context_sets': 1500,
+            'poses': 'stack',
+            **training,
+        }
         if kind.settings is ModelSettings:
             has_places = values['model'].get('pose', {}).get('architecture', 'one_hot') != 'one_hot'
             lacking = {'pose': {'architecture': 'one_hot'}, 'latents': 'pixels' if has_places else 'flow'}

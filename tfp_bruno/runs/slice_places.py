@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tfp_bruno.networks.pose_vectors import displaced_pose
+from tfp_bruno.networks.pose_vectors import displaced_pose, plane_matrix
 from tfp_bruno.registration import CanonicalSpace, SubjectMap
 
-__all__ = ['slice_poses']
+__all__ = ['plane_poses', 'slice_poses']
 
 
 def slice_poses(space: CanonicalSpace, subject: SubjectMap, slices: np.ndarray, control_size: int) -> np.ndarray:
@@ -20,15 +20,27 @@ def slice_poses(space: CanonicalSpace, subject: SubjectMap, slices: np.ndarray, 
     Returns:
         float32 `[n, 12 + 3 control_size^2]`.
     """
-    sizes = space.basis.shape[1:]
-    centres = [(size - 1) / 2 for size in sizes]
-    depth = subject.frame.to(space.frame, np.asarray(slices, float), 0)
-    matrices = np.zeros([len(depth), 3, 4])
-    steps = space.frame.size / subject.frame.size
-    matrices[:, [1, 2, 0], [0, 1, 2]] = steps[[1, 2, 0]]
-    matrices[:, 0, 3] = depth
-    for axis, centre in enumerate(centres, 1):
-        matrices[:, axis, 3] = subject.frame.to(space.frame, np.array(centre), axis)
-    control = [np.linspace(0, size - 1, control_size) for size in sizes]
-    points = space.start(subject, (np.asarray(slices, float), *control))
-    return displaced_pose(matrices, np.moveaxis(space.displacement(subject, points), 1, 0))
+    height, width = space.basis.shape[1:]
+    planes = [plane_matrix(position, (height, width)) for position in slices]
+    return plane_poses(space, subject, np.reshape(planes, [-1, 3, 4]), control_size)
+
+
+def plane_poses(space: CanonicalSpace, subject: SubjectMap, planes: np.ndarray, control_size: int) -> np.ndarray:
+    """Returns the poses of slices in any plane of a subject's stack, see `networks.DisplacedGrid`.
+
+    Args:
+        space: The canonical space.
+        subject: Map of the subject.
+        planes: `[n, 3, 4]`, see `networks.affine_pose`, in voxels of the stack.
+        control_size: Number of control points along each side of a slice.
+
+    Returns:
+        float32 `[n, 12 + 3 control_size^2]`.
+    """
+    scale = space.frame.size / subject.frame.size
+    matrices = planes * scale[:, np.newaxis]
+    matrices[..., 3] += space.frame.place - subject.frame.place * scale
+    down, right = (np.linspace(-0.5, 0.5, control_size) * (size - 1) for size in space.basis.shape[1:])
+    control = np.stack(np.broadcast_arrays(down[:, np.newaxis], right, 0.0, 1.0))
+    points = np.einsum('nxk,krs->xnrs', matrices, control)
+    return displaced_pose(matrices, np.moveaxis(space.displacement_at(subject, points), 1, 0))

@@ -1,7 +1,7 @@
 """Settings of the training of a model."""
 
 import dataclasses
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from annotated_types import Ge, Le
 from pydantic.dataclasses import dataclass
@@ -119,6 +119,8 @@ class TrainingSettings(Generic[Objective]):
         batch_size: Sequences (subjects) in a step, over all devices together.
         micro_batches: Number of parts of a batch that are computed one after the other; more parts need less memory.
         sequence_length: Slices of a sequence, M.
+        poses: Slices of the training: 'stack', planes of the scanner, or, for a model of a canonical volume, 'rigid':
+            random planes of any direction.
         common_slices: Whether all sequences of a batch have the same poses; a factor process then computes the
             products of its loadings once for all of them.
         learning_rate: Peak learning rate of Adam.
@@ -148,6 +150,7 @@ class TrainingSettings(Generic[Objective]):
     batch_size: Count = 4
     micro_batches: Count = 1
     sequence_length: Annotated[int, Ge(2)] = 9
+    poses: Literal['stack', 'rigid'] = 'stack'
     common_slices: bool = False
     learning_rate: NonNegative = 1e-3
     warmup_steps: WholeNumber = 100

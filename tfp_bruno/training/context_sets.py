@@ -7,16 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.registration import CanonicalSpace, SubjectMap
-from tfp_bruno.runs.slice_places import slice_poses
+from tfp_bruno.runs.slice_places import plane_poses, slice_poses
+from tfp_bruno.training.rigid_planes import draw_planes, sample_planes
 from tfp_bruno.training.sequences import WHOLE, draw_batches
 
-__all__ = ['ContextSets', 'draw_contexts', 'make_mapped_sequences']
+__all__ = ['ContextSets', 'RigidPlanes', 'draw_contexts', 'make_mapped_sequences']
+
+
+class RigidPlanes(NamedTuple):
+    """Slices in random planes of any direction.
+
+    Attributes:
+        voxel_size: Sides of a voxel of the subjects along (K, H, W), mm.
+        offsets: Positions of the parallel planes whose mean is a slice, in units of its thickness.
+    """
+
+    voxel_size: Sequence[float]
+    offsets: Sequence[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +82,7 @@ def make_mapped_sequences(
     seed: int,
     first_step: int = 0,
     share: tuple[int, int] = WHOLE,
+    rigid: RigidPlanes | None = None,
 ) -> tf.data.Dataset:
     """Draws endless batches of sequences: the contexts of a set first, then other slices of the subject at random.
 
@@ -85,6 +100,8 @@ def make_mapped_sequences(
         seed: Seed of all sequences.
         first_step: Step of the first batch.
         share: See `draw_batches`.
+        rigid: If given, all slices of a sequence lie in random planes of any direction instead, with the map of the
+            set.
 
     Returns:
         Pairs of float32 images `[batch_size, M, H, W, 1]` and float32 poses `[batch_size, M, P]`.
@@ -98,11 +115,19 @@ def make_mapped_sequences(
         count = num_contexts_at(int(index) // batch_size)
         chosen = int(rng.choice(sets.of_size(count)) if count else rng.integers(len(images)))
         contexts, subject = (sets.slices[chosen], sets.maps[chosen]) if count else (nothing, identity)
-        targets = rng.permutation(np.setdiff1d(np.arange(num_slices), contexts))
-        slices = np.concatenate([contexts, targets])[:sequence_length]
-        drawn = np.asarray(images[chosen % len(images)][slices], np.float32)
+        volume = images[chosen % len(images)]
+        if rigid is None:
+            targets = rng.permutation(np.setdiff1d(np.arange(num_slices), contexts))
+            slices = np.concatenate([contexts, targets])[:sequence_length]
+            drawn, poses = np.asarray(volume[slices], np.float32), slice_poses(space, subject, slices, control_size)
+        else:
+            planes = draw_planes(volume, rigid.voxel_size, sequence_length, rng)
+            drawn, poses = (
+                sample_planes(volume, planes, rigid.offsets),
+                plane_poses(space, subject, planes, control_size),
+            )
         noisy = add_level_noise(drawn, rng.random(drawn.shape, np.float32))
-        return noisy[..., None], slice_poses(space, subject, slices, control_size)
+        return noisy[..., None], poses
 
     def draw_tensors(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         drawn, poses = tf.numpy_function(draw, [index], [tf.float32, tf.float32], stateful=False)

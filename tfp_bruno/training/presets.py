@@ -89,6 +89,11 @@ def make_settings(
         )
     if getattr(model, 'grid', None) is not None:
         _check_places(model, training, place)
+    elif training.poses == 'rigid':
+        raise UserError(
+            f'{place}: poses = rigid: without places in a canonical volume, only planes of the stack have a pose; give '
+            'stack, or preset=map.'
+        )
     return model, training
 
 

@@ -30,7 +30,7 @@ from tfp_bruno.registration import (
 )
 from tfp_bruno.runs import AugmentationSettings, Run
 from tfp_bruno.runs.slice_places import slice_poses
-from tfp_bruno.training.context_sets import ContextSets, draw_contexts, make_mapped_sequences
+from tfp_bruno.training.context_sets import ContextSets, RigidPlanes, draw_contexts, make_mapped_sequences
 from tfp_bruno.training.sequences import WHOLE, make_sequences
 from tfp_bruno.training.start import starting_volumes
 from tfp_bruno.training.tasks import make_task
@@ -196,6 +196,7 @@ class MappedSubjects:
             seed,
             first_step,
             share,
+            RigidPlanes(self._voxel_size, self._model.pose.offsets) if settings.poses == 'rigid' else None,
         )
 
     def _write_finder(self) -> None:
