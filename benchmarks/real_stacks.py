@@ -1,0 +1,143 @@
+r"""Registers the slices of a real stack to the volume completed from four slices of another one, and to averages.
+
+    python benchmarks/real_stacks.py --run_dir=RUN --stacks=A.nii.gz,B.nii.gz --masks=AM.nii.gz,BM.nii.gz \
+        --scan_slices='9,12,16,19;8,12,15,18' --reference=SVR.nii.gz --figure=FILE.png
+
+Each of the two stacks is completed in turn, and the slices of the other are registered. The true motion is not known.
+The transforms are compared with those found by registration to a reconstruction of all stacks (--reference), after the
+rigid transform that all slices have in common is removed. The start is always the place in the file.
+"""
+
+import pathlib
+import sys
+import tempfile
+from collections.abc import Mapping
+
+import nibabel
+import numpy as np
+from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from tfp_bruno import motion
+from tfp_bruno.cli import app
+from tfp_bruno.cli.loading import load_model
+from tfp_bruno.data import atomic
+from tfp_bruno.errors import UserError
+from tfp_bruno.evaluation.plots import to_png
+from tfp_bruno.evaluation.report import markdown_table
+from tfp_bruno.reconstruction import Placing, ReconstructionSettings, SliceSelection, place_contexts, reconstruct
+from tfp_bruno.reconstruction.contexts import read_scan
+
+RUN_DIR = flags.DEFINE_string('run_dir', None, 'Folder of a trained model.', required=True)
+STACKS = flags.DEFINE_list('stacks', None, 'Two stacks.', required=True)
+MASKS = flags.DEFINE_list('masks', None, 'Their masks.', required=True)
+SCAN_SLICES = flags.DEFINE_string('scan_slices', None, 'The given slices of each, as 1,2,3;4,5,6.', required=True)
+REFERENCE = flags.DEFINE_string('reference', None, 'Reconstruction of all stacks, in their world.', required=True)
+SCAN_AXES = flags.DEFINE_string('scan_axes', 'header', 'As for bin/reconstruct.')
+FIGURE = flags.DEFINE_string('figure', None, 'Picture to write.')
+
+# Sides of the grid of the averages, mm, and their extent about the masks.
+SPACING, BORDER = 1.5, 12.0
+LEAST_AREA = 600.0
+LABELS = ('completed', 'target', 'correlation', 'error (mm)', 'degrees', 'within 2 mm', 'within 5 mm')
+
+
+def complete(model, stack: str, mask: str, slices: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the volume completed from slices of a stack, and its affine."""
+    scan, inside = read_scan(stack, mask, assume_ras=False)
+    selection = SliceSelection(scan_slices=sorted(map(int, slices.split(','))))
+    contexts = place_contexts(model, scan, selection, inside, Placing(scan_axes=SCAN_AXES.value))
+    with tempfile.TemporaryDirectory() as folder:
+        reconstruct(model, contexts, folder, ReconstructionSettings(std_samples=0, report=False))
+        written = nibabel.load(pathlib.Path(folder) / 'mean.nii.gz')
+        return written.get_fdata(dtype=np.float32), written.affine
+
+
+def common_grid(stacks: list[motion.SliceStack]) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Returns the shape and the affine of a grid about the masks of stacks, along the axes of the world."""
+    points = np.concatenate([nibabel.affines.apply_affine(each.affine, np.argwhere(each.mask)) for each in stacks])
+    low, high = points.min(axis=0) - BORDER, points.max(axis=0) + BORDER
+    shape = tuple(int(size) for size in np.ceil((high - low) / SPACING))
+    return shape, nibabel.affines.from_matvec(SPACING * np.eye(3), low)
+
+
+def on_grid(volume: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int], grid: np.ndarray) -> np.ndarray:
+    """Returns a volume on another grid."""
+    return ndimage.affine_transform(volume, np.linalg.inv(affine) @ grid, output_shape=shape, order=1)
+
+
+def compare(targets: Mapping[str, np.ndarray], reference: str, other: motion.SliceStack, grid: np.ndarray) -> dict:
+    """Returns the scores of each target: slices of another stack registered to it."""
+    start = motion.identity_transforms([other])
+    used = motion.usable_slices([other], LEAST_AREA)
+    settings = motion.RegistrationSettings(least_area=LEAST_AREA)
+    found = {name: motion.register_stacks([other], target, grid, start, settings) for name, target in targets.items()}
+    truth = found[reference].transforms
+    unregistered = motion.slice_errors([other], truth, start, used)
+    rows = {'none: as acquired': (np.nan, unregistered.summary())}
+    for name, each in found.items():
+        errors = motion.slice_errors([other], truth, each.transforms, used)
+        rows[name] = (float(np.nanmedian(each.correlations[0])), errors.summary())
+    return rows
+
+
+def draw(pictures: list[tuple[str, Mapping[str, np.ndarray]]]) -> Figure:
+    """Draws three planes of each volume, two rows of targets."""
+    columns = max(len(volumes) for _, volumes in pictures)
+    figure = Figure(figsize=(1.9 * columns, 6.2 * len(pictures)), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    for part, (title, volumes) in zip(figure.subfigures(len(pictures), 1, squeeze=False)[:, 0], pictures, strict=True):
+        part.suptitle(title, fontsize=9)
+        axes = part.subplots(3, columns, squeeze=False)
+        first = next(iter(volumes.values()))
+        middle = np.round(ndimage.center_of_mass(first > 0)).astype(int)
+        for column, (name, volume) in zip(axes.T, volumes.items(), strict=False):
+            column[0].set_title(name, fontsize=8)
+            bright = np.percentile(volume[volume > 0], 99.5)
+            for plane, place in enumerate(column):
+                image = np.take(volume, middle[2 - plane], axis=2 - plane).T
+                place.imshow(image, cmap='gray', vmin=0, vmax=bright, origin='lower')
+        for place in axes.flat:
+            place.set_axis_off()
+    return figure
+
+
+def main() -> None:
+    """Completes either stack, registers the slices of the other and prints the table."""
+    given = SCAN_SLICES.value.split(';')
+    if not len(STACKS.value) == len(MASKS.value) == len(given) == 2:
+        raise UserError('--stacks, --masks, --scan_slices: are not two each; give two of each.')
+    model = load_model(RUN_DIR.value, 1.0, 'auto')
+    stacks = [motion.read_stack(path, mask) for path, mask in zip(STACKS.value, MASKS.value, strict=True)]
+    shape, grid = common_grid(stacks)
+    start = motion.identity_transforms(stacks)
+    published = nibabel.load(REFERENCE.value)
+    reference = on_grid(published.get_fdata(dtype=np.float32), published.affine, shape, grid)
+    masks = [on_grid(each.mask.astype(np.float32), each.affine, shape, grid) for each in stacks]
+    reference = np.where(np.maximum(*masks) > 0.5, reference, 0)
+    average = motion.gaussian_average(stacks, start, shape, grid)
+    table, pictures = [], []
+    for number, (stack, mask, slices) in enumerate(zip(STACKS.value, MASKS.value, given, strict=True)):
+        volume, affine = complete(model, stack, mask, slices)
+        targets = {
+            'reconstruction of all stacks': reference,
+            'average of the two stacks': average,
+            'average of the completed stack': motion.gaussian_average(stacks[number : number + 1], start, shape, grid),
+            'completion of four slices': on_grid(volume, affine, shape, grid),
+        }
+        name = f'stack {number + 1}, slices {slices}'
+        rows = compare(targets, 'reconstruction of all stacks', stacks[1 - number], grid)
+        for target, (correlation, errors) in rows.items():
+            table.append([name, target, f'{correlation:.3f}', *(f'{value:.2f}' for value in errors.values())])
+        pictures.append((name, targets))
+    print('\n'.join(markdown_table(LABELS, table)))
+    if FIGURE.value:
+        atomic.write_bytes(FIGURE.value, to_png(draw(pictures)))
+
+
+if __name__ == '__main__':
+    app.run_main(main)
