@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,6 +96,11 @@ class MapPrior:
     def map_size(self) -> int:
         """Number of parameters of a map, 3 M + 6: displacement, size and place."""
         return 3 * self.space.basis.size + 6
+
+    @functools.cached_property
+    def precision(self) -> np.ndarray:
+        """Inverse of the covariance, `[P, P]`."""
+        return np.linalg.inv(self.covariance)
 
     @property
     def map_covariance(self) -> np.ndarray:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from tfp_bruno.registration.appearance_fields import AppearanceFields, averaged
 from tfp_bruno.registration.map_prior import MapPrior
@@ -160,20 +159,21 @@ class MapSearch:
         """
         blocks = _Blocks.of(images, slices, self.block)
         parameters = prior.pack(subject, scores)
-        precision = linalg.inv(prior.covariance)
+        precision = prior.precision
+        searched = np.ix_(free, free)
         for _ in range(self.iterations):
             linear = self._linearize(fields, prior, blocks, parameters)
-            jacobian = linear.jacobian[:, free]
-            hessian = (jacobian.T @ jacobian).astype(np.float64) / self.noise**2 + precision[np.ix_(free, free)]
-            slope = (jacobian.T @ linear.error).astype(np.float64) / self.noise**2 - precision[free] @ parameters
+            # Of all parameters: to copy the columns of some takes longer.
+            hessian = (linear.jacobian.T @ linear.jacobian).astype(np.float64) / self.noise**2 + precision
+            slope = (linear.error @ linear.jacobian).astype(np.float64) / self.noise**2 - precision @ parameters
             step = np.zeros_like(parameters)
-            step[free] = linalg.solve(hessian, slope, assume_a='pos')
+            step[free] = np.linalg.solve(hessian[searched], slope[free])
             longest = _largest_shift(prior, linear, step)
             parameters = parameters + min(1.0, _LONGEST_STEP / max(longest, 1e-9)) * step
             if longest < _SHORTEST_STEP:
                 break
         covariance = np.zeros_like(prior.covariance)
-        covariance[np.ix_(free, free)] = linalg.inv(hessian)
+        covariance[searched] = np.linalg.inv(hessian[searched])
         covariance = prior.in_units(covariance[: prior.map_size, : prior.map_size])
         return self.at(fields, prior, images, slices, prior.unpack(parameters)[0], covariance)
 
@@ -200,12 +200,12 @@ class MapSearch:
             covariance = np.zeros((prior.map_size, prior.map_size))
         blocks = _Blocks.of(images, slices, self.block)
         parameters, known = prior.pack(subject, np.zeros(fields.rank)), prior.map_size
-        precision = linalg.inv(prior.covariance)
+        precision = prior.precision
         values = fields.values_at(prior.space.grid(subject, blocks.points).reshape(3, -1)).astype(np.float64)
         mean, loadings = values[0], values[1:]
         projected = loadings @ (blocks.images - mean) / self.noise**2 - precision[known:] @ parameters
         hessian = loadings @ loadings.T / self.noise**2 + precision[known:, known:]
-        scores = linalg.solve(hessian, projected, assume_a='pos')
+        scores = np.linalg.solve(hessian, projected)
         parameters[known:] = scores
         residual = blocks.images - mean - scores @ loadings
         squares = float(residual @ residual)
