@@ -69,12 +69,15 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
 
         The volume is multiplied before it is sampled, which takes a fraction of the time of the loadings of many poses.
         """
-        grid, volume = self.grid(poses), tf.stop_gradient(tf.convert_to_tensor(self.volume))
+        grid, rank = self.grid(poses), self.volume.shape[-1]
+        volume = tf.reshape(tf.stop_gradient(tf.convert_to_tensor(self.volume)), [-1, rank])
+        # One pass over the volume, which is large, for all factors.
+        combined = tf.matmul(tf.reshape(factors, [-1, rank]), volume, transpose_b=True)
 
-        def sample(each: tf.Tensor) -> tf.Tensor:
-            image = sample_volume(tf.linalg.matvec(volume, each)[..., tf.newaxis], grid)
+        def sample(values: tf.Tensor) -> tf.Tensor:
+            image = sample_volume(tf.reshape(values, [*self.volume.shape[:-1], 1]), grid)
             return transform_images(image) if self.frequencies else image
 
         # One after the other, in the memory of one.
-        images = tf.map_fn(sample, tf.reshape(factors, [-1, self.volume.shape[-1]]), parallel_iterations=1)
+        images = tf.map_fn(sample, combined, parallel_iterations=1)
         return tf.reshape(images, tf.concat([tf.shape(factors)[:-1], tf.shape(poses)[:1], self.shape[1:2]], 0))
