@@ -5,9 +5,11 @@ r"""Registers the slices of a real stack to the volume completed from four slice
 
 Each of the two stacks is completed in turn, and the slices of the other are registered. The true motion is not known.
 The transforms are compared with those found by registration to a reconstruction of all stacks (--reference), after the
-rigid transform that all slices have in common is removed. The start is always the place in the file.
+rigid transform that all slices have in common is removed. That reconstruction may lie elsewhere and have no mask: the
+whole stack is registered to it first, which places the mask. All other starts are the places in the file.
 """
 
+import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -43,6 +45,7 @@ FIGURE = flags.DEFINE_string('figure', None, 'Picture to write.')
 # Sides of the grid of the averages, mm, and their extent about the masks.
 SPACING, BORDER = 1.5, 12.0
 LEAST_AREA = 600.0
+AS_ACQUIRED = 'none: as acquired'
 LABELS = ('completed', 'target', 'correlation', 'error (mm)', 'degrees', 'within 2 mm', 'within 5 mm')
 
 
@@ -70,18 +73,39 @@ def on_grid(volume: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int],
     return ndimage.affine_transform(volume, np.linalg.inv(affine) @ grid, output_shape=shape, order=1)
 
 
-def compare(targets: Mapping[str, np.ndarray], reference: str, other: motion.SliceStack, grid: np.ndarray) -> dict:
-    """Returns the scores of each target: slices of another stack registered to it."""
-    start = motion.identity_transforms([other])
+def register_to_reconstruction(
+    stack: motion.SliceStack, volume: np.ndarray, affine: np.ndarray
+) -> tuple[motion.Registered, np.ndarray, np.ndarray]:
+    """Registers a stack to a reconstruction, as a whole, then slice by slice.
+
+    Returns:
+        found: The result of the slices.
+        whole: The transform of the whole stack, `[4, 4]`.
+        masked: The reconstruction inside the mask of the stack.
+    """
+    together = dataclasses.replace(stack, batches=np.zeros(stack.num_slices, int))
+    settings = motion.RegistrationSettings(search=20.0, least_area=LEAST_AREA, together='batch')
+    placed = motion.register_stacks([together], volume, affine, motion.identity_transforms([stack]), settings)
+    whole = placed.transforms[0][int(np.argmax(stack.mask.sum(axis=(0, 1))))]
+    inside = on_grid(stack.mask.astype(np.float32), whole @ stack.affine, volume.shape, affine) > 0.5
+    masked = np.where(ndimage.binary_dilation(inside), volume, np.float32(0))
+    start = [np.tile(whole, (stack.num_slices, 1, 1))]
+    settings = motion.RegistrationSettings(least_area=LEAST_AREA)
+    return motion.register_stacks([stack], masked, affine, start, settings), whole, masked
+
+
+def compare(
+    targets: Mapping[str, np.ndarray], reference: motion.Registered, other: motion.SliceStack, grid: np.ndarray
+) -> dict[str, tuple[float, dict[str, float]]]:
+    """Returns the correlation and the scores of each target: slices of another stack registered to it."""
+    start, truth = motion.identity_transforms([other]), reference.transforms
     used = motion.usable_slices([other], LEAST_AREA)
     settings = motion.RegistrationSettings(least_area=LEAST_AREA)
-    found = {name: motion.register_stacks([other], target, grid, start, settings) for name, target in targets.items()}
-    truth = found[reference].transforms
-    unregistered = motion.slice_errors([other], truth, start, used)
-    rows = {'none: as acquired': (np.nan, unregistered.summary())}
-    for name, each in found.items():
-        errors = motion.slice_errors([other], truth, each.transforms, used)
-        rows[name] = (float(np.nanmedian(each.correlations[0])), errors.summary())
+    rows = {AS_ACQUIRED: (np.nan, motion.slice_errors([other], truth, start, used).summary())}
+    for name, target in targets.items():
+        found = motion.register_stacks([other], target, grid, start, settings)
+        errors = motion.slice_errors([other], truth, found.transforms, used)
+        rows[name] = (float(np.nanmedian(found.correlations[0])), errors.summary())
     return rows
 
 
@@ -116,24 +140,24 @@ def main() -> None:
     shape, grid = common_grid(stacks)
     start = motion.identity_transforms(stacks)
     published = nibabel.load(REFERENCE.value)
-    reference = on_grid(published.get_fdata(dtype=np.float32), published.affine, shape, grid)
-    masks = [on_grid(each.mask.astype(np.float32), each.affine, shape, grid) for each in stacks]
-    reference = np.where(np.maximum(*masks) > 0.5, reference, 0)
+    reconstruction = published.get_fdata(dtype=np.float32)
     average = motion.gaussian_average(stacks, start, shape, grid)
     table, pictures = [], []
     for number, (stack, mask, slices) in enumerate(zip(STACKS.value, MASKS.value, given, strict=True)):
+        other = stacks[1 - number]
+        reference, whole, masked = register_to_reconstruction(other, reconstruction, published.affine)
         volume, affine = complete(model, stack, mask, slices)
         targets = {
-            'reconstruction of all stacks': reference,
             'average of the two stacks': average,
-            'average of the completed stack': motion.gaussian_average(stacks[number : number + 1], start, shape, grid),
+            'average of the completed stack': motion.gaussian_average([stacks[number]], [start[number]], shape, grid),
             'completion of four slices': on_grid(volume, affine, shape, grid),
         }
         name = f'stack {number + 1}, slices {slices}'
-        rows = compare(targets, 'reconstruction of all stacks', stacks[1 - number], grid)
-        for target, (correlation, errors) in rows.items():
+        print(f'{name}: correlation with the reconstruction {np.nanmedian(reference.correlations[0]):.3f}')
+        for target, (correlation, errors) in compare(targets, reference, other, grid).items():
             table.append([name, target, f'{correlation:.3f}', *(f'{value:.2f}' for value in errors.values())])
-        pictures.append((name, targets))
+        moved = on_grid(masked, np.linalg.inv(whole) @ published.affine, shape, grid)
+        pictures.append((name, {'reconstruction of all stacks': moved, **targets}))
     print('\n'.join(markdown_table(LABELS, table)))
     if FIGURE.value:
         atomic.write_bytes(FIGURE.value, to_png(draw(pictures)))
