@@ -20,4 +20,4 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
 
 
 def test_notebooks_are_found():
-    assert [path.stem for path in NOTEBOOKS] == ['complete_a_volume', 'places_of_slices']
+    assert [path.stem for path in NOTEBOOKS] == ['complete_a_volume', 'places_of_slices', 'slices_of_a_moving_anatomy']

@@ -159,7 +159,7 @@ class TrainingSettings(Generic[Objective]):
     evaluate_every: Count = 100
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
     keep_best: bool = False
-    context_sets: Count = 1500
+    context_sets: Count = 300
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.
     objective: Objective = dataclasses.field(default_factory=ObjectiveSettings)  # type: ignore[assignment]
