@@ -64,6 +64,11 @@ def values_of(variables):
     return [variable.numpy() for variable in variables]
 
 
+def assert_equal(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
 def assert_close(variables, values):
     for variable, value in zip(variables, values, strict=True):
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5)
@@ -86,6 +91,34 @@ def test_train_improves_held_out_likelihood(discs, make_settings, process):
     assert after['conditional'] < before['conditional'] + 0.01
     assert trainer.progress() == 1.0
     assert float(trainer.seconds) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('micro_batches', [1, 2])
+def test_loss_is_scaled_in_half_precision(discs, make_settings, tmp_path, micro_batches):
+    single, settings = make_settings('factor', steps=4, micro_batches=micro_batches)
+    half = dataclasses.replace(single, network_dtype='mixed_float16')
+    batches = sequences_of(discs[:12], settings)
+    trainers = [started(discs, each, settings) for each in (single, half)]
+    losses = [[float(parts['loss']) for _, parts in trainer.train(batches)] for trainer in trainers]
+    np.testing.assert_allclose(losses[1], losses[0], atol=2e-3)
+    trainer = trainers[1]
+    assert float(trainer._optimizer.loss_scale) == 2.0**15
+    path = trainer.checkpoint.save(str(tmp_path / 'state'))
+    # Gradients that overflow: no step is taken, and the scale is halved.
+    trainer._optimizer._loss_scale._current_loss_scale.assign(2.0**127)
+    longer = dataclasses.replace(settings, steps=5)
+    before = values_of(trainer._variables)
+    trainer.settings = longer
+    assert [step for step, _ in trainer.train(batches)] == [5]
+    assert_equal(trainer._variables, before)
+    assert float(trainer._optimizer.loss_scale) == 2.0**126
+    trainer.check_finite()
+    # The scale is part of the state.
+    resumed = Trainer(half, longer)
+    resumed._optimizer._loss_scale._current_loss_scale.assign(8.0)
+    resumed.restore(path)
+    assert float(resumed._optimizer.loss_scale) == 2.0**15
 
 
 @pytest.mark.slow

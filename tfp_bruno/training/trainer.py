@@ -65,6 +65,9 @@ class Trainer:
             self._optimizer = tf_keras.optimizers.legacy.Adam(
                 settings.learning_rate, beta_2=self._task.beta_2, global_clipnorm=settings.clip_norm
             )
+            if getattr(model_settings, 'network_dtype', None) == 'mixed_float16':
+                # Small gradients would be 0 in float16: those of a scaled loss are not.
+                self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
             # Now, not in the first step, in which mirrored variables cannot be created.
             self._optimizer._create_all_weights(self._variables)
         averaged = self.averaged_model
@@ -125,7 +128,13 @@ class Trainer:
         self, images: tf.Tensor, poses: tf.Tensor, schedule: dict[str, tf.Tensor], seed: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         loss = self._task.draw_loss(self.model, schedule, seed, images)
-        parts, gradients = accumulated_gradients(loss, self._variables, (images, poses), self.settings.micro_batches)
+        optimizer, inputs = self._optimizer, (images, poses)
+        scaled = isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
+        scale = optimizer.get_scaled_loss if scaled else None
+        parts, gradients = accumulated_gradients(loss, self._variables, inputs, self.settings.micro_batches, scale)
+        if scaled:
+            # Where they overflow, the optimiser takes no step and halves the scale.
+            gradients = optimizer.get_unscaled_gradients(gradients)
         # The optimiser adds up the gradients of the replicas.
         gradients = [gradient / self.strategy.num_replicas_in_sync for gradient in gradients]
         self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
@@ -191,6 +200,7 @@ def accumulated_gradients(
     variables: Sequence[tf.Variable],
     inputs: tuple[tf.Tensor, ...],
     micro_batches: int,
+    scale: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
     """Returns the mean loss over parts of a batch, and its gradients, in the memory of one part.
 
@@ -202,20 +212,22 @@ def accumulated_gradients(
         variables: Variables to differentiate by.
         inputs: Tensors whose first axis is the batch.
         micro_batches: Number of parts; the batch must be a multiple of it.
+        scale: Returns a multiple of the loss, whose gradients are returned instead; `None`: the loss itself.
 
     Returns:
         parts: The mean scalars by name, with the loss as `'loss'`.
         gradients: Dense, one per variable; zero if the loss does not depend on it.
     """
     if micro_batches == 1:
-        return _value_and_gradients(loss_fn, variables, inputs)
+        return _value_and_gradients(loss_fn, variables, inputs, scale)
     split = [tf.reshape(part, tf.concat([[micro_batches, -1], tf.shape(part)[1:]], 0)) for part in inputs]
     # The static shapes, where they are known.
     shapes = [[part.shape[0] and part.shape[0] // micro_batches, *part.shape[1:]] for part in inputs]
 
     @tf.function(autograph=False)
     def evaluate(*chosen: tf.Tensor) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
-        parts, gradients = _value_and_gradients(loss_fn, variables, chosen, 1.0 / micro_batches)
+        scaled = scale or tf.identity
+        parts, gradients = _value_and_gradients(loss_fn, variables, chosen, lambda loss: scaled(loss) / micro_batches)
         return {name: part / micro_batches for name, part in parts.items()}, gradients
 
     def add(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
@@ -237,11 +249,11 @@ def _value_and_gradients(
     loss_fn: Callable[..., tuple[tf.Tensor, dict[str, tf.Tensor]]],
     variables: Sequence[tf.Variable],
     inputs: tuple[tf.Tensor, ...],
-    scale: float = 1.0,
+    scale: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
     with tf.GradientTape() as tape:
         loss, parts = loss_fn(*inputs)
-        scaled = loss * scale
+        scaled = loss if scale is None else scale(loss)
     gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     # The gradient of a table is sparse, with which Adam takes several times as long.
     return {'loss': loss, **parts}, [tf.convert_to_tensor(gradient) for gradient in gradients]
