@@ -138,6 +138,13 @@ def test_bad_preset_file_is_named(tmp_path, content, words):
     assert str(caught.value).startswith(f'{path}: ')
 
 
+def test_only_a_factor_process_has_a_residual_to_fit():
+    assert settings_of('bruno', 'map')[1].fits_residual
+    for kind, preset, *assignments in (('gqn', 'cpu'), ('bruno', 'cpu', 'model.process=pose')):
+        with pytest.raises(UserError, match='here: fits_residual: only a factor process'):
+            settings_of(kind, preset, *assignments, 'fits_residual=true')
+
+
 def test_slices_in_any_plane_need_places():
     assert settings_of('bruno', 'map', 'poses=rigid')[1].poses == 'rigid'
     with pytest.raises(UserError, match='here: poses = rigid: without places'):

@@ -320,6 +320,25 @@ def test_keep_best_hands_on_the_weights_with_the_least_held_out_loss(
 
 
 @pytest.mark.slow
+def test_residual_is_fitted_to_the_validation_subjects_at_the_end(make_run, population, tmp_path):
+    plain, fitted = make_run(tmp_path / 'plain'), make_run(tmp_path / 'fitted', fits_residual=True)
+    for run in (plain, fitted):
+        train_run(run, population)
+    before, after = (load(run.folder).bruno.distribution.residual_variance.numpy() for run in (plain, fitted))
+    scale = json.loads(fitted.residual_scale.read_text())['scale']
+    assert abs(np.log(scale)) > 0.05
+    np.testing.assert_allclose(after, scale * before, rtol=1e-4)
+    # A run that is done is left as it is; one that goes on is fitted again.
+    weights = fitted.weights
+    train_run(read_run(fitted.folder), population)
+    assert fitted.weights == weights
+    longer = dataclasses.replace(fitted, training=dataclasses.replace(fitted.training, steps=4))
+    write_run(longer)
+    train_run(longer, population)
+    assert fitted.weights != weights
+
+
+@pytest.mark.slow
 def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, population, tmp_path, monkeypatch):
     run = make_run(tmp_path / 'removed', evaluate_every=1)
     train = Trainer.train

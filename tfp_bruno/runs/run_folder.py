@@ -98,6 +98,11 @@ class Run:
         return self.folder / 'learning_curve.jsonl'
 
     @property
+    def residual_scale(self) -> pathlib.Path:
+        """The scale of the residual's variance that was fitted to held-out subjects, and the weights that have it."""
+        return self.folder / 'residual_scale.json'
+
+    @property
     def logs(self) -> pathlib.Path:
         """Folder of the TensorBoard logs."""
         return self.folder / 'logs'
@@ -200,6 +205,7 @@ def parse_run(text: str, folder: pathlib.Path, place: str, **info_of_place: Any)
             'keep_best': False,
             'context_sets': 1500,
             'poses': 'stack',
+            'fits_residual': False,
             **training,
         }
         if kind.settings is ModelSettings:

@@ -135,6 +135,9 @@ class TrainingSettings(Generic[Objective]):
         keep_best: Whether the run hands on the averaged weights with the least loss of the validation subjects, among
             them those of the closed-form start, not the last ones. Without validation subjects it hands on the last
             ones.
+        fits_residual: Whether, at the end, the variance of a factor process' residual is multiplied by the number that
+            makes slices of the validation subjects most probable given four others. Without validation subjects it
+            stays as it is.
         context_sets: Number of sets of contexts of the training subjects, from which their maps are found; for a model
             of a canonical volume.
         seed: Seed of weights and data, of 31 bits as TensorFlow takes them.
@@ -159,6 +162,7 @@ class TrainingSettings(Generic[Objective]):
     evaluate_every: Count = 100
     validation_share: Annotated[float, Ge(0), Le(0.5)] = 0.1
     keep_best: bool = False
+    fits_residual: bool = False
     context_sets: Count = 300
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     # A default cannot follow the type parameter: settings of a deep baseline must give their own.

@@ -87,6 +87,8 @@ def make_settings(
             f'{place}: sequence_length = {training.sequence_length}: {definition.name} has {definition.num_slices} '
             'slices; give fewer.'
         )
+    if training.fits_residual and getattr(model, 'process', None) != 'factor':
+        raise UserError(f'{place}: fits_residual: only a factor process has a residual; give false.')
     if getattr(model, 'grid', None) is not None:
         _check_places(model, training, place)
     elif training.poses == 'rigid':

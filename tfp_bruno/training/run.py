@@ -14,6 +14,7 @@ from absl import logging
 from tqdm import tqdm
 
 from tfp_bruno.data import Population
+from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.errors import UserError, warn
 from tfp_bruno.runs import Run, TrainingSettings
 from tfp_bruno.runs.loadings import assign_loadings, read_loadings, round_loadings
@@ -21,6 +22,7 @@ from tfp_bruno.runs.weights import write_weights
 from tfp_bruno.training.checkpoints import Checkpoints
 from tfp_bruno.training.learning_curve import LearningCurve
 from tfp_bruno.training.registration_report import write_registration_report
+from tfp_bruno.training.residual_scale import scale_residual
 from tfp_bruno.training.start import StartCache, settings_of_start
 from tfp_bruno.training.stopping import StopRequest, TrainingStoppedError, catch_signals
 from tfp_bruno.training.strategy import Workers, choose_strategy, wait_for_file
@@ -104,6 +106,9 @@ def _train(
             try:
                 sequences = workers.chief_first(lambda: subjects.sequences(int(trainer.step), share))
                 _loop(run, trainer, sequences, held_out, checkpoints, stop)
+                with workers.together():
+                    if held_out is not None and settings.fits_residual:
+                        _fit_residual(run, trainer, held_out)
                 return
             except FloatingPointError as error:
                 can_go_back = on_nan == 'rollback' and rollbacks < _MOST_ROLLBACKS
@@ -272,6 +277,15 @@ def _loop(
                 raise TrainingStoppedError(message, signal_number)
     if recent:
         save()
+
+
+def _fit_residual(run: Run, trainer: Trainer, held_out: HeldOut) -> None:
+    """Fits the variance of the residual of the weights that are handed on to the held-out subjects."""
+    model = trainer.averaged_model
+    process = getattr(model, 'distribution', None)
+    if isinstance(process, FactorProcess):
+        with _writing(run):
+            scale_residual(run, process, trainer.averaged_variables, lambda: held_out.measure(model)['conditional'])
 
 
 def _means(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
