@@ -53,6 +53,13 @@ def test_sample_equals_scipy_and_is_zero_outside():
         np.testing.assert_allclose(sample(target, points)[:, 1 + axis], slope, atol=0.01)
 
 
+@pytest.mark.filterwarnings('error')
+def test_sample_is_zero_at_points_that_are_no_voxel_index():
+    target = make_target(np.ones((4, 5, 6), np.float32), np.eye(4))
+    points = np.array([[1e30, 1, 1], [1, -1e300, 1], [1, 1, np.inf], [np.nan, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(sample(target, points)[:, 0], [0, 0, 0, 0, 1])
+
+
 def test_rotation_jacobian_equals_differences():
     for rotvec in (np.array([0.3, -0.5, 0.8]), np.array([1e-8, 0, 0]), np.zeros(3)):
         turn = Rotation.from_rotvec(rotvec)

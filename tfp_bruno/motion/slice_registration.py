@@ -55,8 +55,9 @@ def make_target(volume: np.ndarray, affine: np.ndarray) -> Target:
 
 def sample(target: Target, points: np.ndarray) -> np.ndarray:
     """Interpolates a target linearly at world points `[P, 3]`; returns `[P, 4]`, 0 outside."""
-    voxels = nibabel.affines.apply_affine(target.to_voxel, points)
     shape = np.array(target.values.shape[:3])
+    # The optimiser may try a step beyond the range of integers.
+    voxels = np.clip(np.nan_to_num(nibabel.affines.apply_affine(target.to_voxel, points), nan=-1.0), -1.0, shape)
     lower = np.clip(np.floor(voxels).astype(np.intp), 0, shape - 2)
     inside = ((voxels >= 0) & (voxels <= shape - 1)).all(axis=1)
     shares = np.where(inside[:, None], voxels - lower, 0.0).astype(np.float32)
