@@ -56,8 +56,8 @@ def test_sample_equals_scipy_and_is_zero_outside():
 @pytest.mark.filterwarnings('error')
 def test_sample_is_zero_at_points_that_are_no_voxel_index():
     target = make_target(np.ones((4, 5, 6), np.float32), np.eye(4))
-    points = np.array([[1e30, 1, 1], [1, -1e300, 1], [1, 1, np.inf], [np.nan, 1, 1], [1, 1, 1]])
-    np.testing.assert_array_equal(sample(target, points)[:, 0], [0, 0, 0, 0, 1])
+    points = np.array([[1e30, 1, 1], [1, -1e300, 1], [np.nan, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(sample(target, points)[:, 0], [0, 0, 0, 1])
 
 
 def test_rotation_jacobian_equals_differences():
