@@ -42,7 +42,7 @@ def test_scale_is_that_of_the_largest_likelihood(scale):
 def test_scale_is_bounded():
     process = make_process([1.0, 1.0, 1.0])
     found = fit_residual_scale(process, lambda: float(tf.reduce_sum(process.residual_variance)))
-    assert found == pytest.approx(math.exp(-1), rel=0.05)
+    assert math.exp(-1) <= found < 0.45
 
 
 @dataclasses.dataclass

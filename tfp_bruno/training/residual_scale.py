@@ -17,7 +17,7 @@ from tfp_bruno.runs.weights import fingerprint, write_weights
 __all__ = ['fit_residual_scale', 'scale_residual']
 
 # Logarithms of the largest and least scale, the precision of the result, and the number of steps to it.
-_REACH, _PRECISION, _MOST_STEPS = 1.0, 0.03, 8
+_REACH, _PRECISION, _MOST_STEPS = 1.0, 0.05, 6
 
 
 def fit_residual_scale(process: FactorProcess, loss: Callable[[], float]) -> float:
