@@ -13,7 +13,16 @@ SLICES = np.array([3, 10])
 MISFITS = np.linspace(0.1, 0.3, 21)
 
 
-def check(images=IMAGES, slices=SLICES, misfit=0.2, gain=0.0, misfits=MISFITS, axes='LPS', alignment='deformable'):
+def check(
+    images=IMAGES,
+    slices=SLICES,
+    misfit=0.2,
+    gain=0.0,
+    misfits=MISFITS,
+    axes='LPS',
+    alignment='deformable',
+    ambiguity=0.0,
+):
     """Returns the warnings, and what the map was searched for in."""
     searched = []
 
@@ -24,7 +33,7 @@ def check(images=IMAGES, slices=SLICES, misfit=0.2, gain=0.0, misfits=MISFITS, a
     finder = types.SimpleNamespace(find=find, misfits=misfits)
     location = types.SimpleNamespace(
         alignment=alignment,
-        found=types.SimpleNamespace(log_posterior=-50.0, misfit=misfit),
+        found=types.SimpleNamespace(log_posterior=-50.0, misfit=misfit, ambiguity=ambiguity),
         model=types.SimpleNamespace(mean=np.zeros((20, 8, 8))),
     )
     with collect_warnings() as warnings:
@@ -44,6 +53,12 @@ def test_slices_that_differ_from_the_training_data_are_warned_of():
     assert 'do not meet the anatomy of the training data: their misfit is 2.0 times' in message
     assert check(misfit=0.58, misfits=None)[0] == []
     assert check(misfit=0.58, alignment='frame')[0] == []
+
+
+def test_slices_of_two_places_are_warned_of():
+    assert check(ambiguity=4.9)[0] == []
+    (message,) = check(ambiguity=12.3)[0]
+    assert 'two places in the anatomy explain them equally well, 12 mm apart' in message
 
 
 def test_mirrored_slices_are_warned_of():

@@ -182,6 +182,26 @@ def test_find_is_the_best_of_the_refined_starts(fitted, blobs, make_subject, mak
     assert search.find(fields, prior, images, SLICES).log_posterior > np.median(refined) - 1e-6
 
 
+@pytest.mark.parametrize('is_symmetric', [True, False])
+def test_two_places_that_explain_a_slice_are_noticed(space, is_symmetric):
+    # Two equal balls, one above the other; the slice shows one of them, or one that only the upper one is like.
+    k, h, w = np.indices(space.basis.shape)
+    balls = [np.exp(-(((k - at) * 2) ** 2 + ((h - 9.5) ** 2 + (w - 8.5) ** 2) * 2) / 20.0) for at in (4, 11)]
+    volume = (0.8 * balls[0] + (0.8 if is_symmetric else 0.3) * balls[1]).astype(np.float32)
+    model = CanonicalModel(space, volume, np.zeros((*volume.shape, 0), np.float32))
+    search = MapSearch(noise=0.03)
+    space = space._replace(frame=space.frame._replace(place=np.array([7.5, 9.5, 8.5])))
+    model = dataclasses.replace(model, space=space)
+    # Subjects that lie far up or down are usual. The slice at 6.5 shows what the canonical volume has at 3 or at 10.
+    standard = MapPrior.standard(space, 0)
+    scale = standard.scale * [1, 1, 1, 8, 1, 1]
+    subjects = np.zeros((2, standard.map_size), np.float32)
+    subjects[:, -3] = np.array([3.5, -3.5]) / scale[3]
+    prior = dataclasses.replace(standard, scale=scale, subjects=subjects)
+    found = search.find(AppearanceFields.of(model, search.block), prior, volume[[3]], np.array([6.5]))
+    assert found.ambiguity == (pytest.approx(7 * 2.0, abs=1.5) if is_symmetric else 0.0)
+
+
 def test_a_training_subject_is_its_own_start(fitted, blobs, make_subject, make_stack):
     search, fields, prior = fitted
     images = make_stack(blobs, make_subject(3))[SLICES]

@@ -14,12 +14,14 @@ _LEAST_SHARE = 0.01
 # Slices of other subjects have a misfit of so many times the 95 % quantile of the training subjects at most.
 _MOST_MISFIT = 1.7
 _QUANTILE = 0.95
+# Maps that are equally probable usually lie within 3 mm of each other.
+_AMBIGUOUS = 5.0
 # Difference of the objectives of mirrored slices and slices, nats, above which they seem exchanged.
 _EXCHANGED = 30.0
 
 
 def check_location(finder: MapFinder, location: Location, images: np.ndarray, slices: np.ndarray, axes: str) -> None:
-    """Warns if slices do not determine the map, do not meet the training subjects, or seem mirrored.
+    """Warns if slices do not determine the map, or two maps, do not meet the training subjects, or seem mirrored.
 
     Args:
         finder: Found the map.
@@ -46,6 +48,11 @@ def check_location(finder: MapFinder, location: Location, images: np.ndarray, sl
                 f'{ratio:.1f} times that of training subjects; check orientation, mask and intensities of the scan; '
                 'the completed volume may be wrong.'
             )
+    if location.found.ambiguity > _AMBIGUOUS:
+        warn(
+            'context slices: two places in the anatomy explain them equally well, '
+            f'{location.found.ambiguity:.0f} mm apart; one of them was taken; give more slices.'
+        )
     mirrored = finder.find(*_mirrored(images, slices, axes, len(location.model.mean)), location.alignment)
     gain = mirrored.log_posterior - location.found.log_posterior
     if gain > _EXCHANGED:

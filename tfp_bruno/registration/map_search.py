@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfp_bruno.registration.appearance_fields import AppearanceFields, averaged
 from tfp_bruno.registration.map_prior import MapPrior
-from tfp_bruno.registration.subject_map import SubjectMap
+from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
 __all__ = ['FoundMap', 'MapSearch']
 
@@ -17,6 +18,8 @@ __all__ = ['FoundMap', 'MapSearch']
 _LONGEST_STEP = 6.0
 _SHORTEST_STEP = 0.15
 _FOREGROUND = 0.02
+# Maps that differ by less, in nats, explain the slices equally well.
+_EQUALLY_PROBABLE = 5.0
 # The starts are compared at every other block along rows and columns.
 _THINNING = 2
 
@@ -34,6 +37,8 @@ class FoundMap:
         error: Root mean square of the difference between slices and model, in grey levels of [0, 1].
         log_posterior: Value of the objective of `MapSearch` at the map, nats.
         misfit: `-log_posterior` for each block of foreground in the slices; large if slices or map are unusual.
+        ambiguity: Distance of the farthest other map that was found and is as probable (within 5 nats): root mean
+            square over the foreground of the slices, canonical mm. 0 if there is none.
     """
 
     subject: SubjectMap
@@ -42,6 +47,7 @@ class FoundMap:
     error: float = 0.0
     log_posterior: float = 0.0
     misfit: float = 0.0
+    ambiguity: float = 0.0
 
 
 class _Blocks(NamedTuple):
@@ -134,7 +140,11 @@ class MapSearch:
         free = np.ones(len(prior.covariance), bool)
         free[: prior.map_size - 6] = displaced
         found = [self.refine(fields, prior, images, slices, *prior.unpack(start), free) for start in starts]
-        return max(found, key=lambda each: each.log_posterior)
+        best = max(found, key=lambda each: each.log_posterior)
+        equal = [each for each in found if best.log_posterior - each.log_posterior < _EQUALLY_PROBABLE]
+        return dataclasses.replace(
+            best, ambiguity=_spread(prior.space, images, slices, [best.subject, *(each.subject for each in equal)])
+        )
 
     def refine(
         self,
@@ -261,6 +271,16 @@ class MapSearch:
             jacobian[:, 3 * size + 3 + axis] = by_voxel * steps[axis] * prior.scale[3 + axis]
         jacobian[:, prior.map_size :] = values[1:].T
         return _Linearization(blocks.images - _combined(values, scores), jacobian, origin, functions, steps)
+
+
+def _spread(space: CanonicalSpace, images: np.ndarray, slices: np.ndarray, maps: Sequence[SubjectMap]) -> float:
+    """Returns the largest root mean square distance, mm, of the first map and another over the slices' foreground."""
+    foreground = images[:, ::_THINNING, ::_THINNING] > _FOREGROUND
+    points = (slices, *(np.arange(0, size, _THINNING) for size in images.shape[1:]))
+    if len(maps) < 2 or not foreground.any():
+        return 0.0
+    places = [space.grid(each, points)[:, foreground] * space.basis.voxel_size[:, None] for each in maps]
+    return float(max(np.sqrt(np.mean(np.sum(np.square(each - places[0]), axis=0))) for each in places[1:]))
 
 
 def _combined(sampled: np.ndarray, scores: np.ndarray) -> np.ndarray:
