@@ -59,6 +59,7 @@ setup(
         'tensorflow>=2.21,<2.22',
         'tensorflow-probability>=0.25,<0.26',
         'tf_keras>=2.21,<2.22',
+        'threadpoolctl>=3.1',
         'tomli>=2.0; python_version < "3.11"',
         'tqdm>=4.66',
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import threadpoolctl
 
 from tfp_bruno.errors import UserError
 from tfp_bruno.registration.appearance_fields import AppearanceFields
@@ -89,7 +91,8 @@ class MapFinder:
             if alignment == 'frame':
                 covariance[:-6] = covariance[:, :-6] = 0
             return FoundMap(self.space.identity, np.zeros(self.model.rank), covariance)
-        return self.search.find(self.fields, self.prior, images, slices, displaced=alignment == 'deformable')
+        with _one_thread():
+            return self.search.find(self.fields, self.prior, images, slices, displaced=alignment == 'deformable')
 
     def at(self, images: np.ndarray, slices: np.ndarray, subject: SubjectMap) -> FoundMap:
         """Returns scores, error and objective of slices at a map that is known; arguments as `find`."""
@@ -106,7 +109,8 @@ class MapFinder:
         """
         kept = np.unique(np.linspace(0, len(self.prior.subjects) - 1, _COARSE).astype(int))
         prior = dataclasses.replace(self.prior, subjects=self.prior.subjects[kept])
-        _, errors = self.search.starts(self.fields, prior, images, slices)
+        with _one_thread():
+            _, errors = self.search.starts(self.fields, prior, images, slices)
         return -float(errors[0]) / (2 * self.search.noise**2)
 
     def to_arrays(self, with_misfits: bool = False) -> dict[str, Any]:
@@ -185,6 +189,20 @@ def find_misfits(
     chosen = np.unique(np.linspace(0, len(maps) - 1, _MEASURED).astype(int))
     misfits = [finder.at(images[i % len(images)][slices[i]], slices[i], maps[i]).misfit for i in chosen]
     return np.quantile(misfits, np.linspace(0, 1, _QUANTILES))
+
+
+@functools.cache
+def _thread_pools() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+def _one_thread() -> contextlib.AbstractContextManager:
+    """Returns a context in which NumPy computes in one thread.
+
+    The matrices of a search are small: a second thread gains nothing, and beside other work the two wait for each
+    other, which takes many times as long.
+    """
+    return _thread_pools().limit(limits=1, user_api='blas')
 
 
 def _find(finder: MapFinder, images: np.ndarray, slices: np.ndarray) -> SubjectMap:
