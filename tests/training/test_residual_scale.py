@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import math
 import pathlib
 
@@ -78,7 +77,7 @@ def test_weights_are_fitted_once(tmp_path, caplog):
         np.testing.assert_array_equal(read, process.residual_variance)
         return read.numpy()
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level('INFO', logger='absl'):
         fitted = fit()
     assert '1.50 times' in caplog.text
     np.testing.assert_allclose(fitted, 1.5 * np.array([1.0, 2.0, 3.0]), rtol=0.02)
