@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
 # The last subject is a test subject; its name has four digits.
-DEMO_SUBJECTS ?= 080
+DEMO_SUBJECTS ?= 060
 DEMO_MINUTES ?= 1
 # Fewer sets of contexts than the preset's, which would take longer than the training.
-DEMO_CONTEXTS ?= --set=context_sets=200
+DEMO_CONTEXTS ?= --set=context_sets=100
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
