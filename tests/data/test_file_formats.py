@@ -98,6 +98,8 @@ def test_unpack_reads_several_gzip_members_and_padding():
         gzip.compress(CONTENT) + b'rest',
         b'\x1f\x8b',
     ],
+    # Names: gzip's header holds the time, and parallel workers must collect equal tests.
+    ids=['cut', 'short', 'checksum', 'rest', 'head'],
 )
 def test_unpack_refuses_damaged_data(content):
     with pytest.raises(UserError, match=r'scan\.nii\.gz: is cut short or damaged'):
