@@ -21,7 +21,7 @@ _EXCHANGED = 30.0
 
 
 def check_location(finder: MapFinder, location: Location, images: np.ndarray, slices: np.ndarray, axes: str) -> None:
-    """Warns if slices do not determine the map, or two maps, do not meet the training subjects, or seem mirrored.
+    """Warns of slices with no map, or with two that are equally probable, and of unusual or mirrored slices.
 
     Args:
         finder: Found the map.
