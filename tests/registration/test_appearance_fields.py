@@ -39,3 +39,17 @@ def test_a_volume_of_one_plane_has_no_slope_across_it(model):
     flat = CanonicalModel(model.space, model.mean[:1], model.loadings[:1])
     _, slopes = AppearanceFields.of(flat, 1).at(np.array([[0.0], [5.0], [5.0]]))
     assert not slopes[0].any()
+
+
+def test_all_is_zero_where_nothing_is_occupied(space):
+    volume = np.zeros((12, 16, 16), np.float32)
+    volume[5, 6:9, 7] = 1.0
+    points = np.random.default_rng(3).uniform(-2, 18, (3, 4000))
+    fields = AppearanceFields.of(CanonicalModel(space, volume, volume[..., None]), 2)
+    occupied = fields.occupied_at(points)
+    values, slopes = fields.at(points)
+    assert 0 < occupied.sum() < 400
+    assert np.any(values[:, occupied])
+    assert not np.any(values[:, ~occupied])
+    assert not np.any(slopes[..., ~occupied])
+    np.testing.assert_array_equal(fields.values_at(points), values)

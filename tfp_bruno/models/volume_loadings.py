@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
@@ -53,8 +54,11 @@ class VolumeLoadings(tf.Module, tfp.experimental.AutoCompositeTensor):
 
     def assign(self, loadings: ArrayLike) -> None:
         """Sets the loadings `[K, D, q]` at the K planes of the volume, which must be a variable."""
-        volume = tf.reshape(loadings, self.volume.shape)
-        self.volume.assign(transform_images(volume, inverse=True) if self.frequencies else volume)
+        volume = np.reshape(loadings, self.volume.shape)
+        if self.frequencies:
+            # Plane by plane: TensorFlow keeps the memory of what is large for good.
+            volume = np.stack([transform_images(tf.convert_to_tensor(plane), inverse=True) for plane in volume])
+        self.volume.assign(volume)
 
     def __call__(self, poses: tf.Tensor) -> tf.Tensor:
         """Returns the loadings `[..., n, D, q]` at poses `[..., n, P]`."""

@@ -22,11 +22,14 @@ class AppearanceFields:
         shape: `(K, H, W)` of the canonical volume.
         values: float32 `[K H W, 1 + q]`, mean and components at each voxel.
         slopes: float32 `[K H W, 3 (1 + q)]`, their slopes along (K, H, W), grey levels a mm.
+        occupied: bool `[K, H, W]`, whether values or slopes differ from zero anywhere between the voxel and the next
+            one along each axis.
     """
 
     shape: tuple[int, ...]
     values: np.ndarray
     slopes: np.ndarray
+    occupied: np.ndarray
 
     @classmethod
     def of(cls, model: CanonicalModel, block: int) -> AppearanceFields:
@@ -36,16 +39,29 @@ class AppearanceFields:
         for axis, side in enumerate(model.space.basis.voxel_size, 1):
             slope = np.gradient(volumes, axis=axis) if volumes.shape[axis] > 1 else np.zeros_like(volumes)
             slopes.append(slope / np.float32(side))
-        return cls(model.mean.shape, _by_voxel(volumes), _by_voxel(np.concatenate(slopes)))
+        values, steep = _by_voxel(volumes), _by_voxel(np.concatenate(slopes))
+        nonzero = (np.any(values, axis=1) | np.any(steep, axis=1)).reshape(model.mean.shape)
+        # At a voxel, the largest of it and of the next ones.
+        occupied = ndimage.maximum_filter(nonzero, 2, origin=-1)
+        return cls(model.mean.shape, values, steep, occupied)
 
     @property
     def rank(self) -> int:
         """Number of components, q."""
         return self.values.shape[1] - 1
 
+    def occupied_at(self, points: np.ndarray) -> np.ndarray:
+        """Returns whether anything may differ from zero at canonical voxel coordinates `[3, N]`: bool `[N]`."""
+        last = np.array(self.shape)[:, None] - 1
+        lower = np.clip(points, 0, last).astype(np.intp)
+        return self.occupied[tuple(lower)]
+
     def values_at(self, points: np.ndarray) -> np.ndarray:
         """Samples mean and components at canonical voxel coordinates `[3, N]`: float32 `[1 + q, N]`."""
-        return (interpolation(points, self.shape) @ self.values).T
+        occupied = self.occupied_at(points)
+        values = np.zeros((self.values.shape[1], points.shape[1]), np.float32)
+        values[:, occupied] = (interpolation(points[:, occupied], self.shape) @ self.values).T
+        return values
 
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Samples values and slopes.

@@ -11,6 +11,8 @@ from tfp_bruno.registration.subject_map import CanonicalSpace
 
 __all__ = ['CanonicalModel', 'interpolation']
 
+_VOXELS_AT_ONCE = 50_000
+
 
 @dataclasses.dataclass(frozen=True)
 class CanonicalModel:
@@ -29,13 +31,19 @@ class CanonicalModel:
     @classmethod
     def fit(cls, space: CanonicalSpace, volumes: np.ndarray, rank: int) -> CanonicalModel:
         """Returns the model of volumes `[S, K, H, W]`, with `rank` components at most."""
-        flat = volumes.reshape(len(volumes), -1)
+        flat, shape = volumes.reshape(len(volumes), -1), volumes.shape[1:]
         mean = flat.mean(axis=0)
+        if not rank:
+            return cls(space, mean.reshape(shape), np.zeros((*shape, 0), np.float32))
         deviations = (flat - mean) / np.float32(np.sqrt(max(1, len(flat) - 1)))
-        values, vectors = np.linalg.eigh(deviations.astype(np.float64) @ deviations.T.astype(np.float64))
+        products = np.zeros((len(flat), len(flat)))
+        # In parts, since a copy of all volumes with twice their precision is large.
+        for start in range(0, flat.shape[1], _VOXELS_AT_ONCE):
+            part = deviations[:, start : start + _VOXELS_AT_ONCE].astype(np.float64)
+            products += part @ part.T
+        values, vectors = np.linalg.eigh(products)
         count = min(rank, len(flat) - 1, int(np.sum(values > 1e-9 * max(values[-1], 1e-30))))
         loadings = deviations.T @ vectors[:, ::-1][:, :count].astype(np.float32)
-        shape = volumes.shape[1:]
         return cls(space, mean.reshape(shape), loadings.reshape(*shape, count))
 
     @property

@@ -73,6 +73,10 @@ class MapFinder:
         """Appearance as the search takes it."""
         return AppearanceFields.of(self.model, self.search.block)
 
+    def with_starts(self, count: int) -> MapFinder:
+        """Returns the finder that searches from so many starts."""
+        return dataclasses.replace(self, search=dataclasses.replace(self.search, num_starts=count))
+
     def find(self, images: np.ndarray, slices: Sequence[int] | np.ndarray, alignment: str = 'deformable') -> FoundMap:
         """Returns the map of a subject.
 

@@ -69,7 +69,7 @@ class _Blocks(NamedTuple):
 
 
 class _Linearization(NamedTuple):
-    """Error of the model at some parameters, and its Jacobian.
+    """Error of the model at some parameters, and its Jacobian, for those blocks where slices or model are not black.
 
     Attributes:
         error: `[N]`, slices less model.
@@ -259,7 +259,11 @@ class MapSearch:
         origin = np.stack(np.meshgrid(*start, indexing='ij')).reshape(3, -1).astype(np.float32)
         shift = subject.coefficients.astype(np.float32) @ functions.T
         sides = space.basis.voxel_size.astype(np.float32)[:, None]
-        values, slopes = fields.at(origin + shift / sides)
+        points = origin + shift / sides
+        # Elsewhere error and slopes are zero; most of a stack is background.
+        seen = fields.occupied_at(points) | (blocks.images != 0)
+        functions, origin, images = functions[seen], origin[:, seen], blocks.images[seen]
+        values, slopes = fields.at(points[:, seen])
         origin = origin - space.frame.place.astype(np.float32)[:, None]
         steps = space.frame.size / subject.frame.size
         jacobian = np.empty((values.shape[1], len(parameters)), np.float32)
@@ -270,7 +274,7 @@ class MapSearch:
             jacobian[:, 3 * size + axis] = by_voxel * origin[axis] * prior.scale[axis]
             jacobian[:, 3 * size + 3 + axis] = by_voxel * steps[axis] * prior.scale[3 + axis]
         jacobian[:, prior.map_size :] = values[1:].T
-        return _Linearization(blocks.images - _combined(values, scores), jacobian, origin, functions, steps)
+        return _Linearization(images - _combined(values, scores), jacobian, origin, functions, steps)
 
 
 def _spread(space: CanonicalSpace, images: np.ndarray, slices: np.ndarray, maps: Sequence[SubjectMap]) -> float:
@@ -294,4 +298,4 @@ def _largest_shift(prior: MapPrior, linear: _Linearization, step: np.ndarray) ->
     shifts = linear.functions @ coefficients.reshape(3, -1).T.astype(np.float32)
     log_sizes, places = np.split(numbers * prior.scale, 2)
     shifts -= (linear.origin.T * log_sizes + linear.steps * places) * prior.space.basis.voxel_size
-    return float(np.abs(shifts).max())
+    return float(np.abs(shifts).max(initial=0.0))

@@ -41,7 +41,7 @@ _HELD_OUT_SEED = 12345
 # What reading a damaged file raises.
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # To be raised whenever registration or search of maps change.
-_FORMAT = 4
+_FORMAT = 5
 
 
 class TrainingSubjects(Protocol):
@@ -149,9 +149,11 @@ class MappedSubjects:
 
     def volumes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the subjects in the canonical volume."""
-        volumes = self.registration.volumes
-        noise = np.random.default_rng(self._settings.seed).random(volumes.shape, np.float32)
-        return add_level_noise(volumes, noise)[..., np.newaxis], np.arange(len(volumes))
+        noise = np.random.default_rng(self._settings.seed).random(self._images.shape, np.float32)
+        volumes = add_level_noise(self.registration.volumes, noise)
+        # It is large, and a training that begins needs it no more.
+        del self.registration
+        return volumes[..., np.newaxis], np.arange(len(volumes))
 
     def sequences(self, first_step: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
         """Returns the batches of the training from a step on, or a share of each."""
@@ -176,7 +178,9 @@ class MappedSubjects:
     ) -> tf.data.Dataset:
         logging.info('Finding maps from %d sets of contexts.', len(counts))
         slices = draw_contexts(images.shape[1], counts, seed)
-        find = functools.partial(find_maps, images, slices, self._finder, self._jobs)
+        # A training subject is itself among the starts, and nearly always the best of them.
+        finder = self._finder.with_starts(1) if images is self._images else self._finder
+        find = functools.partial(find_maps, images, slices, finder, self._jobs)
         # The maps depend also on the subjects that were registered.
         key = _fingerprint(None, images, *slices, *self._finder.to_arrays().values())
         sets = ContextSets(slices, self._cached(f'contexts-{key}', find))
