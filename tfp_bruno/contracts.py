@@ -15,13 +15,13 @@ from tfp_bruno.settings import STRICT
 
 if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
-    from tfp_bruno.registration import Frame, Location
+    from tfp_bruno.registration import Frame, Location, SubjectMap
 
 __all__ = ['ALIGNMENTS', 'CompletionModel', 'LocatingModel', 'Modes', 'Predictor', 'RunInfo']
 
 
 # What of a subject's map a `LocatingModel` finds: what it was trained with; nothing; size and place; also the shape.
-ALIGNMENTS = ('auto', 'none', 'frame', 'deformable')
+ALIGNMENTS = ('auto', 'none', 'similarity', 'affine', 'deformable')
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -182,16 +182,16 @@ class LocatingModel(CompletionModel, typing.Protocol):
 
     @property
     def alignment(self) -> str:
-        """What of a subject's map is found: 'deformable', 'frame' or 'none'."""
+        """What of a subject's map is found: one of `ALIGNMENTS` but 'auto'."""
         ...
 
     def with_alignment(self, alignment: str) -> LocatingModel:
         """Returns the same model with maps of another kind.
 
         Args:
-            alignment: One of `ALIGNMENTS`: 'deformable' for size, place and displacement of the anatomy, 'frame' for
-                size and place alone, 'none' for the map of the canonical volume, 'auto' for what the model was trained
-                with.
+            alignment: One of `ALIGNMENTS`: 'none' for the map of the canonical volume, 'similarity' for place, size and
+                rotation of the anatomy, 'affine' for a size along each axis and shears, too, 'deformable' for a smooth
+                displacement, too, 'auto' for what the model was trained with.
 
         Raises:
             UserError: If it is none of them.
@@ -207,11 +207,11 @@ class LocatingModel(CompletionModel, typing.Protocol):
         """
         ...
 
-    def predict_in_frame(self, frame: Frame, query_slices: ArrayLike) -> np.ndarray:
-        """Predicts slices of a subject of which only size and place of the anatomy are known.
+    def predict_in_frame(self, frame: Frame | SubjectMap, query_slices: ArrayLike) -> np.ndarray:
+        """Predicts slices of a subject of which only the place in the canonical volume is known, without contexts.
 
         Args:
-            frame: Size and place of the anatomy in the stack.
+            frame: Size and place of the anatomy in the stack, or its map.
             query_slices: `[Q]`, slice numbers to predict.
 
         Returns:

@@ -45,7 +45,7 @@ class FakeModel:
 class LocatingFake(FakeModel):
     """Takes the brightness of its completion from a frame; an evaluation calls none of its other methods."""
 
-    alignment = 'frame'
+    alignment = 'affine'
 
     def with_temperature(self, temperature):
         raise NotImplementedError

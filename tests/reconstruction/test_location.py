@@ -65,7 +65,7 @@ def test_location_is_in_sidecar_and_report(located, parse_page, tmp_path):
 
 def test_report_without_a_displacement_has_no_deviations(located):
     model, contexts = located
-    model.alignment = 'frame'
+    model.alignment = 'none'
     _, location = locate(model, contexts)
     location.found.covariance[:] = 0
     shown = describe_location(location, 'LPS')
@@ -77,14 +77,14 @@ def test_report_without_a_displacement_has_no_deviations(located):
 def test_location_mosaic_has_a_row_for_each_step(located):
     model, contexts = located
     heights = {}
-    for alignment in ('none', 'frame', 'deformable'):
+    for alignment in ('none', 'affine', 'deformable'):
         model.alignment = alignment
         _, location = locate(model, contexts)
         content = location_mosaic(location, contexts.images, contexts.positions, 'LPS')
         heights[alignment] = matplotlib.image.imread(io.BytesIO(content)).shape[0]
-    assert heights['none'] == heights['frame']
+    assert heights['affine'] == heights['deformable']
     # Another row of 1.2 inches at 100 or 120 dots.
-    assert 100 < heights['deformable'] - heights['frame'] < 160
+    assert 100 < heights['affine'] - heights['none'] < 160
 
 
 def test_study_is_not_continued_with_another_alignment(make_locating_model, ellipsoid, write_scan, tmp_path):

@@ -38,11 +38,36 @@ def test_alignment_none_is_the_canonical_volume(finder, stacks):
 
 @pytest.mark.slow
 def test_alignments_fit_better_the_more_they_find(finder, stacks):
-    errors = [finder.find(stacks[1, SLICES], SLICES, name).error for name in ('none', 'frame', 'deformable')]
-    assert errors[2] < errors[1] < errors[0]
-    frame, deformable = (finder.find(stacks[1, SLICES], SLICES, name) for name in ('frame', 'deformable'))
-    assert not frame.subject.coefficients.any()
-    assert deformable.log_posterior > frame.log_posterior
+    found = [finder.find(stacks[1, SLICES], SLICES, name) for name in ('none', 'similarity', 'affine', 'deformable')]
+    assert np.all(np.diff([each.error for each in found]) < 0)
+    assert np.all(np.diff([each.log_posterior for each in found]) > 0)
+    # Of the displacement, the eigenfunctions and the constant are not searched for.
+    for affine in found[1:3]:
+        assert not affine.subject.coefficients[:, 4:].any()
+        assert not affine.subject.coefficients[:, 0].any()
+
+
+@pytest.mark.parametrize(('alignment', 'size'), [('similarity', 7), ('affine', 12)])
+def test_directions_are_linear_maps(finder, alignment, size):
+    prior, space = finder.prior, finder.space
+    along = prior.directions(alignment)
+    assert along.shape == (len(prior.covariance), size + finder.model.rank)
+    np.testing.assert_allclose(along.T @ along, np.eye(along.shape[1]), atol=1e-12)
+    drawn = along @ (0.3 * np.random.default_rng(4).normal(size=along.shape[1]))
+    subject, _ = prior.unpack(drawn)
+    # Millimetres, about the middle of the box.
+    points = (np.arange(3, 8.0), np.arange(5, 11.0), np.arange(4, 12.0))
+    before = np.stack(np.meshgrid(*points, indexing='ij'), -1).reshape(-1, 3) * SIDES
+    after = space.grid(subject, points).reshape(3, -1).T * SIDES
+    design = np.column_stack([before, np.ones(len(before))])
+    linear, *_ = np.linalg.lstsq(design, after, rcond=None)
+    np.testing.assert_allclose(design @ linear, after, atol=1e-4)
+    if alignment == 'similarity':
+        # A multiple of a rotation, to first order in the angle.
+        squares = linear[:3].T @ linear[:3]
+        scale = np.trace(squares) / 3
+        np.testing.assert_allclose(squares / scale, np.eye(3), atol=0.01)
+        assert np.abs(linear[:3] / np.sqrt(scale) - np.eye(3)).max() > 0.005
 
 
 def test_objective_at_a_map_is_that_of_the_best_scores(finder, stacks):
@@ -71,7 +96,7 @@ def test_objective_at_a_map_is_that_of_the_best_scores(finder, stacks):
 
 
 def test_no_slices_have_no_error(finder):
-    for name in ('none', 'frame', 'deformable'):
+    for name in ('none', 'similarity', 'affine', 'deformable'):
         assert finder.find(np.zeros((0, *SHAPE[1:])), [], name).error == 0
 
 

@@ -37,10 +37,10 @@ def none(model):
 
 def test_size_and_shift_of_a_frame_are_its_numbers(model):
     ratios = np.array([1.2, 0.9, 1.1])
-    location = make_location(model, none(model), ratios, alignment='frame')
+    location = make_location(model, none(model), ratios, alignment='affine')
     np.testing.assert_allclose(location.size_percent, 100 * ratios)
     # A frame of the same size that lies elsewhere.
-    moved = make_location(model, none(model), shift=(1.0, -2.0, 0.5), alignment='frame')
+    moved = make_location(model, none(model), shift=(1.0, -2.0, 0.5), alignment='affine')
     np.testing.assert_allclose(moved.shift_mm, SIDES * [1.0, -2.0, 0.5], atol=1e-9)
     assert (moved.size_std, moved.shift_std, moved.rms_displacement, moved.largest_displacement) == (None, None, 0, 0)
     assert moved.error == 0.07

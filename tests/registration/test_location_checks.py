@@ -52,7 +52,7 @@ def test_slices_that_differ_from_the_training_data_are_warned_of():
     (message,) = check(misfit=0.58)[0]
     assert 'do not meet the anatomy of the training data: their misfit is 2.0 times' in message
     assert check(misfit=0.58, misfits=None)[0] == []
-    assert check(misfit=0.58, alignment='frame')[0] == []
+    assert check(misfit=0.58, alignment='affine')[0] == []
 
 
 def test_slices_of_two_places_are_warned_of():
@@ -69,8 +69,8 @@ def test_mirrored_slices_are_warned_of():
 
 @pytest.mark.parametrize('axes', ['LPS', 'LIP', 'PIR'])
 def test_mirrored_slices_are_those_of_the_other_side(axes):
-    _, [(images, slices, alignment)] = check(axes=axes, alignment='frame')
-    assert alignment == 'frame'
+    _, [(images, slices, alignment)] = check(axes=axes, alignment='affine')
+    assert alignment == 'affine'
     stack = np.zeros((20, 8, 8), np.float32)
     stack[SLICES] = IMAGES
     axis = 2 - [letter in 'LR' for letter in axes].index(True)

@@ -44,7 +44,7 @@ def test_without_anatomy_the_map_is_the_identity(finder, count):
     found = finder.find(np.zeros((count, 20, 18)), np.arange(count))
     points = [np.arange(size) for size in finder.space.basis.shape]
     np.testing.assert_allclose(finder.space.grid(found.subject, points), np.indices((16, 20, 18)), atol=1e-5)
-    np.testing.assert_array_equal(found.covariance, finder.prior.map_covariance)
+    np.testing.assert_array_equal(found.covariance, finder.prior.map_covariance())
     assert found.error == 0
 
 

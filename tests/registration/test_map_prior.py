@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, stats
 
 from tfp_bruno.registration import Frame, MapPrior, SubjectMap
 
@@ -64,8 +64,20 @@ def test_map_covariance_is_that_of_drawn_maps(prior):
     canonical = prior.space.frame
     sizes = np.array([np.log(each.frame.size / canonical.size) for each in maps])
     places = np.array([each.frame.place - canonical.place for each in maps])
-    deviations = np.sqrt(np.diag(prior.map_covariance))[-6:]
+    deviations = np.sqrt(np.diag(prior.map_covariance()))[-6:]
     np.testing.assert_allclose(np.concatenate([sizes, places], 1).std(0), deviations, rtol=0.06)
+
+
+def test_map_covariance_of_an_alignment_is_given_that_all_else_is_zero(prior):
+    along = prior.directions('affine')
+    # Conditional covariance of a Gaussian, by its usual formula.
+    others = linalg.null_space(along.T)
+    joint = [[a.T @ prior.covariance @ b for b in (along, others)] for a in (along, others)]
+    conditional = joint[0][0] - joint[0][1] @ np.linalg.solve(joint[1][1], joint[1][0])
+    expected = prior.in_units((along @ conditional @ along.T)[: prior.map_size, : prior.map_size])
+    np.testing.assert_allclose(prior.map_covariance('affine'), expected, atol=1e-9)
+    variances = np.diag(prior.map_covariance('affine'))[:-6].reshape(3, -1)
+    np.testing.assert_allclose(variances[:, 4:], 0, atol=1e-12)
 
 
 def test_moved_changes_coefficients_sizes_and_places(prior, make_subject):
@@ -80,11 +92,11 @@ def test_moved_changes_coefficients_sizes_and_places(prior, make_subject):
 
 def test_log_occam_factor_is_the_ratio_of_two_gaussians(prior, space):
     rng = np.random.default_rng(2)
-    change = 0.3 * rng.normal(size=prior.map_size) * np.sqrt(np.diag(prior.map_covariance))
+    change = 0.3 * rng.normal(size=prior.map_size) * np.sqrt(np.diag(prior.map_covariance()))
     subject = space.identity.moved(change)
     root = rng.normal(size=(prior.map_size, prior.map_size)) / prior.map_size
     covariance = root @ root.T + 0.01 * np.eye(prior.map_size)
-    before = stats.multivariate_normal(np.zeros(prior.map_size), prior.map_covariance).logpdf(change)
+    before = stats.multivariate_normal(np.zeros(prior.map_size), prior.map_covariance()).logpdf(change)
     after = stats.multivariate_normal(change, covariance).logpdf(change)
     assert prior.log_occam_factor(subject, covariance) == pytest.approx(before - after, rel=1e-6)
 

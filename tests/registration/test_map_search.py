@@ -40,10 +40,10 @@ def make_model(space, blobs):
 def refine(search, model, slices, subject, frame=False):
     """Searches for displacement and scores from a frame, and for the frame if asked, under independent parameters."""
     fields, prior = AppearanceFields.of(model, search.block), MapPrior.standard(model.space, model.rank)
-    free = np.ones(len(prior.covariance), bool)
-    free[prior.map_size - 6 : prior.map_size] = frame
+    fixed = [] if frame else np.arange(prior.map_size - 6, prior.map_size)
+    directions = np.delete(np.eye(len(prior.covariance)), fixed, axis=1)
     start = subject._replace(coefficients=np.zeros_like(subject.coefficients))
-    return search.refine(fields, prior, slices, SLICES, start, np.zeros(model.rank), free)
+    return search.refine(fields, prior, slices, SLICES, start, np.zeros(model.rank), directions)
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -173,9 +173,8 @@ def test_find_is_the_best_of_the_refined_starts(fitted, blobs, make_subject, mak
     search, fields, prior = fitted
     images = make_stack(blobs, make_subject(20))[SLICES]
     every = dataclasses.replace(search, num_starts=8)
-    free = np.ones(len(prior.covariance), bool)
     refined = [
-        search.refine(fields, prior, images, SLICES, *prior.unpack(each.astype(float)), free).log_posterior
+        search.refine(fields, prior, images, SLICES, *prior.unpack(each.astype(float))).log_posterior
         for each in prior.subjects
     ]
     assert every.find(fields, prior, images, SLICES).log_posterior == pytest.approx(max(refined))
@@ -210,11 +209,12 @@ def test_a_training_subject_is_its_own_start(fitted, blobs, make_subject, make_s
     assert (np.diff(errors) >= 0).all()
 
 
-def test_without_displacement_the_frame_alone_is_found(fitted, space, blobs, make_subject, make_stack):
+def test_directions_of_the_frame_find_the_frame_alone(fitted, space, blobs, make_subject, make_stack):
     search, fields, prior = fitted
     subject = make_subject(5)
     subject = subject._replace(coefficients=0 * subject.coefficients)
-    found = search.find(fields, prior, make_stack(blobs, subject)[SLICES], SLICES, displaced=False)
+    directions = np.eye(len(prior.covariance))[:, prior.map_size - 6 :]
+    found = search.find(fields, prior, make_stack(blobs, subject)[SLICES], SLICES, directions)
     assert not found.subject.coefficients.any()
     assert np.median(displacement_error(space, found.subject, subject)) < 0.3
     assert not found.covariance[:-6].any()

@@ -212,7 +212,7 @@ def test_log_prob_is_that_at_the_places_times_the_occam_factor(model, stacks):
         mode = np.concatenate(
             [map_.subject.coefficients.ravel(), np.log(frame.size / canonical.size), frame.place - canonical.place]
         )
-        prior = scipy.stats.multivariate_normal(np.zeros(len(mode)), finder.prior.map_covariance).logpdf(mode)
+        prior = scipy.stats.multivariate_normal(np.zeros(len(mode)), finder.prior.map_covariance()).logpdf(mode)
         posterior = scipy.stats.multivariate_normal(mode, map_.covariance).logpdf(mode)
         expected = float(joint.log_prob(contexts[..., None])) + prior - posterior
         assert prior < posterior
@@ -304,13 +304,15 @@ def test_alignment_changes_the_map_alone(model, stacks):
     maps = {name: model.with_alignment(name).find_map(images, CONTEXTS).subject for name in contracts.ALIGNMENTS}
     assert not maps['none'].coefficients.any()
     np.testing.assert_array_equal(np.stack(maps['none'].frame), np.stack(model.finder.space.frame))
-    assert not maps['frame'].coefficients.any()
+    assert not maps['affine'].coefficients[:, 4:].any()
     assert maps['deformable'].coefficients.any()
     np.testing.assert_array_equal(maps['auto'].coefficients, maps['deformable'].coefficients)
-    frame = model.with_alignment('frame').with_temperature(0.5)
-    assert (frame.alignment, frame.temperature, model.alignment) == ('frame', 0.5, 'deformable')
-    assert frame.sample(images[None], CONTEXTS, QUERIES, 3, seed=0).shape == (3, 1, len(QUERIES), SIZE, SIZE)
-    with pytest.raises(UserError, match='`align=rigid`: is unknown; give one of auto, none, frame, deformable'):
+    affine = model.with_alignment('affine').with_temperature(0.5)
+    assert (affine.alignment, affine.temperature, model.alignment) == ('affine', 0.5, 'deformable')
+    assert affine.sample(images[None], CONTEXTS, QUERIES, 3, seed=0).shape == (3, 1, len(QUERIES), SIZE, SIZE)
+    with pytest.raises(
+        UserError, match='`align=rigid`: is unknown; give one of auto, none, similarity, affine, deformable'
+    ):
         model.with_alignment('rigid')
 
 
@@ -335,9 +337,9 @@ def test_log_posterior_is_that_of_the_found_map_and_coarse_that_of_the_best_star
     images, slices = make_stacks(1, seed=5)[0], np.array(CONTEXTS)
     found = model.finder.find(images[slices], slices)
     assert model.log_posterior(images[slices], slices) == pytest.approx(found.log_posterior)
-    frame = model.with_alignment('frame')
-    assert frame.log_posterior(images[slices], slices) == pytest.approx(
-        model.finder.find(images[slices], slices, 'frame').log_posterior
+    affine = model.with_alignment('affine')
+    assert affine.log_posterior(images[slices], slices) == pytest.approx(
+        model.finder.find(images[slices], slices, 'affine').log_posterior
     )
     # Far from where any training subject lies.
     for coarse in (False, True):

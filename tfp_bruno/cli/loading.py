@@ -46,8 +46,9 @@ def define_align() -> flags.FlagHolder[str]:
         'align',
         'auto',
         ALIGNMENTS,
-        "How subjects are brought to the model's canonical volume: deformable (size, place and shape), frame (size and "
-        'place), none; auto: deformable if the model has such a volume.',
+        "How subjects are brought to the model's canonical volume: none, similarity (place, size, rotation), affine "
+        '(also sizes along each axis and shears), deformable (also shape); auto: deformable if the model has such a '
+        'volume.',
     )
 
 

@@ -186,14 +186,13 @@ def mean_start(batch: Batch, model: CompletionModel, mean: np.ndarray) -> Placed
 
     Args:
         batch: The batch.
-        model: If it finds places, the mean is its prediction in the size and place of the anatomy that it finds in the
+        model: If it finds places, the mean is its prediction without contexts at the affine map that it finds from the
             batch; otherwise the mean is as it is.
         mean: `[K, H, W]`, the mean of the training subjects.
     """
     if isinstance(model, LocatingModel):
-        framed = model.with_alignment('frame')
-        frame = framed.locate(batch.images, batch.slices).found.subject.frame
-        mean = framed.predict_in_frame(frame, np.arange(len(mean)))
+        found = model.with_alignment('affine').locate(batch.images, batch.slices).found
+        mean = model.predict_in_frame(found.subject, np.arange(len(mean)))
     return PlacedVolume(mean.T, batch.affine, batch.motion)
 
 

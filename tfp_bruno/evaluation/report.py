@@ -152,8 +152,8 @@ def _notes(evaluation: Evaluation, provenance: Provenance) -> list[str]:
     notes = [f'{evaluation.num_subjects} subjects scored, {f"{behind} behind the" if behind else "without"} baselines.']
     if provenance.temperature != 1.0:
         notes.append(f'Samples deviate from the mean {provenance.temperature:g} times as much as the model says.')
-    if provenance.alignment == 'frame':
-        notes.append('Subjects are brought to the canonical volume by size and place alone.')
+    if provenance.alignment in ('similarity', 'affine'):
+        notes.append(f'Subjects are brought to the canonical volume by a map of kind {provenance.alignment}.')
     if provenance.alignment == 'none':
         notes.append('Subjects are not brought to the canonical volume.')
     if not provenance.sampling.get('narrows_factors', True):

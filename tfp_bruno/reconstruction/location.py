@@ -50,7 +50,7 @@ def describe_location(location: Location, axes: str) -> dict[str, Any]:
     rows = zip(direction_names(axes), sizes, shifts, strict=True)
     return {
         'error': location.error,
-        'has_displacement': location.alignment == 'deformable',
+        'has_displacement': location.alignment != 'none',
         'rms_displacement': location.rms_displacement,
         'largest_displacement': location.largest_displacement,
         'rows': [{'direction': name, 'size': size, 'shift': shift} for name, size, shift in rows],

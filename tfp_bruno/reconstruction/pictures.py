@@ -60,7 +60,7 @@ def location_mosaic(location: Location, contexts: np.ndarray, positions: Sequenc
         axes: Of the stack, such as 'LPS'.
     """
     models = {'canonical volume' if location.alignment == 'none' else 'size and place': False}
-    if location.alignment == 'deformable':
+    if location.alignment != 'none':
         models['displaced'] = True
     pictures = {name: location.images(positions, displaced) for name, displaced in models.items()}
     difference = np.abs(contexts - list(pictures.values())[-1])

@@ -98,9 +98,9 @@ def _register(
 ) -> SubjectMap:
     """Returns the map of a whole stack `[K, H, W]`, found from every few of its slices; the frame stays."""
     slices = np.arange(_THINNING // 2, len(stack), _THINNING)
-    free = np.ones(len(prior.covariance), bool)
-    free[prior.map_size - 6 : prior.map_size] = False
-    return search.refine(fields, prior, stack[slices], slices, subject, np.zeros(fields.rank), free).subject
+    frame = np.arange(prior.map_size - 6, prior.map_size)
+    all_else = np.delete(np.eye(len(prior.covariance)), frame, axis=1)
+    return search.refine(fields, prior, stack[slices], slices, subject, np.zeros(fields.rank), all_else).subject
 
 
 def _warp(

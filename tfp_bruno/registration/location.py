@@ -45,7 +45,7 @@ class Location:
     Attributes:
         model: Appearance in the canonical volume.
         found: The map of the subject.
-        alignment: 'deformable', 'frame' or 'none', see `MapFinder.find`.
+        alignment: What was searched for, see `MapFinder.find`.
     """
 
     model: CanonicalModel

@@ -84,19 +84,17 @@ class MapFinder:
             images: `[n, H, W]`, slices in [0, 1]. Without slices, or if all are black, the map is that of a subject
                 that lies as the canonical volume does, with the prior's covariance.
             slices: `[n]`, their positions in the stack.
-            alignment: 'deformable', 'frame' for no displacement, or 'none' for a subject that lies as the canonical
-                volume does. The covariance of what is not found is 0.
+            alignment: 'none' for a subject that lies as the canonical volume does, or one of `MapPrior.directions`. The
+                covariance of what is not found is 0.
         """
         images, slices = np.asarray(images, np.float32), np.asarray(slices, float).reshape(-1)
         if alignment == 'none':
             return self.at(images, slices, self.space.identity)
         if not np.any(images > _FOREGROUND):
-            covariance = self.prior.map_covariance
-            if alignment == 'frame':
-                covariance[:-6] = covariance[:, :-6] = 0
-            return FoundMap(self.space.identity, np.zeros(self.model.rank), covariance)
+            return FoundMap(self.space.identity, np.zeros(self.model.rank), self.prior.map_covariance(alignment))
+        directions = None if alignment == 'deformable' else self.prior.directions(alignment)
         with _one_thread():
-            return self.search.find(self.fields, self.prior, images, slices, displaced=alignment == 'deformable')
+            return self.search.find(self.fields, self.prior, images, slices, directions)
 
     def at(self, images: np.ndarray, slices: np.ndarray, subject: SubjectMap) -> FoundMap:
         """Returns scores, error and objective of slices at a map that is known; arguments as `find`."""

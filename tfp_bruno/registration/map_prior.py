@@ -102,10 +102,37 @@ class MapPrior:
         """Inverse of the covariance, `[P, P]`."""
         return np.linalg.inv(self.covariance)
 
-    @property
-    def map_covariance(self) -> np.ndarray:
-        """Covariance of a map, see `FoundMap.covariance`."""
-        return self.in_units(self.covariance[: self.map_size, : self.map_size])
+    def directions(self, alignment: str) -> np.ndarray:
+        """Returns orthonormal directions `[P, p]` of the parameters that an alignment searches for.
+
+        Args:
+            alignment: 'similarity' for place, one size and a rotation (7 parameters), 'affine' for place, a size along
+                each axis, shears and tilts (12), 'deformable' for all; in each case with the component scores.
+        """
+        every, num_functions, first = np.eye(len(self.covariance)), self.space.basis.size, self.map_size - 6
+        if alignment == 'deformable':
+            return every
+        sizes, place, scores = np.split(every[:, first:], [3, 6], axis=1)
+
+        def slope(axis: int, along: int) -> np.ndarray:
+            """Displacement along one axis that grows linearly along another."""
+            return every[:, axis * num_functions + 1 + along]
+
+        if alignment == 'affine':
+            linear = [slope(axis, along) for axis in range(3) for along in range(3) if axis != along]
+        else:
+            # Logarithms of the sizes are stored in units of their scales.
+            sizes = (sizes @ (1 / self.scale[:3]))[:, None] / np.linalg.norm(1 / self.scale[:3])
+            linear = [
+                (slope(axis, along) - slope(along, axis)) / np.sqrt(2) for axis, along in ((0, 1), (0, 2), (1, 2))
+            ]
+        return np.concatenate([sizes, place, np.stack(linear, axis=1), scores], axis=1)
+
+    def map_covariance(self, alignment: str = 'deformable') -> np.ndarray:
+        """Returns the covariance of a map, see `FoundMap.covariance`, given that all else is zero; see `directions`."""
+        along = self.directions(alignment)
+        covariance = along @ np.linalg.inv(along.T @ self.precision @ along) @ along.T
+        return self.in_units(covariance[: self.map_size, : self.map_size])
 
     def pack(self, subject: SubjectMap, scores: np.ndarray) -> np.ndarray:
         """Returns the parameters of a subject with component scores; those that are not given are zero."""

@@ -125,7 +125,7 @@ class MapSearch:
         prior: MapPrior,
         images: np.ndarray,
         slices: np.ndarray,
-        displaced: bool = True,
+        directions: np.ndarray | None = None,
     ) -> FoundMap:
         """Returns the map of a subject: the most probable of those found from several starts.
 
@@ -134,12 +134,11 @@ class MapSearch:
             prior: Prior of map and component scores.
             images: `[n, H, W]`, slices of the subject in [0, 1].
             slices: `[n]`, their positions in the stack.
-            displaced: Whether the displacement is searched for; otherwise it is zero.
+            directions: `[P, p]`, orthonormal directions of the parameters that are searched for, see
+                `MapPrior.directions`; `None`: all.
         """
-        starts = self.starts(fields, prior, images, slices, displaced)[0][: self.num_starts]
-        free = np.ones(len(prior.covariance), bool)
-        free[: prior.map_size - 6] = displaced
-        found = [self.refine(fields, prior, images, slices, *prior.unpack(start), free) for start in starts]
+        starts = self.starts(fields, prior, images, slices, directions)[0][: self.num_starts]
+        found = [self.refine(fields, prior, images, slices, *prior.unpack(start), directions) for start in starts]
         best = max(found, key=lambda each: each.log_posterior)
         equal = [each for each in found if best.log_posterior - each.log_posterior < _EQUALLY_PROBABLE]
         return dataclasses.replace(
@@ -154,7 +153,7 @@ class MapSearch:
         slices: np.ndarray,
         subject: SubjectMap,
         scores: np.ndarray,
-        free: np.ndarray,
+        directions: np.ndarray | None = None,
     ) -> FoundMap:
         """Returns the map that is found from one start.
 
@@ -165,25 +164,22 @@ class MapSearch:
             slices: `[n]`, their positions in the stack.
             subject: Map of the start.
             scores: Component scores of the start.
-            free: bool `[P]`, the parameters of the prior that are searched for; the others are those of the start.
+            directions: As for `find`.
         """
         blocks = _Blocks.of(images, slices, self.block)
         parameters = prior.pack(subject, scores)
         precision = prior.precision
-        searched = np.ix_(free, free)
+        along = np.eye(len(parameters)) if directions is None else directions
         for _ in range(self.iterations):
             linear = self._linearize(fields, prior, blocks, parameters)
-            # Of all parameters: to copy the columns of some takes longer.
             hessian = (linear.jacobian.T @ linear.jacobian).astype(np.float64) / self.noise**2 + precision
             slope = (linear.error @ linear.jacobian).astype(np.float64) / self.noise**2 - precision @ parameters
-            step = np.zeros_like(parameters)
-            step[free] = np.linalg.solve(hessian[searched], slope[free])
+            step = along @ np.linalg.solve(along.T @ hessian @ along, along.T @ slope)
             longest = _largest_shift(prior, linear, step)
             parameters = parameters + min(1.0, _LONGEST_STEP / max(longest, 1e-9)) * step
             if longest < _SHORTEST_STEP:
                 break
-        covariance = np.zeros_like(prior.covariance)
-        covariance[searched] = np.linalg.inv(hessian[searched])
+        covariance = along @ np.linalg.inv(along.T @ hessian @ along) @ along.T
         covariance = prior.in_units(covariance[: prior.map_size, : prior.map_size])
         return self.at(fields, prior, images, slices, prior.unpack(parameters)[0], covariance)
 
@@ -230,7 +226,7 @@ class MapSearch:
         prior: MapPrior,
         images: np.ndarray,
         slices: np.ndarray,
-        displaced: bool = True,
+        directions: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compares slices with the training subjects as they are; arguments as `find`.
 
@@ -239,8 +235,8 @@ class MapSearch:
         """
         blocks = _Blocks.of(images, slices, self.block, _THINNING)
         candidates = prior.subjects.astype(float)
-        if not displaced:
-            candidates[:, : prior.map_size - 6] = 0
+        if directions is not None:
+            candidates = candidates @ directions @ directions.T
         errors = []
         for parameters in candidates:
             subject, scores = prior.unpack(parameters)

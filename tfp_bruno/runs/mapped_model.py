@@ -31,7 +31,7 @@ class MappedModel(TrainedModel):
     Attributes:
         finder: Finds the map of a subject.
         control_size: Number of control points of a pose along each side of a slice.
-        alignment: What of the map is found: 'deformable', 'frame' (size and place) or 'none'.
+        alignment: What of the map is found, see `contracts.LocatingModel`.
     """
 
     def __init__(
@@ -132,9 +132,9 @@ class MappedModel(TrainedModel):
             means.append(self._decoded(self._predict(self._encoded(images), *poses)))
         return np.stack(means)
 
-    def predict_in_frame(self, frame: Frame, query_slices: ArrayLike) -> np.ndarray:
-        """Returns the decoded mean without contexts `[Q, H, W]` at query slices of a subject of a given frame."""
-        subject = self.finder.space.identity._replace(frame=frame)
+    def predict_in_frame(self, frame: Frame | SubjectMap, query_slices: ArrayLike) -> np.ndarray:
+        """Returns the decoded mean without contexts `[Q, H, W]` at query slices, given the subject's frame or map."""
+        subject = self.finder.space.identity._replace(frame=frame) if isinstance(frame, Frame) else frame
         no_images = np.zeros((0, *self.finder.space.basis.shape[1:]), np.float32)
         poses = self.places(subject, []), self.places(subject, query_slices)
         return self._decoded(self._predict(self._encoded(no_images), *poses))
@@ -168,7 +168,8 @@ class MappedModel(TrainedModel):
         """Returns the joint log-density of slices, the map integrated out by Laplace's approximation.
 
         The density given the map is exact. The map is fitted to the same slices, so the log-ratio of the prior to the
-        posterior of the map at the mode is added, which is negative. With `alignment` 'frame' there is no such term.
+        posterior of the map at the mode is added, which is negative. With another `alignment` than 'deformable' there
+        is no such term.
 
         Args:
             images: `[S, n, H, W]` in [0, 1].

@@ -11,6 +11,9 @@ from tfp_bruno.runs.trained_model import TrainedModel
 
 __all__ = ['SliceScorer', 'make_scorer']
 
+# Slices that are scored together: the loadings of each take some megabytes.
+_AT_ONCE = 8
+
 
 class SliceScorer:
     """Scores slices: NumPy in, NumPy out."""
@@ -43,9 +46,13 @@ class SliceScorer:
             tf.constant(dequantise(values, (self._seed, number))[..., None])
             for number, values in enumerate((images, context_images))
         )
-        log_prob, anomaly = self._score(images, poses, contexts, context_poses)
+        scores = [
+            self._score(images[first : first + _AT_ONCE], poses[first : first + _AT_ONCE], contexts, context_poses)
+            for first in range(0, max(1, len(images)), _AT_ONCE)
+        ]
+        log_prob, anomaly = (np.concatenate(parts) for parts in zip(*scores, strict=True))
         pixels = np.prod(images.shape[1:])
-        return -log_prob.numpy() / (pixels * np.log(2.0)) + np.log2(LEVELS), anomaly.numpy()
+        return -log_prob / (pixels * np.log(2.0)) + np.log2(LEVELS), anomaly
 
 
 def make_scorer(model: Any, seed: int = 0) -> SliceScorer | None:
