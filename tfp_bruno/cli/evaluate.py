@@ -44,6 +44,7 @@ from tfp_bruno.evaluation import (
     complete_examples,
     context_slices_of,
     evaluate,
+    experiments,
     format_experiment,
     format_motion,
     format_summary,
@@ -78,12 +79,15 @@ EXPERIMENT = flags.DEFINE_enum(
 )
 CONTEXTS = flags.DEFINE_list('contexts', None, 'Numbers of context slices; default: all of the dataset definition.')
 NUM_SAMPLES = flags.DEFINE_integer(
-    'num_samples', 100, 'Number of samples per subject in the sample average.', lower_bound=1
+    'num_samples',
+    None,
+    'Number of samples per subject in the sample average; default: 20, in an experiment 100.',
+    lower_bound=1,
 )
 SCORE_SAMPLES = flags.DEFINE_integer(
     'score_samples',
     None,
-    'Number of these samples that are also scored one by one; default: 10, in an experiment all of them.',
+    'Number of these samples that are also scored one by one; default: 3, in an experiment all of them.',
     lower_bound=1,
 )
 MAX_SUBJECTS = flags.DEFINE_integer('max_subjects', None, 'Evaluate on the first few subjects only.', lower_bound=1)
@@ -98,6 +102,9 @@ OUTPUT_DIR = flags.DEFINE_string(
 )
 TEMPERATURE = define_temperature()
 ALIGN = define_align()
+
+_NUM_SAMPLES = 20
+_SCORE_SAMPLES = 3
 
 flags.mark_flags_as_mutual_exclusive(['run_dir', 'compare'], required=True)
 flags.mark_flags_as_mutual_exclusive(['experiment', 'contexts'])
@@ -158,14 +165,15 @@ def evaluate_run(run_dir: pathlib.Path) -> None:
     logging.info('Evaluating on %s.', test.description)
     experiment = None if EXPERIMENT.value is None else EXPERIMENTS[EXPERIMENT.value]
     slices = None if experiment is None else context_slices_of(experiment, model.definition)
-    scored = SCORE_SAMPLES.value or (10 if experiment is None else NUM_SAMPLES.value)
+    num_samples = NUM_SAMPLES.value or (_NUM_SAMPLES if experiment is None else experiments.NUM_SAMPLES)
+    score_samples = SCORE_SAMPLES.value or (_SCORE_SAMPLES if experiment is None else num_samples)
     evaluation = evaluate(
         model,
         train,
         test,
         counts,
-        NUM_SAMPLES.value,
-        scored,
+        num_samples,
+        score_samples,
         SEED.value,
         slices,
         with_baselines=BASELINES.value,
