@@ -80,3 +80,17 @@ def test_an_interrupted_save_is_removed(checkpoints, tmp_path, value):
     again.save(20)
     assert not debris.exists()
     assert again.steps() == [15, 20]
+
+
+def test_the_best_state_is_kept_beside_the_last(checkpoints, value):
+    for step, best in ((20, 10), (25, 10), (30, 10), (35, 25), (40, 25)):
+        value.assign(float(step))
+        checkpoints.save(step, best)
+    assert checkpoints.steps() == [25, 35, 40]
+    checkpoints.save(45, 35)
+    checkpoints.save(50, 35)
+    checkpoints.save(55, 35)
+    assert checkpoints.steps() == [35, 50, 55]
+    # A step without a state, such as the start.
+    checkpoints.save(60, 0)
+    assert checkpoints.steps() == [55, 60]

@@ -1,4 +1,4 @@
-"""The training states of a run on disk: the last few, of which the newest that can be restored is used."""
+"""The training states of a run on disk: the last few and the best; the newest that can be restored is used."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ class Checkpoints:
         """Returns the path prefix of the state of a step."""
         return self._folder / f'ckpt-{step}'
 
-    def save(self, step: int) -> None:
-        """Removes what an interrupted save left, writes the state of a step, then removes all but the last few."""
+    def save(self, step: int, best: int | None = None) -> None:
+        """Removes what an interrupted save left, writes the state of a step, then removes all but the last few.
+
+        Args:
+            step: The step.
+            best: A step whose state, if there is one, is kept beside the last few.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in self._folder.glob('ckpt-*_temp*'):
             shutil.rmtree(path, ignore_errors=True)
         # TensorFlow writes under a temporary name, and the index last.
         self._checkpoint.write(str(self.path(step)))
-        for old in self.steps()[:-_KEPT]:
+        for old in set(self.steps()[:-_KEPT]) - {best}:
             for path in self._folder.glob(f'ckpt-{old}.*'):
                 path.unlink()
 

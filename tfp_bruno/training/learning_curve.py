@@ -38,6 +38,11 @@ class LearningCurve:
         values = [other.get(name, math.inf) for other in self.points()]
         return name not in point or point[name] < min(values, default=math.inf)
 
+    def best_step(self, name: str) -> int | None:
+        """Returns the step of the least value; `None` if no point has it."""
+        found = [(point[name], int(point['step'])) for point in self.points() if name in point]
+        return min(found)[1] if found else None
+
     def append(self, point: dict[str, float]) -> None:
         """Adds a point."""
         self._write([*self.points(), point])

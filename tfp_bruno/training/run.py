@@ -258,7 +258,7 @@ def _loop(
                     raise FloatingPointError(f'the held-out loss is not finite after step {step}')
                 with _writing(run):
                     _record(run, trainer, point)
-                    checkpoints.save(step)
+                    checkpoints.save(step, LearningCurve(run.learning_curve).best_step('held_out/loss'))
         recent.clear()
 
     with tqdm(total=settings.steps, initial=step, disable=None if workers.is_chief else True, unit='step') as bar:
