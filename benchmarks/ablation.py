@@ -103,7 +103,7 @@ def _run(name, row, with_baselines):
     if not report.exists():
         data = [f'--data_dir={DATA_DIR.value}'] if DATA_DIR.value else []
         limits = ['--steps=1000000', f'--max_minutes={MAX_MINUTES.value}']
-        _call('train', *data, *cache, *limits, *row, f'--output_dir={folder}')
+        _call('train', '--preset=cpu', *data, *cache, *limits, *row, f'--output_dir={folder}')
         few = ['--num_samples=1', '--score_samples=1', f'--baselines={with_baselines}']
         _call('evaluate', f'--run_dir={folder}', *cache, *few)
     last = json.loads((folder / 'learning_curve.jsonl').read_text().splitlines()[-1])

@@ -304,7 +304,7 @@ def test_commands_name_a_bad_run_folder(request, call_warm, assert_one_line, wri
         (['--slices=1', '--spacing=0'], ['spacing']),
         (['--slices=1', '--temperature=-1'], ['temperature']),
         (['--slices=1', '--temperature=nan'], ['--temperature=nan', 'finite']),
-        (['--slices=1', '--align=frame'], ['--align=frame', 'has no canonical volume']),
+        (['--slices=1', '--align=affine'], ['--align=affine', 'has no canonical volume']),
         (['--slices=1', '--align=rigid'], ['align', 'deformable']),
         (['--slices=1', '--placement=anatomy'], ['--placement=anatomy', 'needs a model', 'preset map']),
         (['--slices=1', '--placement=head'], ['placement', 'anatomy']),

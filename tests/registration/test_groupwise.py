@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import spatial
 
 from tfp_bruno.registration import Frame, Registration, SubjectMap, make_space, mean_frame, register_subjects
 
@@ -36,8 +37,29 @@ def test_volumes_are_warped_by_their_maps_and_filled_with_the_mean(population, r
     np.testing.assert_array_equal(registration.volumes[~unknown], warped[~unknown])
     # Where at least one subject is known, the others have the mean of those.
     mean = np.ma.masked_invalid(warped).mean(axis=0)
-    for volume, outside in zip(registration.volumes, unknown, strict=True):
+    for volume, outside in zip(registration.volumes, unknown & ~mean.mask, strict=True):
         np.testing.assert_allclose(volume[outside], mean.filled(0)[outside], atol=1e-6)
+
+
+def test_outside_all_stacks_the_nearest_voxel_counts(population):
+    frames = [Frame.measure(stack) for stack in population]
+    space = make_space(frames, population.shape[1:], VOXEL_SIZE)
+    # The displacement lifts all stacks by three slices: the first three planes show nothing of them.
+    coefficients = np.zeros((3, space.basis.size))
+    coefficients[0, 0] = 3 * VOXEL_SIZE[0] / space.basis.std
+    lifted = [SubjectMap(frame, coefficients) for frame in frames]
+    warped = np.stack([space.warp(stack, subject) for stack, subject in zip(population, lifted, strict=True)])
+    unknown = np.isnan(warped).all(axis=0)
+    assert unknown[:2].all()
+    assert not unknown[5:-1].all()
+    volumes = Registration.of_maps(population, VOXEL_SIZE, lifted).volumes
+    mean = np.ma.masked_invalid(warped).mean(axis=0)
+    known = np.argwhere(~unknown)
+    distances, _ = spatial.cKDTree(known).query(np.argwhere(unknown))
+    for point, distance in zip(np.argwhere(unknown), distances, strict=True):
+        # Several voxels may be equally near.
+        nearest = known[np.isclose(np.linalg.norm(known - point, axis=1), distance)]
+        assert np.isclose(mean[tuple(nearest.T)].filled(-1), volumes[0][tuple(point)], atol=1e-6).any()
 
 
 def test_frames_are_those_of_the_stacks(population, registration):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import joblib
 import numpy as np
+from scipy import ndimage
 
 from tfp_bruno.registration.appearance_fields import AppearanceFields
 from tfp_bruno.registration.canonical_model import CanonicalModel
@@ -112,10 +113,17 @@ def _warp(
 
 
 def _filled(volumes: np.ndarray) -> np.ndarray:
-    """Replaces voxels outside a subject's stack by the mean of the other subjects, in place."""
+    """Replaces voxels outside a subject's stack by the mean of the other subjects, in place.
+
+    Outside all stacks, as at the ends of an anatomy that every stack cuts, the nearest voxel counts.
+    """
     unknown = np.isnan(volumes)
     volumes[unknown] = 0
-    mean = volumes.sum(axis=0) / np.maximum(1, len(volumes) - unknown.sum(axis=0, dtype=np.float32))
+    known = len(volumes) - unknown.sum(axis=0)
+    mean = volumes.sum(axis=0) / np.maximum(1, known).astype(np.float32)
+    if not known.all():
+        nearest = ndimage.distance_transform_edt(known == 0, return_distances=False, return_indices=True)
+        mean = mean[tuple(nearest)]
     for volume, outside in zip(volumes, unknown, strict=True):
         volume[outside] = mean[outside]
     return volumes
