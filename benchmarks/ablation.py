@@ -11,7 +11,6 @@ import subprocess
 import sys
 
 from absl import flags
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -132,7 +131,6 @@ def _table(metrics):
 def _draw(metrics, path):
     """Draws in-mask SSIM against training time, beside the best baseline, for each number of contexts."""
     figure = Figure(figsize=(6, 4), layout='constrained')
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     runs = sorted(metrics.values(), key=lambda values: values['minutes'])
     minutes = [run['minutes'] for run in runs]

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 import nibabel
 import numpy as np
 from absl import flags
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import ndimage
 
@@ -113,7 +112,6 @@ def draw(pictures: list[tuple[str, Mapping[str, np.ndarray]]]) -> Figure:
     """Draws three planes of each volume, two rows of targets."""
     columns = max(len(volumes) for _, volumes in pictures)
     figure = Figure(figsize=(1.9 * columns, 6.2 * len(pictures)), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
     for part, (title, volumes) in zip(figure.subfigures(len(pictures), 1, squeeze=False)[:, 0], pictures, strict=True):
         part.suptitle(title, fontsize=9)
         axes = part.subplots(3, columns, squeeze=False)

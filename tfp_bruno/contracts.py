@@ -17,9 +17,6 @@ if typing.TYPE_CHECKING:
     from tfp_bruno.data import DatasetDefinition
     from tfp_bruno.registration import Frame, Location, SubjectMap
 
-__all__ = ['ALIGNMENTS', 'CompletionModel', 'LocatingModel', 'Modes', 'Predictor', 'RunInfo']
-
-
 # What of a subject's map a `LocatingModel` finds: what it was trained with; nothing; size and place; also the shape.
 ALIGNMENTS = ('auto', 'none', 'similarity', 'affine', 'deformable')
 

@@ -20,23 +20,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = [
-    'STRICT',
-    'TAG',
-    'Count',
-    'Fraction',
-    'NonNegative',
-    'Positive',
-    'Setting',
-    'Share',
-    'WholeNumber',
-    'change',
-    'first_error',
-    'list_settings',
-    'read_toml',
-    'structure',
-]
-
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]

@@ -1,11 +1,13 @@
-"""Splits are by subject, seeded and of the right size."""
+"""Splits are by subject, seeded and of the right size; shards hold every subject once."""
 
 import dataclasses
 import pathlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tfp_bruno.data import Subject, apply_split, get_definition, split_subjects
+from tfp_bruno.data import Shard, Subject, apply_split, get_definition, split_subjects
 from tfp_bruno.data.split import leave_out_validation
 from tfp_bruno.errors import UserError
 
@@ -108,3 +110,18 @@ def test_leave_out_validation_takes_whole_groups(sizes, expected):
 def test_leave_out_validation_keeps_that_of_the_data():
     given = subjects_of([f's{i}' for i in range(40)], ['train'] * 37 + ['validation'] * 2 + ['test'])
     assert leave_out_validation(given, 0.5, 0) == given
+
+
+@given(st.integers(1, 20), st.integers(0, 50))
+def test_shards_hold_every_subject_once(count, total):
+    shards = [Shard.parse(f'{number}/{count}').indices(total) for number in range(1, count + 1)]
+    assert sorted(index for shard in shards for index in shard) == list(range(total))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.mark.parametrize(
+    'text', ['', '2', '0/2', '3/2', '1/0', '-1/2', '1/2/3', 'a/b', '1 / 2', '1.0/2', '²/3', '1/2\n']
+)
+def test_shard_parse_refuses_other_texts(text):
+    with pytest.raises(UserError, match='`shard='):
+        Shard.parse(text)

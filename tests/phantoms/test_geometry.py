@@ -56,10 +56,3 @@ def test_smooth_minimum_bounds():
 @pytest.mark.parametrize(('distance', 'share'), [(-2.0, 1.0), (-0.5, 0.75), (0.0, 0.5), (0.5, 0.25), (2.0, 0.0)])
 def test_coverage_of_distances(distance, share):
     assert geometry.coverage(np.float32(distance), 2.0) == pytest.approx(share)
-
-
-def test_rotation_matrix_matches_scipy():
-    from scipy.spatial.transform import Rotation
-
-    expected = Rotation.from_euler('xyz', [0.3, -0.2, 0.5]).as_matrix()
-    np.testing.assert_allclose(geometry.rotation_matrix([0.3, -0.2, 0.5]), expected, atol=1e-6)

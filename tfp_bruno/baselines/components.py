@@ -5,8 +5,6 @@ import dataclasses
 import numpy as np
 from sklearn.decomposition import PCA
 
-__all__ = ['Components', 'kriging_weights']
-
 _MOST_COMPONENTS = 240
 _RESIDUAL_NOISE = 0.02
 

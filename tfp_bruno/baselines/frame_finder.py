@@ -15,8 +15,6 @@ from skimage.transform import downscale_local_mean
 from tfp_bruno.baselines.components import Components
 from tfp_bruno.registration import Frame, mean_frame
 
-__all__ = ['FrameFinder', 'interpolation_matrix', 'resample']
-
 _FOREGROUND = 0.02
 
 # The likelihood: images of about 32 x 32 pixels, few components, and the standard deviation of what they leave.

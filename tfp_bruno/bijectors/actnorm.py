@@ -9,8 +9,6 @@ from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.networks.data_dependent_init import channel_moments, replace_unless
 
-__all__ = ['ActNorm']
-
 
 class ActNorm(ConditionalBijector):
     """Shifts and scales every channel; shift and scale are initialised with the moments of a batch.

@@ -7,17 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = [
-    'check_bijector',
-    'check_callable',
-    'check_dtype',
-    'check_event_shape',
-    'check_fraction',
-    'check_positive',
-    'check_size',
-    'shown',
-]
-
 _DTYPES = (tf.float32, tf.float64)
 
 

@@ -11,8 +11,6 @@ from tfp_bruno.bijectors.conditional_bijector import NoCache
 from tfp_bruno.bijectors.copying import check_slices
 from tfp_bruno.bijectors.shapes import TensorLike
 
-__all__ = ['BoundCondition']
-
 
 class _BoundCondition(tfb.Bijector):
     """`BoundCondition` of a bijector that is not a composite tensor."""

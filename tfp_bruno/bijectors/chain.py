@@ -8,8 +8,6 @@ import tensorflow as tf
 from tfp_bruno.bijectors.arguments import check_bijector, check_size, shown
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['ConditionalChain']
-
 
 class ConditionalChain(ConditionalBijector):
     """Composes bijectors of flat batches: `g = g_1 o g_2 o ... o g_n`, as `tfb.Chain` orders them.

@@ -9,8 +9,6 @@ from tensorflow.python.framework import dtypes, type_spec_registry
 from tensorflow.python.ops import resource_variable_ops
 from tensorflow_probability import bijectors as tfb
 
-__all__ = ['BijectorSpec', 'as_output']
-
 
 def as_output(bijector: tfb.Bijector) -> tfb.Bijector:
     """Returns a stand-in for a bijector among the outputs of a graph: the same networks, without components.

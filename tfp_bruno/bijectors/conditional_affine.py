@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['ConditionalAffine']
-
 
 class ConditionalAffine(ConditionalBijector):
     """Shifts and scales every element by linear functions of the condition.

@@ -19,8 +19,6 @@ from tfp_bruno.bijectors.shapes import (
     replace_event_tensor,
 )
 
-__all__ = ['ConditionalBijector', 'NoCache']
-
 _ValueAndLogDet = tuple[tf.Tensor, tf.Tensor]
 
 

@@ -24,8 +24,6 @@ from tfp_bruno.bijectors.shapes import TensorLike
 from tfp_bruno.bijectors.volume_affine import ConditionalVolumeAffine
 from tfp_bruno.networks import linear_features
 
-__all__ = ['ARCHITECTURES', 'ConditionalRealNVP', 'LatentOrder']
-
 _BUILDERS: dict[type, Callable[..., ConditionalChain]] = {GlowSettings: build_glow, RealNVPSettings: build_real_nvp}
 LatentOrder = Literal['flow', 'pixels', 'frequencies']
 

@@ -9,8 +9,6 @@ from tensorflow_probability import bijectors as tfb
 
 from tfp_bruno.bijectors.arguments import shown
 
-__all__ = ['SlicedByTFP', 'check_slices', 'construct_with_variables']
-
 
 def construct_with_variables(bijector: tfb.Bijector, parameters: dict[str, Any]) -> tfb.Bijector:
     """Constructs a bijector of the same class from other arguments, with the same variables.

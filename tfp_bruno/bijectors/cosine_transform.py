@@ -1,7 +1,5 @@
 """Orthonormal discrete cosine transform of images: neighbouring pixels that vary together become separate numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +8,6 @@ import tensorflow as tf
 
 from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
-
-__all__ = ['CosineTransform', 'cosine_matrix', 'transform_images']
 
 
 class CosineTransform(ConditionalBijector):

@@ -9,18 +9,6 @@ import tensorflow as tf
 from tfp_bruno.bijectors.arguments import check_callable, check_dtype, check_event_shape, check_positive, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = [
-    'AffineCoupling',
-    'Conditioner',
-    'Coupling',
-    'MakeConditioner',
-    'MaskedAffineCoupling',
-    'alternating_mask',
-    'channel_mask',
-    'checkerboard_mask',
-    'create_weights',
-]
-
 # (x, conditional_input) -> (shift, log_scale).
 Conditioner = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 # (shape of x, condition_size) -> conditioner.

@@ -19,8 +19,6 @@ from tfp_bruno.bijectors.multi_scale import FactorOut, Squeeze
 from tfp_bruno.networks import ConvolutionalConditioner, DenseConditioner, OneHotPoseEncoder
 from tfp_bruno.settings import STRICT, Count, Fraction, NonNegative, Positive, WholeNumber
 
-__all__ = ['GlowSettings', 'build_glow']
-
 
 @dataclass(frozen=True, config=STRICT)
 class GlowSettings:

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike
 from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, shown
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['InvertibleConvolution', 'mix_channels']
-
 
 class InvertibleConvolution(ConditionalBijector):
     """Multiplies the channels of every pixel by one invertible matrix.

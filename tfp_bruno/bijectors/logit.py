@@ -10,8 +10,6 @@ from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.bijectors.shapes import TensorLike
 
-__all__ = ['ImageLogit']
-
 # How far beyond the bounds of y images still have a logit; the map is linear there.
 _OUTSIDE = 0.05
 

@@ -7,8 +7,6 @@ import tensorflow as tf
 from tfp_bruno.bijectors.arguments import check_bijector, check_event_shape, check_size
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 
-__all__ = ['FactorOut', 'Squeeze']
-
 
 class Squeeze(ConditionalBijector):
     """Maps the latent side `[H/f, W/f, f f C]` to the image side `[H, W, C]`; volume-preserving.

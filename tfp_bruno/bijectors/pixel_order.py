@@ -14,8 +14,6 @@ from tfp_bruno.bijectors.coupling import Coupling
 from tfp_bruno.bijectors.invertible_convolution import InvertibleConvolution, mix_channels
 from tfp_bruno.bijectors.multi_scale import FactorOut, Squeeze
 
-__all__ = ['FixedRotation', 'initial_rotation']
-
 
 class FixedRotation(ConditionalBijector):
     """Multiplies the channels of every pixel by an orthogonal matrix that is not trained: `x = y W`, `y = x W^T`."""

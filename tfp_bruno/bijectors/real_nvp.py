@@ -24,8 +24,6 @@ from tfp_bruno.bijectors.multi_scale import FactorOut, Squeeze
 from tfp_bruno.networks import DensePoseEncoder, WeightNormConvolutionalConditioner, WeightNormDenseConditioner
 from tfp_bruno.settings import STRICT, Count, Fraction, Positive, WholeNumber
 
-__all__ = ['RealNVPSettings', 'build_real_nvp']
-
 
 @dataclass(frozen=True, config=STRICT)
 class RealNVPSettings:

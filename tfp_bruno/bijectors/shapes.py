@@ -5,8 +5,6 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow.types.experimental import TensorLike
 
-__all__ = ['TensorLike', 'broadcast_batches', 'never_empty', 'replace_event', 'replace_event_tensor']
-
 _Parts = tuple[tf.Tensor, tf.Tensor]
 
 

@@ -10,8 +10,6 @@ from tfp_bruno.bijectors.arguments import check_dtype, check_event_shape, check_
 from tfp_bruno.bijectors.conditional_bijector import ConditionalBijector
 from tfp_bruno.networks import Grid, sample_volume
 
-__all__ = ['ConditionalVolumeAffine']
-
 
 class ConditionalVolumeAffine(ConditionalBijector):
     """Shifts and scales every pixel by volumes, sampled at the grid of the condition.

@@ -17,8 +17,6 @@ from absl import app, flags, logging
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.errors import UserError
 
-__all__ = ['import_tensorflow', 'print_path', 'run_main', 'with_flags']
-
 _HELP = {'-h', '-help', '--help', '--helpshort'}
 _OWN = str(pathlib.Path(__file__).resolve().parent.parent)
 

@@ -12,17 +12,6 @@ from tfp_bruno.contracts import ALIGNMENTS, CompletionModel, LocatingModel, RunI
 from tfp_bruno.data import DatasetDefinition, Population, load_population, read_split
 from tfp_bruno.errors import UserError
 
-__all__ = [
-    'check_run_dir',
-    'define_align',
-    'define_run_dir',
-    'define_shard',
-    'define_temperature',
-    'load_model',
-    'load_volumes',
-    'read_splits',
-]
-
 # absl counts a flag that a function of this module defines among the flags of the command that calls the function.
 flags.disclaim_key_flags()
 

@@ -6,8 +6,7 @@ from tfp_bruno.data.frame import FOREGROUND_THRESHOLD, Box, BoxRange, TrainingFr
 from tfp_bruno.data.nifti import Volume, read_mask, read_volume, write_volume
 from tfp_bruno.data.participants import read_split, write_split
 from tfp_bruno.data.population import Population, load_population
-from tfp_bruno.data.shard import Shard
-from tfp_bruno.data.split import apply_split, split_subjects
+from tfp_bruno.data.split import Shard, apply_split, split_subjects
 from tfp_bruno.data.stack import Slicer, Stack, extract_stack, stack_affine
 from tfp_bruno.data.subjects import Subject, check_folder, find_subjects
 

@@ -12,8 +12,6 @@ from tfp_bruno.data.definitions import DatasetDefinition
 from tfp_bruno.data.frame import LEAST_AREA, Box, BoxRange
 from tfp_bruno.errors import warn
 
-__all__ = ['box_along', 'slice_directions', 'stack_about', 'warn_of_depth']
-
 
 def slice_directions(affine: np.ndarray) -> np.ndarray:
     """Returns the axes of a stack whose slices are parallel to those of a volume.

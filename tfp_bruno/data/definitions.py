@@ -18,8 +18,6 @@ from pydantic.dataclasses import dataclass
 from tfp_bruno.errors import UserError
 from tfp_bruno.settings import STRICT, WholeNumber, read_toml, structure
 
-__all__ = ['DEFINITIONS', 'PLANES', 'DatasetDefinition', 'get_definition', 'read_definition', 'spread_evenly']
-
 # Directions of the axes (w, h, k) of a stack: columns, rows and slices. All planes are right-handed and in radiological
 # convention: the patient's right, or anterior, is on the left of the image.
 PLANES = {'axial': 'LPS', 'coronal': 'LIP', 'sagittal': 'PIR'}

@@ -5,8 +5,6 @@ import re
 
 from tfp_bruno.errors import UserError
 
-__all__ = ['check_run_name', 'check_utf8', 'figure_text', 'printable', 'to_utf8']
-
 # Control characters, among them terminal escapes, line separators, changes of direction, and bytes that are no UTF-8,
 # which Python holds as single surrogates.
 _UNPRINTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]')

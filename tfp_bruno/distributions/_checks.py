@@ -1,12 +1,8 @@
 """Checks of shapes and dtypes of vectors and poses; the messages start with the name of the process."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from tfp_bruno.distributions._shapes import can_broadcast
-
-__all__ = ['check_is_missing', 'check_one_pose_each', 'check_poses', 'check_sampled_poses', 'check_vectors']
 
 
 def check_vectors(name: str, value: tf.Tensor, size: int, dtype: tf.DType, batch_shape: tf.TensorShape) -> None:

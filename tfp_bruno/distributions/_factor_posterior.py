@@ -1,7 +1,5 @@
 """Posterior and predictive moments of factors that all steps share, in units of the residual's standard deviations."""
 
-from __future__ import annotations
-
 import dataclasses
 import typing
 from collections.abc import Callable
@@ -19,8 +17,6 @@ from tfp_bruno.distributions._shapes import (
     mix_steps,
     steps_first,
 )
-
-__all__ = ['Conditioning', 'Energy', 'PredictiveMoments', 'integrate_factors']
 
 
 class Energy(typing.NamedTuple):

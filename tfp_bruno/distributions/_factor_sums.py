@@ -1,7 +1,5 @@
 """Sums over whitened loadings, computed block by block, so that memory holds one block of them at a time."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable
@@ -11,8 +9,6 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import batch_of, flatten_batch, mix_steps
-
-__all__ = ['sum_loadings', 'sum_whitened']
 
 # Size of a block of loadings: temporaries of this size stay in the processor's cache. The fewest dimensions of a block
 # and the largest number of blocks bound the overhead of starting operations.

@@ -1,7 +1,5 @@
 """Loadings of the factors at poses: from a table or a callable, and applied to factors."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -10,8 +8,6 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import TensorLike, mix_steps
-
-__all__ = ['LoadingsAtPoses', 'ResidualLoadings', 'loadings_at', 'unknown_loadings']
 
 
 @dataclasses.dataclass(frozen=True)

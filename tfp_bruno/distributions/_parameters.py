@@ -1,7 +1,5 @@
 """Properties, dtype, default constraints and ranges of the parameters of the processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -10,18 +8,6 @@ from tensorflow_probability.python.internal import assert_util, dtype_util, para
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import TensorLike
-
-__all__ = [
-    'NO_BATCH',
-    'common_dtype',
-    'data',
-    'parameter',
-    'per_dimension',
-    'per_group',
-    'per_sequence',
-    'range_assertions',
-    'vector',
-]
 
 # `event_ndims` of a parameter that has no batch.
 NO_BATCH = parameter_properties.ParameterProperties.NO_EVENT_NDIMS

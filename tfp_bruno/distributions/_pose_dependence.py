@@ -1,7 +1,5 @@
 """The part that processes over poses share: a kernel over poses, and a posterior that keeps its observations."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +11,6 @@ from tensorflow_probability.python.math import psd_kernels
 
 from tfp_bruno.distributions._parameters import NO_BATCH, data, parameter, per_group, vector
 from tfp_bruno.distributions._shapes import broadcast_batch, can_broadcast, concat_steps, zero_missing
-
-__all__ = ['PoseDependence']
 
 # The default of `jitter`, in units in the last place of 1. Entries of the kernel's matrix are rounded by half of one,
 # so its n eigenvalues err by about the root of n.

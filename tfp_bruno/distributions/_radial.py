@@ -3,8 +3,6 @@
 Every function takes the degrees of freedom `df`; `None` is the Gaussian, their limit at infinity.
 """
 
-from __future__ import annotations
-
 import math
 
 import tensorflow as tf
@@ -12,8 +10,6 @@ from tensorflow_probability import math as tfp_math
 from tensorflow_probability.python.distributions import gamma
 
 from tfp_bruno.distributions._shapes import TensorLike
-
-__all__ = ['digamma_difference', 'entropy', 'log_density', 'mixing', 'predictive_scale']
 
 # From here on, the terms of digamma's asymptotic series beyond those below are less than 1e-16.
 _ASYMPTOTIC = 10.0

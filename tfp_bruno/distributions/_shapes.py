@@ -1,28 +1,10 @@
 """Tensors with axes for a batch, the steps and the dimensions: broadcasting, and matrices applied over the steps."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
-
-__all__ = [
-    'TensorLike',
-    'batch_of',
-    'block_covariance',
-    'broadcast_batch',
-    'can_broadcast',
-    'concat_steps',
-    'expand_groups',
-    'expand_matrices',
-    'eye_like',
-    'flatten_batch',
-    'mix_steps',
-    'steps_first',
-    'zero_missing',
-]
 
 TensorLike: TypeAlias = tf.types.experimental.TensorLike
 

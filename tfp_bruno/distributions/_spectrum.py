@@ -9,8 +9,6 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import expand_groups, expand_matrices, mix_steps
 
-__all__ = ['Spectrum', 'decompose']
-
 
 class Spectrum(typing.NamedTuple):
     """The eigendecomposition `S = Q (diag(values) + off) Q^T` of similarities between steps, one for each of G groups.

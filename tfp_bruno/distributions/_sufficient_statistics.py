@@ -1,15 +1,11 @@
 """Sufficient statistics of exchangeable vectors: sums over the steps, stable and in memory of one block of steps."""
 
-from __future__ import annotations
-
 import typing
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions._shapes import zero_missing
-
-__all__ = ['SufficientStatistics', 'sufficient_statistics']
 
 # Largest size of a block of steps, unless it would have too few steps: temporaries of this size stay in the processor's
 # cache. Beyond 32 MiB the allocator maps new memory for each, which takes several times as long as the sums.

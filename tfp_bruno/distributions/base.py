@@ -16,8 +16,6 @@ from tfp_bruno.distributions import _checks as checks
 from tfp_bruno.distributions._parameters import common_dtype, range_assertions, vector
 from tfp_bruno.distributions._shapes import TensorLike, broadcast_batch, zero_missing
 
-__all__ = ['Process']
-
 
 class Process(distribution.AutoCompositeTensorDistribution):
     """A sequence of `num_steps` vectors `[D]`, which conditioning turns into another process of the same class.

@@ -1,7 +1,5 @@
 """Exchangeable processes: any two vectors of a sequence are equally correlated, whatever their poses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,6 @@ from tfp_bruno.distributions._shapes import TensorLike, block_covariance, broadc
 from tfp_bruno.distributions._sufficient_statistics import SufficientStatistics, sufficient_statistics
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import assign_moments, dimension_variance
-
-__all__ = ['ExchangeableProcess']
 
 
 class ExchangeableProcess(Process):

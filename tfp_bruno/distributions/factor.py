@@ -22,8 +22,6 @@ from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import fit_factor_moments
 from tfp_bruno.distributions.kernels import PoseTable, slice_kernel
 
-__all__ = ['FactorProcess']
-
 
 class FactorProcess(PoseDependence, Process):
     """`z_i = loc + L(v_i) h + r_i`: q factors h of the subject, and a residual that is correlated over poses.

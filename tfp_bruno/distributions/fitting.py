@@ -1,7 +1,5 @@
 """Parameters of processes fitted to samples in closed form, in NumPy."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable
 
@@ -10,18 +8,6 @@ import scipy.linalg
 from tensorflow_probability.python.math import psd_kernels
 
 from tfp_bruno.distributions.base import Process
-
-__all__ = [
-    'FactorMoments',
-    'assign_moments',
-    'dimension_variance',
-    'fit_factor_moments',
-    'fit_kernel',
-    'held_out_residual',
-    'originals',
-    'principal_axes',
-    'thinning',
-]
 
 # One subject in five is held out to measure the residual of the components, on every second slice.
 _LEFT_OUT = 5

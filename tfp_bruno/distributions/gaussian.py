@@ -4,8 +4,6 @@ from tfp_bruno.distributions.exchangeable import ExchangeableProcess
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.distributions.pose import PoseProcess
 
-__all__ = ['ExchangeableGaussianProcess', 'FactorGaussianProcess', 'PoseGaussianProcess']
-
 
 class ExchangeableGaussianProcess(ExchangeableProcess):
     """A sequence of vectors whose order does not matter, each dimension Gaussian with constant correlation.

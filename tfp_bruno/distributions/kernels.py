@@ -1,7 +1,5 @@
 """Kernels over poses, and tables of values at poses that are one-hot: the number of a slice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -9,8 +7,6 @@ import tensorflow_probability as tfp
 from tensorflow_probability.python.math import psd_kernels
 
 from tfp_bruno.distributions._shapes import TensorLike
-
-__all__ = ['SLICE_KERNELS', 'PoseTable', 'pose_kernel', 'slice_kernel']
 
 SLICE_KERNELS = {
     'exponential': psd_kernels.MaternOneHalf,

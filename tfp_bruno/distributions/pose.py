@@ -1,7 +1,5 @@
 """Processes over poses: in each dimension on its own, vectors at near poses are the more correlated."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +26,6 @@ from tfp_bruno.distributions._shapes import (
 from tfp_bruno.distributions._spectrum import Spectrum, decompose
 from tfp_bruno.distributions.base import Process
 from tfp_bruno.distributions.fitting import assign_moments, dimension_variance, fit_kernel
-
-__all__ = ['PoseProcess']
 
 
 class _Whitened(typing.NamedTuple):

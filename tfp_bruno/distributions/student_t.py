@@ -1,7 +1,5 @@
 """The Student-t processes: exchangeable, over poses, and with factors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +11,6 @@ from tfp_bruno.distributions._shapes import TensorLike
 from tfp_bruno.distributions.exchangeable import ExchangeableProcess
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.distributions.pose import PoseProcess
-
-__all__ = ['ExchangeableStudentTProcess', 'FactorStudentTProcess', 'PoseStudentTProcess']
 
 
 class ExchangeableStudentTProcess(ExchangeableProcess):

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfp_bruno.data import atomic
@@ -132,7 +131,6 @@ def draw_starts(example: StartExample, title: str) -> Figure:
     number, sides = len(example.volumes), truth.shape * example.spacing
     heights = [sides[1] / sides[0], sides[2] / sides[0], sides[2] / sides[1]]
     figure = Figure(figsize=(_TILE * number, _TILE * sum(heights) + 0.9), dpi=_DPI, layout='constrained')
-    FigureCanvasAgg(figure)
     motion = f'{example.condition.translation:g} mm, {example.condition.rotation:g} degrees'
     heading = f'{example.name}, motion up to {motion}\n{textwrap.fill(title, 80)}'
     figure.suptitle(figure_text(heading), fontsize=8)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib import color_sequences, colormaps, patches
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfp_bruno.data.plain_text import figure_text
@@ -162,9 +161,7 @@ def _plot_over_slices(curves: Iterable[tuple[np.ndarray, dict[str, Any]]], subhe
 
 
 def _new_figure(size: tuple[float, float], layout: Literal['constrained'] | None) -> Figure:
-    figure = Figure(figsize=size, dpi=_DPI, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=size, dpi=_DPI, layout=layout)
 
 
 def _example_rows(example: Example, labels: Mapping[str, str]) -> list[tuple[str, np.ndarray]]:

@@ -12,8 +12,6 @@ from scipy import fft, ndimage
 
 from tfp_bruno.evaluation.metrics import foreground_masks
 
-__all__ = ['log_ratios', 'make_taper', 'octave_names', 'octave_power']
-
 # Distance from the border of the mask, in pixels, at which the taper is 1.
 _TAPER_PIXELS = 4.0
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import scoringrules
 
-__all__ = ['LONGEST_DISTANCE', 'NUM_PAIRS', 'ORDER', 'draw_pairs', 'variogram_score']
-
 ORDER = 0.5
 NUM_PAIRS = 2000
 LONGEST_DISTANCE = 16

@@ -32,8 +32,6 @@ from tfp_bruno.models.volume_loadings import VolumeLoadings
 from tfp_bruno.networks import Grid, Landmarks, PlacePoseEncoder
 from tfp_bruno.settings import STRICT, TAG, Count, Fraction, Positive
 
-__all__ = ['ModelSettings', 'build_model']
-
 FlowSettings = Annotated[GlowSettings | RealNVPSettings, Field(discriminator=TAG)]
 PoseSettings = Annotated[OneHotPoses | AffinePoses | DisplacedPoses, Field(discriminator=TAG)]
 

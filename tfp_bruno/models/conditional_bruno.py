@@ -14,8 +14,6 @@ from tensorflow_probability.python.internal import prefer_static as ps
 
 from tfp_bruno.distributions.base import Process
 
-__all__ = ['ConditionalBruno']
-
 TensorLike: TypeAlias = tf.types.experimental.TensorLike
 
 

@@ -1,7 +1,5 @@
 """Sets the initial parameters of a model in closed form, so that training starts from the best linear model."""
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow as tf
 from pydantic.dataclasses import dataclass
@@ -12,8 +10,6 @@ from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.distributions.fitting import held_out_residual, originals, thinning
 from tfp_bruno.models.conditional_bruno import ConditionalBruno
 from tfp_bruno.settings import STRICT, NonNegative, Positive, Share
-
-__all__ = ['StartSettings', 'initialize_model']
 
 _MAPPED_AT_ONCE = 1000
 _STARTED_FROM = 256

@@ -8,8 +8,6 @@ from pydantic.dataclasses import dataclass
 from tfp_bruno.networks import AffineGrid, DisplacedGrid, Grid
 from tfp_bruno.settings import STRICT, Positive
 
-__all__ = ['AffinePoses', 'DisplacedPoses', 'OneHotPoses']
-
 
 @dataclass(frozen=True, config=STRICT)
 class OneHotPoses:

@@ -1,7 +1,5 @@
 """Loadings of a factor process as a canonical volume, sampled where the pixels of a slice lie."""
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -9,8 +7,6 @@ from numpy.typing import ArrayLike
 
 from tfp_bruno.bijectors.cosine_transform import transform_images
 from tfp_bruno.networks import Grid, sample_volume
-
-__all__ = ['VolumeLoadings']
 
 
 @tfp.experimental.auto_composite_tensor(omit_kwargs=('name',))

@@ -8,8 +8,6 @@ import tf_keras
 
 from tfp_bruno.networks.layers import FeatureModulation, convolve
 
-__all__ = ['ConvolutionalConditioner', 'DenseConditioner']
-
 
 class ConvolutionalConditioner(tf_keras.layers.Layer):
     """A residual network from half an image and a condition to the shift and log-scale of the other half.

@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-__all__ = ['channel_moments', 'mean_over_replicas', 'replace_unless']
-
 # Channels of smaller variance are constant.
 _SMALLEST_VARIANCE = 1e-12
 

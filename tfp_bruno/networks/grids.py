@@ -1,7 +1,5 @@
 """Grids: where in a canonical volume each pixel of a slice lies, from the pose of the slice."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 
@@ -11,16 +9,6 @@ from numpy.typing import ArrayLike
 
 from tfp_bruno.networks.pose_vectors import AFFINE_SIZE
 from tfp_bruno.networks.trilinear import interpolate_points
-
-__all__ = [
-    'AffineGrid',
-    'DisplacedGrid',
-    'Grid',
-    'Landmarks',
-    'PlaneGrid',
-    'interpolate_volume',
-    'sample_volume',
-]
 
 
 class Grid(abc.ABC):

@@ -6,8 +6,6 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-__all__ = ['FeatureModulation', 'convolve']
-
 
 def convolve(value: tf.Tensor, kernel: tf.Tensor | tf.Variable) -> tf.Tensor:
     """Convolves with stride 1 and zero padding, as `tf.nn.conv2d(value, kernel, 1, 'SAME')` does.

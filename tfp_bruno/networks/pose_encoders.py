@@ -10,16 +10,6 @@ import tf_keras
 
 from tfp_bruno.networks.grids import Grid
 
-__all__ = [
-    'DensePoseEncoder',
-    'FourierPoseEncoder',
-    'OneHotPoseEncoder',
-    'PlacePoseEncoder',
-    'VectorPoseEncoder',
-    'fourier_features',
-    'linear_features',
-]
-
 
 class _Encoder(tf_keras.layers.Layer):
     """A layer from poses to a number of features."""

@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ['AFFINE_SIZE', 'affine_pose', 'displaced_pose', 'plane_matrix']
-
 # Size of an affine pose, a 3 x 4 matrix.
 AFFINE_SIZE = 12
 

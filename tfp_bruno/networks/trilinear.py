@@ -6,8 +6,6 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-__all__ = ['interpolate_points']
-
 # Compiling takes a quarter of a second for each shape; from this number of values on, it soon saves more.
 _COMPILED_FROM = 2**17
 

@@ -10,8 +10,6 @@ import tf_keras
 from tfp_bruno.networks.data_dependent_init import channel_moments, replace_unless
 from tfp_bruno.networks.layers import convolve
 
-__all__ = ['WeightNormConvolutionalConditioner', 'WeightNormDenseConditioner']
-
 # From the layer's index and the hidden features, or from an input and the weights, to the layer's output.
 _Layer = Callable[[Any, Any], tf.Tensor]
 

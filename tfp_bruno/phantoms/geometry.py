@@ -14,25 +14,6 @@ from numpy.typing import ArrayLike
 Points: TypeAlias = Sequence[np.ndarray]
 
 
-def rotation_matrix(angles: Sequence[float]) -> np.ndarray:
-    """Returns the rotation about x, then y, then z.
-
-    Args:
-        angles: Three angles, radians.
-
-    Returns:
-        float32 array [3, 3].
-    """
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        first, second = (axis + 1) % 3, (axis + 2) % 3
-        turn = np.eye(3)
-        turn[first, first] = turn[second, second] = np.cos(angle)
-        turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
-        matrix = turn @ matrix
-    return matrix.astype(np.float32)
-
-
 def _gap(points: Points, centre: Sequence[float]) -> float:
     """Returns the distance from a centre to the box around the points, 0 inside it."""
     gaps = [max(axis.min() - middle, middle - axis.max(), 0.0) for axis, middle in zip(points, centre, strict=True)]

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from tfp_bruno.phantoms.geometry import Points, rotation_matrix
+from tfp_bruno.phantoms.geometry import Points
 
 # Every fourth voxel decides whether its surroundings are rendered, in bricks of 40 voxels.
 COARSE = 4
@@ -75,7 +76,7 @@ def bent_coordinates(axes: Sequence[np.ndarray], placement: Placement, rng: np.r
     Returns:
         Three float32 arrays (x, y, z) of the lattice's shape: the point of the reference anatomy at each voxel.
     """
-    rotation = rotation_matrix(placement.angles)
+    rotation = Rotation.from_euler('xyz', placement.angles).as_matrix().astype(np.float32)
     sparse = np.meshgrid(*axes, indexing='ij', sparse=True)
     grid = [axis - np.float32(offset) for axis, offset in zip(sparse, placement.shift, strict=True)]
     points = []

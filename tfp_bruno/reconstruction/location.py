@@ -10,8 +10,6 @@ from tfp_bruno.errors import collect_warnings
 from tfp_bruno.reconstruction.contexts import Contexts
 from tfp_bruno.registration import Location
 
-__all__ = ['alignment_of', 'describe_location', 'locate']
-
 _DIRECTIONS = {'L': 'left', 'R': 'right', 'P': 'posterior', 'A': 'anterior', 'I': 'inferior', 'S': 'superior'}
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import matplotlib.image
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import ndimage
 
@@ -78,7 +77,6 @@ def _mosaic(
 ) -> Figure:
     """Returns a figure of rows, see `_rows`, of slices."""
     figure = Figure(figsize=(PANEL_INCHES * len(columns) + 0.8, PANEL_INCHES * len(rows) + 0.7), dpi=120)
-    FigureCanvasAgg(figure)
     strips = figure.subplots(len(rows), 1)
     for strip, (name, images, limit) in zip(strips, rows, strict=True):
         _draw_strip(strip, [images.get(k) for k in columns], shape, limit, axes)
@@ -164,7 +162,6 @@ def three_planes(rows: Sequence[tuple[str, np.ndarray, str]], mask: np.ndarray, 
     heights = [strip[1][0].shape[0] / sum(image.shape[1] for image in strip[1]) for strip in strips]
     width = 11.0
     figure = Figure(figsize=(width, width * sum(heights) + 0.25 * len(strips) + 0.4), dpi=110)
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(strips), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axis, (label, images, colours, limit, left, right) in zip(axes, strips, strict=True):
         _draw(axis, images, colours, limit, left, right)
@@ -177,7 +174,6 @@ def three_planes(rows: Sequence[tuple[str, np.ndarray, str]], mask: np.ndarray, 
 def score_curve(scores: SliceScores) -> bytes:
     """Returns a PNG of bits per pixel and anomaly score over the slices; contexts are dots."""
     figure = Figure(figsize=(9.0, 4.2), dpi=110)
-    FigureCanvasAgg(figure)
     names = ('bits per pixel', scores.bits), ('anomaly score, nats', scores.anomaly)
     for axis, (name, values) in zip(figure.subplots(2, 1, sharex=True), names, strict=True):
         positions = np.array(scores.positions)

@@ -26,8 +26,6 @@ from tfp_bruno.reconstruction.positions import SliceSelection
 from tfp_bruno.reconstruction.scan_axes import HEADER, UNKNOWN, axis_directions, check_scan_axes, turned_scan
 from tfp_bruno.reconstruction.turn_search import FoundTurn, Turn, find_turn
 
-__all__ = ['PLACEMENTS', 'Placing', 'place_contexts']
-
 # How the stack is placed: by the anatomy where the file is unlike the training files and the model can locate it; as
 # the training data lie in their files; about the anatomy.
 PLACEMENTS = ('auto', 'file', 'anatomy')

@@ -9,8 +9,6 @@ from scipy import linalg
 from tfp_bruno.data import DatasetDefinition, Volume
 from tfp_bruno.errors import UserError
 
-__all__ = ['HEADER', 'UNKNOWN', 'axis_directions', 'check_scan_axes', 'turned_scan']
-
 # The header of a fetal scan gives the directions of the mother.
 HEADER, UNKNOWN = 'header', 'unknown'
 _OPPOSITE = {'L': 'R', 'R': 'L', 'P': 'A', 'A': 'P', 'I': 'S', 'S': 'I'}

@@ -8,8 +8,6 @@ from scipy import optimize
 
 from tfp_bruno.contracts import LocatingModel
 
-__all__ = ['FoundTurn', 'Turn', 'find_turn']
-
 # Angles that are compared first, degrees; how many are then compared by the full posterior, and their least distance.
 _STEP = 15
 _FULL = 5

@@ -9,8 +9,6 @@ from scipy import ndimage
 
 from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
 
-__all__ = ['AppearanceFields', 'averaged']
-
 
 @dataclasses.dataclass(frozen=True)
 class AppearanceFields:

@@ -9,8 +9,6 @@ from scipy import sparse
 
 from tfp_bruno.registration.subject_map import CanonicalSpace
 
-__all__ = ['CanonicalModel', 'interpolation']
-
 _VOXELS_AT_ONCE = 50_000
 
 

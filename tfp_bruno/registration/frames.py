@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['Frame', 'mean_frame']
-
 _FOREGROUND = 0.02
 _SMALLEST_SIZE = 0.5
 

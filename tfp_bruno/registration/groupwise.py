@@ -17,8 +17,6 @@ from tfp_bruno.registration.map_search import MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
-__all__ = ['Registration', 'make_space', 'register_subjects']
-
 # Length scale and standard deviation of displacements, as shares of the side of a slice.
 _LENGTH = 0.16
 _STD = 0.019

@@ -1,7 +1,5 @@
 """Where slices of a subject lie in the canonical volume: size, place and displacement of the anatomy, coordinates."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -11,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from tfp_bruno.registration.canonical_model import CanonicalModel, interpolation
 from tfp_bruno.registration.map_search import FoundMap
-
-__all__ = ['Location']
 
 # The anatomy of the canonical volume, and the distance of the points at which displacements are measured, voxels.
 _FOREGROUND = 0.02

@@ -6,8 +6,6 @@ from tfp_bruno.errors import warn
 from tfp_bruno.registration.location import Location
 from tfp_bruno.registration.map_finder import MapFinder
 
-__all__ = ['check_location']
-
 _FOREGROUND = 0.02
 # Slices with a smaller share of foreground do not determine a map.
 _LEAST_SHARE = 0.01

@@ -24,8 +24,6 @@ from tfp_bruno.registration.map_search import FoundMap, MapSearch
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
-__all__ = ['MapFinder', 'find_maps']
-
 # Components that the search uses.
 _RANK = 15
 _FOREGROUND = 0.02

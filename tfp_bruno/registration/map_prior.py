@@ -11,8 +11,6 @@ import numpy as np
 from tfp_bruno.registration.frames import Frame
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
-__all__ = ['MapPrior']
-
 # Share of the identity in the covariance. Of 0.35, 0.5 and 0.7 the middle one was best on validation subjects.
 _SHRINKAGE = 0.5
 # Standard deviations of the logarithm of a size and, relative to the size, of a place, that count as much as so many

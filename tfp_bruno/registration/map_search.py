@@ -12,8 +12,6 @@ from tfp_bruno.registration.appearance_fields import AppearanceFields, averaged
 from tfp_bruno.registration.map_prior import MapPrior
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
-__all__ = ['FoundMap', 'MapSearch']
-
 # The longest step of an iteration, and the step at which the search ends, mm.
 _LONGEST_STEP = 6.0
 _SHORTEST_STEP = 0.15

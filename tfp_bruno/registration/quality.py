@@ -10,8 +10,6 @@ from scipy import stats
 from tfp_bruno.registration.groupwise import Registration
 from tfp_bruno.registration.subject_map import CanonicalSpace, SubjectMap
 
-__all__ = ['OUTLIER_Z', 'RegistrationQuality']
-
 # A modified z-score above which a value is an outlier (Iglewicz and Hoaglin 1993, How to detect and handle outliers).
 OUTLIER_Z = 3.5
 # The anatomy of the canonical volume, and the distance of the points at which displacements are measured, voxels.

@@ -1,12 +1,8 @@
 """Smooth scalar fields over a box of voxels, with a Gaussian prior: linear functions and eigenfunctions of a kernel."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
-
-__all__ = ['SmoothBasis']
 
 # Eigenfunctions along one axis that enter the products.
 _PER_AXIS = 10

@@ -11,8 +11,6 @@ from scipy import ndimage
 from tfp_bruno.registration.frames import Frame
 from tfp_bruno.registration.smooth_basis import SmoothBasis
 
-__all__ = ['CanonicalSpace', 'SubjectMap']
-
 # Iterations of the inversion, and the distance of the points at which it is computed, in voxels.
 _INVERSION_STEPS = 6
 _INVERSION_SPACING = 4.0

@@ -1,7 +1,5 @@
 """Writes the trained model of a run to one file, to hand on."""
 
-from __future__ import annotations
-
 import json
 import os
 import pathlib
@@ -13,8 +11,6 @@ from tfp_bruno.runs.model_card import format_card
 from tfp_bruno.runs.model_file import pack_model
 from tfp_bruno.runs.run_folder import Run
 from tfp_bruno.runs.tensor_file import write_tensors
-
-__all__ = ['export_model']
 
 
 def export_model(

@@ -15,8 +15,6 @@ from tfp_bruno.runs.trained_baseline import TrainedBaseline
 from tfp_bruno.runs.trained_model import TrainedModel
 from tfp_bruno.runs.training_settings import BoundSettings, ObjectiveSettings, TrainingSettings
 
-__all__ = ['KINDS', 'Kind', 'build', 'kind_of']
-
 
 class Kind(NamedTuple):
     """One kind of model.

@@ -1,7 +1,5 @@
 """Loads trained models, from the folder of a run or from an exported file."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib
@@ -16,8 +14,6 @@ from tfp_bruno.runs.loadings import assign_loadings, other_variables, read_loadi
 from tfp_bruno.runs.model_file import RestoredRun, unpack_model
 from tfp_bruno.runs.run_folder import read_run
 from tfp_bruno.runs.weights import fingerprint
-
-__all__ = ['load', 'restore_run']
 
 
 def load(run_dir: str | os.PathLike) -> CompletionModel:

@@ -1,7 +1,5 @@
 """The loadings of a factor process, which the start of a training determines for good: a file of their own."""
 
-from __future__ import annotations
-
 import math
 import pathlib
 from collections.abc import Mapping
@@ -15,15 +13,6 @@ from tfp_bruno.errors import UserError
 from tfp_bruno.models import VolumeLoadings
 from tfp_bruno.runs.quantized_loadings import dequantize, quantize
 from tfp_bruno.runs.tensor_file import TensorFile, read_digest, read_tensors, write_tensors
-
-__all__ = [
-    'assign_loadings',
-    'loadings_digest',
-    'other_variables',
-    'quantized_loadings',
-    'read_loadings',
-    'round_loadings',
-]
 
 _KIND = 'loadings of a factor process'
 

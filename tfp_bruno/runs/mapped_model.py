@@ -15,8 +15,6 @@ from tfp_bruno.registration import FoundMap, Frame, Location, MapFinder, Subject
 from tfp_bruno.runs.slice_places import slice_poses
 from tfp_bruno.runs.trained_model import TrainedModel
 
-__all__ = ['MappedModel']
-
 # Samples are drawn from at most so many maps of the subject, each of which takes a posterior of its own.
 _MAPS = 10
 

@@ -1,7 +1,5 @@
 """The model card of an exported model: what it was trained on, its scores, its use and its limits, in Markdown."""
 
-from __future__ import annotations
-
 import collections
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,8 +8,6 @@ from importlib import metadata
 from tfp_bruno.data.plain_text import printable
 from tfp_bruno.runs.run_folder import Run
 from tfp_bruno.version import __version__
-
-__all__ = ['format_card']
 
 _LIBRARIES = ('tensorflow', 'tensorflow-probability', 'numpy', 'safetensors')
 _KINDS = {

@@ -1,7 +1,5 @@
 """A trained model in one file, to hand on: weights, settings, split, learning curve and model card, without code."""
 
-from __future__ import annotations
-
 import json
 import os
 import pathlib
@@ -17,8 +15,6 @@ from tfp_bruno.runs.kinds import build
 from tfp_bruno.runs.loadings import assign_loadings, other_variables, quantized_loadings, read_loadings
 from tfp_bruno.runs.run_folder import Run, parse_run
 from tfp_bruno.runs.tensor_file import TensorFile, read_tensors, read_texts
-
-__all__ = ['RestoredRun', 'pack_model', 'read_card', 'unpack_model']
 
 _KIND = 'trained model'
 _SETTINGS, _SPLIT, _CURVE, _CARD = 'run.json', 'split.json', 'learning_curve.jsonl', 'model_card.md'

@@ -10,8 +10,6 @@ from tfp_bruno.data.encoding import from_level_middle
 from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.runs.trained_model import TrainedModel
 
-__all__ = ['prior_modes']
-
 
 def prior_modes(model: Any, count: int, deviations: float = 2.0) -> Modes | None:
     """Returns the modes of a model whose process has factors of the subject.

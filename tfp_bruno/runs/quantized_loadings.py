@@ -1,7 +1,5 @@
 """Loadings of a factor process as whole multiples of a step, which is small beside the residual, compressed."""
 
-from __future__ import annotations
-
 import math
 import os
 import zlib
@@ -9,8 +7,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-
-__all__ = ['NOISE_SHARE', 'dequantize', 'quantize']
 
 # Variance of the rounding errors of all factors together, relative to the residual variance, at most. Ten times
 # as much lowers the in-mask SSIM of a prediction from one slice by 0.005, this by 0.001.

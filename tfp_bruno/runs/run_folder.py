@@ -22,8 +22,6 @@ from tfp_bruno.runs.weights import fingerprint, newest_weights
 from tfp_bruno.settings import structure
 from tfp_bruno.version import __version__
 
-__all__ = ['LOCK_NAME', 'Run', 'lock_run', 'parse_run', 'read_run', 'write_run']
-
 # A lock that the operating system releases when its process ends, however it ends.
 LOCK_NAME = '.lock'
 _FORMAT = 5

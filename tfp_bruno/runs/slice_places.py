@@ -5,8 +5,6 @@ import numpy as np
 from tfp_bruno.networks.pose_vectors import displaced_pose, plane_matrix
 from tfp_bruno.registration import CanonicalSpace, SubjectMap
 
-__all__ = ['plane_poses', 'slice_poses']
-
 
 def slice_poses(space: CanonicalSpace, subject: SubjectMap, slices: np.ndarray, control_size: int) -> np.ndarray:
     """Returns the poses of slices of a stack, see `networks.DisplacedGrid`.

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 from tfp_bruno.data.encoding import LEVELS, dequantise
 from tfp_bruno.runs.trained_model import TrainedModel
 
-__all__ = ['SliceScorer', 'make_scorer']
-
 # Slices that are scored together: the loadings of each take some megabytes.
 _AT_ONCE = 8
 

@@ -1,7 +1,5 @@
 """Files of arrays and texts in the safetensors format: opening one runs no code, and damage is noticed."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
@@ -16,8 +14,6 @@ import safetensors.numpy
 
 from tfp_bruno.data.atomic import write_bytes
 from tfp_bruno.errors import UserError
-
-__all__ = ['TensorFile', 'read_digest', 'read_tensors', 'read_texts', 'write_tensors']
 
 _FORMAT = 1
 # Entries of the file's metadata beside the texts of the content.

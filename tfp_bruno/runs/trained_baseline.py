@@ -10,8 +10,6 @@ from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.errors import UserError
 from tfp_bruno.runs.trained_model import NumpyModel
 
-__all__ = ['TrainedBaseline']
-
 _IMAGES_AT_ONCE = 160
 
 

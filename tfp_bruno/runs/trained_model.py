@@ -12,8 +12,6 @@ from tfp_bruno.data import DatasetDefinition
 from tfp_bruno.data.encoding import from_level_middle, one_hot_poses, to_level_middle
 from tfp_bruno.models import ConditionalBruno
 
-__all__ = ['NumpyModel', 'TrainedModel']
-
 # Subjects whose slices are decoded together.
 _AT_ONCE = 8
 

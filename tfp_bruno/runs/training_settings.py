@@ -9,8 +9,6 @@ from pydantic.dataclasses import dataclass
 from tfp_bruno.models import StartSettings
 from tfp_bruno.settings import STRICT, Count, NonNegative, Positive, Share, WholeNumber
 
-__all__ = ['AugmentationSettings', 'BoundSettings', 'ObjectiveSettings', 'TrainingSettings']
-
 Objective = TypeVar('Objective', 'ObjectiveSettings', 'BoundSettings')
 
 

@@ -1,7 +1,5 @@
 """The averaged weights of a run on disk: new ones replace the old ones in one move."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pathlib
@@ -12,8 +10,6 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from tfp_bruno.runs.loadings import loadings_digest
-
-__all__ = ['fingerprint', 'newest_weights', 'write_weights']
 
 # Those before the newest are kept for a reader that has just found them.
 _KEPT = 2

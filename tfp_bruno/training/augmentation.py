@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from tfp_bruno.runs import AugmentationSettings
 
-__all__ = ['augment_slices']
-
 _FEATURES = 24
 
 

@@ -1,7 +1,5 @@
 """The training states of a run on disk: the last few and the best; the newest that can be restored is used."""
 
-from __future__ import annotations
-
 import pathlib
 import re
 import shutil
@@ -10,8 +8,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfp_bruno.errors import UserError, warn
-
-__all__ = ['Checkpoints']
 
 _KEPT = 2
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from tfp_bruno.errors import UserError
 
-__all__ = ['Cluster', 'wait_for_workers']
-
 # The first job, if it is there, has one task.
 _JOBS = ('chief', 'worker')
 _EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'

@@ -3,8 +3,6 @@
 A model is trained on the maps that it will have later: those found from a few contexts.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,8 +15,6 @@ from tfp_bruno.registration import CanonicalSpace, SubjectMap
 from tfp_bruno.runs.slice_places import plane_poses, slice_poses
 from tfp_bruno.training.rigid_planes import draw_planes, sample_planes
 from tfp_bruno.training.sequences import WHOLE, draw_batches
-
-__all__ = ['ContextSets', 'RigidPlanes', 'draw_contexts', 'make_mapped_sequences']
 
 
 class RigidPlanes(NamedTuple):

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tfp_bruno.data.atomic import write_text
 
-__all__ = ['LearningCurve']
-
 
 class LearningCurve:
     """The points of a training, one line of JSON each."""

@@ -7,16 +7,6 @@ from tfp_bruno.data import FOREGROUND_THRESHOLD
 from tfp_bruno.models import ConditionalBruno
 from tfp_bruno.runs import ObjectiveSettings
 
-__all__ = [
-    'bound_loss',
-    'conditional_terms',
-    'foreground_size',
-    'joint_loss',
-    'prediction_error',
-    'structural_error',
-    'training_loss',
-]
-
 # Pixels on each side of an image at which the window of the structural similarity does not fit.
 _BORDER = 5
 

@@ -11,8 +11,6 @@ from tfp_bruno.models import DisplacedPoses, ModelSettings
 from tfp_bruno.runs import KINDS, TrainingSettings
 from tfp_bruno.settings import read_toml, structure
 
-__all__ = ['make_settings', 'preset_names', 'read_preset']
-
 # Architectures of poses that are places in a canonical volume.
 _PLACES = ('affine', 'displaced')
 _FOLDER = pathlib.Path(str(importlib.resources.files('tfp_bruno.training'))) / 'presets'

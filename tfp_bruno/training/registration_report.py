@@ -15,8 +15,6 @@ from tfp_bruno.reconstruction.output_grid import centred_stack_affine
 from tfp_bruno.reconstruction.pictures import three_planes
 from tfp_bruno.registration import OUTLIER_Z, Registration, RegistrationQuality
 
-__all__ = ['write_registration_report']
-
 _MOST_PICTURED = 3
 
 

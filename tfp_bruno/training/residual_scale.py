@@ -14,8 +14,6 @@ from tfp_bruno.distributions.factor import FactorProcess
 from tfp_bruno.runs import Run
 from tfp_bruno.runs.weights import fingerprint, write_weights
 
-__all__ = ['fit_residual_scale', 'scale_residual']
-
 # Logarithms of the largest and least scale, the precision of the result, and the number of steps to it.
 _REACH, _PRECISION, _MOST_STEPS = 1.0, 0.05, 6
 

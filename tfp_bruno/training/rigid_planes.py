@@ -6,8 +6,6 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-__all__ = ['draw_planes', 'sample_planes']
-
 _FOREGROUND = 0.02
 
 

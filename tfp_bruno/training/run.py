@@ -30,8 +30,6 @@ from tfp_bruno.training.subjects import MappedSubjects, TrainingSubjects, make_s
 from tfp_bruno.training.tasks import make_task
 from tfp_bruno.training.trainer import Trainer
 
-__all__ = ['HeldOut', 'train_run']
-
 _HELD_OUT_BATCHES = 6
 _MOST_ROLLBACKS = 5
 

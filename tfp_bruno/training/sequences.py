@@ -9,8 +9,6 @@ from tfp_bruno.data.encoding import add_level_noise
 from tfp_bruno.runs import AugmentationSettings
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['draw_batches', 'make_sequences']
-
 WHOLE = (0, 1)
 
 

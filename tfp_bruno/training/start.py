@@ -18,8 +18,6 @@ from tfp_bruno.models import ModelSettings
 from tfp_bruno.runs import AugmentationSettings, TrainingSettings
 from tfp_bruno.training.augmentation import augment_slices
 
-__all__ = ['StartCache', 'settings_of_start', 'starting_volumes']
-
 _AUGMENTED_AT_ONCE = 8
 _OF_TRAINING = ('start', 'start_volumes', 'augmentation', 'seed', 'sequence_length')
 # To be raised whenever the closed form, or the volumes it is fitted to, change.

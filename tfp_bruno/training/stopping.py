@@ -1,14 +1,10 @@
 """Signals that end a training: its state is saved first."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-
-__all__ = ['StopRequest', 'TrainingStoppedError', 'catch_signals']
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -17,8 +17,6 @@ from absl import logging
 from tfp_bruno.errors import UserError
 from tfp_bruno.training.cluster import Cluster, wait_for_workers
 
-__all__ = ['LostWorkerError', 'Workers', 'choose_strategy', 'wait_for_file']
-
 _Result = TypeVar('_Result')
 # What operations raise in which the workers take part together, if one of them has ended.
 _LOST = (

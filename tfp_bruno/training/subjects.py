@@ -1,7 +1,5 @@
 """The training subjects as a training takes them: the volumes of the start, and sequences of slices."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -34,8 +32,6 @@ from tfp_bruno.training.context_sets import ContextSets, RigidPlanes, draw_conte
 from tfp_bruno.training.sequences import WHOLE, make_sequences
 from tfp_bruno.training.start import starting_volumes
 from tfp_bruno.training.tasks import make_task
-
-__all__ = ['MappedSubjects', 'StackSubjects', 'TrainingSubjects', 'make_subjects']
 
 _HELD_OUT_SEED = 12345
 # What reading a damaged file raises.

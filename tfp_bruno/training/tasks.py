@@ -14,8 +14,6 @@ from tfp_bruno.networks.data_dependent_init import mean_over_replicas
 from tfp_bruno.runs import BoundSettings, ObjectiveSettings, TrainingSettings
 from tfp_bruno.training.objectives import bound_loss, foreground_size, prediction_error, training_loss
 
-__all__ = ['BoundTask', 'LikelihoodTask', 'learning_rate_at', 'linear_rate_at', 'make_task', 'pixel_std_at']
-
 # From images `[B, M, H, W, C]` and poses `[B, M, P]` to a scalar loss and its parts.
 Loss: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 

@@ -15,8 +15,6 @@ from tfp_bruno.runs.loadings import other_variables
 from tfp_bruno.training.strategy import Workers
 from tfp_bruno.training.tasks import make_task
 
-__all__ = ['Trainer', 'accumulated_gradients']
-
 
 class Trainer:
     """A model with its optimiser, its averaged weights and its checkpoints.

@@ -10,8 +10,6 @@ from tfp_bruno.baselines.deep.context_model import ContextModel, diagonal_normal
 from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution, PatchDeconvolution, SpatialMap
 from tfp_bruno.baselines.deep.settings import ConditionalVAESettings
 
-__all__ = ['ConditionalVAE']
-
 _STRIDE = 8
 
 

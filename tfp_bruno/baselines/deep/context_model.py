@@ -12,8 +12,6 @@ from tfp_bruno.baselines.deep.representation import REPRESENTATIONS
 from tfp_bruno.baselines.deep.settings import ConditionalVAESettings, GenerativeQueryNetworkSettings
 from tfp_bruno.networks.pose_encoders import fourier_features
 
-__all__ = ['Bound', 'ContextModel', 'diagonal_normal']
-
 _NUM_FREQUENCIES = 6
 _SMALLEST_SCALE = 1e-3
 # Of a pixel, in units of the spread of the whole volume.

@@ -11,8 +11,6 @@ from tfp_bruno.baselines.deep.layers import Convolution, ConvolutionalLSTM, Dens
 from tfp_bruno.baselines.deep.settings import GenerativeQueryNetworkSettings
 from tfp_bruno.networks.layers import convolve
 
-__all__ = ['GenerativeQueryNetwork']
-
 _STRIDE = 4
 
 

@@ -10,8 +10,6 @@ import tf_keras
 
 from tfp_bruno.networks.layers import convolve
 
-__all__ = ['Convolution', 'ConvolutionalLSTM', 'Dense', 'PatchConvolution', 'PatchDeconvolution', 'SpatialMap']
-
 
 class Dense(tf.Module):
     """An affine map of the last axis."""

@@ -4,8 +4,6 @@ import tensorflow as tf
 
 from tfp_bruno.baselines.deep.layers import Convolution, Dense, PatchConvolution
 
-__all__ = ['REPRESENTATIONS', 'Pool', 'Pyramid', 'Tower']
-
 # The initialiser of layers that precede a rectifier.
 _RELU = 'he_uniform'
 

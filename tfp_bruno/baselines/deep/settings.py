@@ -6,8 +6,6 @@ from pydantic.dataclasses import dataclass
 
 from tfp_bruno.settings import STRICT, Count
 
-__all__ = ['ConditionalVAESettings', 'GenerativeQueryNetworkSettings']
-
 
 @dataclass(frozen=True, config=STRICT)
 class _ContextSettings:
