@@ -98,7 +98,9 @@ def _killed(moment, flags_of, new, run):
         process.wait(moment)
     except subprocess.TimeoutExpired:
         process.kill()
-    process.communicate()
+        process.wait()
+    # Not read to its end: helpers of the killed process hold it for minutes.
+    process.stderr.close()
     steps = [int(path.stem.partition('-')[2]) for path in (run / 'checkpoints').glob('ckpt-*.index')]
     return f'{moment:.1f} s (state of step {max(steps, default=0)})'
 
