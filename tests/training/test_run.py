@@ -356,7 +356,7 @@ def test_a_folder_that_is_removed_or_full_is_an_error_of_one_line(make_run, popu
     assert not run.folder.exists()
     run = make_run(tmp_path / 'full')
 
-    def fail(self, step):
+    def fail(self, step, best):
         raise tf.errors.ResourceExhaustedError(None, None, '{{node x}} /f; No space left on device [Op:SaveV2]\nmore')
 
     with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
